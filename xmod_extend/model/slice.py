@@ -1,0 +1,139 @@
+"""The slice: an X-MOD that holds the shared weights and one language.
+
+It is transformers' own `XmodForMaskedLM` with a one-language config, so its maths is upstream's. Of
+xmod-base's 860 million parameters it holds 284 million; the adapters of the other languages are
+never read. Parameters are created on the meta device and replaced one by one by what is read from
+the file, so nothing is initialised only to be overwritten, and nothing is in memory twice.
+"""
+
+from __future__ import annotations
+
+from types import MethodType
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from xmod_extend.model.adapter import (
+    adapter_slots,
+    full_names,
+    random_adapter,
+    read_adapter,
+    set_adapter,
+)
+
+if TYPE_CHECKING:
+    from transformers import XmodForMaskedLM
+    from transformers.models.xmod.modeling_xmod import XmodOutput
+
+    from xmod_extend.model.checkpoint import Checkpoint
+
+
+def load_slice(
+    checkpoint: Checkpoint, language: str, *, dtype: torch.dtype = torch.float32
+) -> XmodForMaskedLM:
+    """Loads the shared weights and one language, in `eval()` mode on the CPU.
+
+    Args:
+        language: An existing language, whose adapter is read, or a new one, whose slot is zeros
+            until `set_adapter` fills it.
+        dtype: Of the shared weights. The adapter is always fp32: it is what is trained.
+    """
+    from transformers import XmodForMaskedLM
+
+    with torch.device("meta"):
+        model = XmodForMaskedLM(checkpoint.xmod_config(languages=[language]))
+    for name in checkpoint.shared_names():
+        _assign(model, name, checkpoint.read(name).to(dtype))
+    for name, slot in adapter_slots(model):
+        ((full, _),) = full_names({name: slot}, language).items()
+        _assign(model, full, torch.zeros(slot.shape))
+    model.tie_weights()
+    _materialise_buffers(model)
+    if language in checkpoint.languages:
+        set_adapter(model, read_adapter(checkpoint, language))
+    return model.eval()
+
+
+def load_adapter(model: XmodForMaskedLM, checkpoint: Checkpoint, language: str) -> None:
+    """Puts an existing language's adapter into the slice's slot, in place of what was there."""
+    set_adapter(model, read_adapter(checkpoint, language))
+
+
+def freeze_all_but_adapter(model: XmodForMaskedLM) -> list[nn.Parameter]:
+    """Freezes every shared weight and returns the parameters that are left to train.
+
+    Which parameters train is asserted by name and by count: a wrong set would change other
+    languages, or train nothing, without any error.
+    """
+    model.requires_grad_(False)
+    slots = dict(adapter_slots(model))
+    for slot in slots.values():
+        slot.requires_grad_(True)
+    config = model.config
+    hidden, bottleneck = config.hidden_size, config.hidden_size // config.adapter_reduction_factor
+    expected = config.num_hidden_layers * (2 * hidden * bottleneck + hidden + bottleneck)
+    trainable = {name for name, p in model.named_parameters() if p.requires_grad}
+    (language,) = config.languages
+    assert trainable == set(full_names(slots, language)), sorted(trainable)
+    assert sum(slot.numel() for slot in slots.values()) == expected
+    return list(slots.values())
+
+
+def run_adapter_directly(model: XmodForMaskedLM) -> None:
+    """Replaces upstream's loop over all adapters by a call of the only one.
+
+    Upstream gathers and scatters each language's rows with a boolean mask, which costs time and
+    fails under bf16 (`Index put requires the source and destination dtypes match`). In fp32 the
+    result is bit-equal to upstream's, in values and in gradients.
+    """
+    for layer in model.roberta.encoder.layer:
+        layer.output.lang_adapter = MethodType(_single_adapter, layer.output)
+
+
+def _single_adapter(
+    output: XmodOutput, lang_ids: torch.Tensor, hidden_states: torch.Tensor
+) -> torch.Tensor:
+    """Upstream's `XmodOutput.lang_adapter` for one language. `hidden_states` is (B, T, D)."""
+    residual = hidden_states
+    if output.adapter_layer_norm is not None:
+        hidden_states = output.adapter_layer_norm(hidden_states)
+    elif output.adapter_reuse_layer_norm:
+        hidden_states = output.LayerNorm(hidden_states)
+    if output.ln_before_adapter:
+        residual = hidden_states
+    (adapter,) = output.adapter_modules.values()
+    # The fp32 master weights are cast to the body's dtype here, as autocast would.
+    dtype = hidden_states.dtype
+    inner = _linear(adapter.dense1, hidden_states, dtype)
+    outer = _linear(adapter.dense2, adapter.adapter_act_fn(inner), dtype)
+    dropped: torch.Tensor = output.dropout(outer)
+    return dropped + residual
+
+
+def _linear(layer: nn.Linear, inputs: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return F.linear(inputs, layer.weight.to(dtype), layer.bias.to(dtype))
+
+
+def _assign(model: nn.Module, name: str, values: torch.Tensor) -> None:
+    path, _, leaf = name.rpartition(".")
+    module = model.get_submodule(path)
+    setattr(module, leaf, nn.Parameter(values, requires_grad=False))
+
+
+def _materialise_buffers(model: XmodForMaskedLM) -> None:
+    """Fills the two index buffers that checkpoints do not store."""
+    embeddings = model.roberta.embeddings
+    positions = torch.arange(model.config.max_position_embeddings).expand((1, -1))
+    embeddings.position_ids = positions
+    embeddings.token_type_ids = torch.zeros_like(positions)
+
+
+__all__ = [
+    "freeze_all_but_adapter",
+    "load_adapter",
+    "load_slice",
+    "random_adapter",
+    "run_adapter_directly",
+]

@@ -1,0 +1,75 @@
+"""Which tokens are hidden from the model, and what stands in their place.
+
+    B  sequences in a batch
+    T  tokens in a sequence
+
+Masking is a pure function of (seed, counter): the counter is the optimiser step in training and the
+block's index in evaluation. Nothing depends on what was drawn before, so a resumed run and an
+uninterrupted one, or an evaluation with another batch size, see the same masks.
+
+Source: Devlin et al. 2019, section 3.1 (80/10/10); Liu et al. 2019, section 4.1 (dynamic masking).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+IGNORED = -100
+"""Label of a position that is not scored: the default `ignore_index` of PyTorch's cross-entropy."""
+
+Ids = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskingScheme:
+    """How tokens are chosen and corrupted.
+
+    Args:
+        mask_id: Id of the `<mask>` token.
+        special_ids: Ids that are never chosen and never used as a replacement.
+        vocabulary_size: Random replacements are drawn from `range(vocabulary_size)`.
+        mlm_probability: Chance of each ordinary token to be chosen, in (0, 1).
+        seed: All masks of one seed are the same in every process and on every machine.
+    """
+
+    mask_id: int
+    special_ids: tuple[int, ...]
+    vocabulary_size: int
+    mlm_probability: float
+    seed: int
+
+    MASKED = 0.8
+    """Share of the chosen tokens that become `<mask>`."""
+    RANDOM = 0.1
+    """Share that becomes a random token; the rest stays as it is."""
+
+    def corrupt(self, input_ids: Ids, counter: int) -> tuple[Ids, Ids]:
+        """Returns the corrupted `input_ids` and the `labels`, both of shape (B, T).
+
+        A label is the original id where a token was chosen and `IGNORED` elsewhere. At least one
+        token is chosen wherever there is an ordinary one, so that no batch has an undefined loss.
+        """
+        random = np.random.Generator(np.random.PCG64([self.seed, counter]))
+        ordinary = ~np.isin(input_ids, self.special_ids)
+        draw = random.random(input_ids.shape)
+        chosen = ordinary & (draw < self.mlm_probability)
+        if not chosen.any() and ordinary.any():
+            chosen.flat[np.flatnonzero(ordinary)[np.argmin(draw[ordinary])]] = True
+        labels = np.where(chosen, input_ids, IGNORED)
+        fate = random.random(input_ids.shape)
+        corrupted = np.where(chosen & (fate < self.MASKED), self.mask_id, input_ids)
+        replaced = chosen & (fate >= self.MASKED) & (fate < self.MASKED + self.RANDOM)
+        corrupted[replaced] = random.choice(self._replacements(), size=int(replaced.sum()))
+        return corrupted, labels
+
+    def _replacements(self) -> Ids:
+        return np.setdiff1d(np.arange(self.vocabulary_size), np.asarray(self.special_ids))
+
+
+def special_token_ids(all_special_ids: Sequence[int], unknown_id: int | None) -> tuple[int, ...]:
+    """Special ids without `<unk>`: an unknown word is text, and is masked like any other."""
+    return tuple(sorted(set(all_special_ids) - {unknown_id}))
