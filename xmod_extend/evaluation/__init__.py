@@ -1,0 +1,1 @@
+"""Measurements: how well an adapter models text, and that nothing else changed."""

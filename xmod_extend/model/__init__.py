@@ -1,0 +1,1 @@
+"""The checkpoint: open it, slice it, put an adapter into it, write it."""

@@ -1,0 +1,272 @@
+"""The base to extend: a Hub id, a folder, or the small one that comes with the package.
+
+Getting a base has two steps, so that what can be refused is refused before 3.4 GB are downloaded:
+`load_config` needs config.json alone, `fetch` needs everything.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from xmod_extend.errors import HubError, ModelError, UsageError
+from xmod_extend.model.hub_errors import hub_error, is_unreachable
+from xmod_extend.model.layout import (
+    CONFIG_NAME,
+    WEIGHTS_NAMES,
+    check_config,
+    read_config,
+    read_json_object,
+)
+
+BUNDLED = "tiny"
+
+TOKENIZER_REPO = "FacebookAI/xlm-roberta-base"
+"""X-MOD's tokenizer is XLM-R's, and some X-MODs on the Hub come without it."""
+
+TOKENIZER_PATTERNS = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "*.model",
+    "vocab.*",
+)
+"""The files of a tokenizer (a sentencepiece model's name ends in `.model`)."""
+
+DOCUMENT_PATTERNS = ("LICENSE*", "NOTICE*", "run.json", "run-*.json")
+"""What else goes with a checkpoint: its terms, and the records of languages added before."""
+
+
+@dataclass
+class BaseReference:
+    """A base that is known to be a folder, or that is assumed to be on the Hub.
+
+    Attributes:
+        base: What the user wrote.
+        name: A short name, for naming outputs: `xmod-base` for `facebook/xmod-base`.
+        repo_id: Of a base on the Hub, else None.
+        revision: The branch, tag or commit that was asked for.
+        commit: The commit that was found, once `load_config` has been called.
+    """
+
+    base: str
+    name: str
+    path: Path | None = None
+    repo_id: str | None = None
+    revision: str | None = None
+    commit: str | None = None
+    endpoint: str | None = field(default=None, repr=False)
+    _config: dict[str, Any] | None = field(default=None, repr=False)
+
+    def load_config(self) -> dict[str, Any]:
+        """config.json, downloaded alone if the base is on the Hub.
+
+        Raises:
+            ModelError: It is no X-MOD's.
+            HubError: It cannot be had.
+        """
+        if self._config is None:
+            self._config = read_config(self.path) if self.path else self._download_config()
+        return self._config
+
+    def fetch(self) -> Path:
+        """The folder with all that is needed of the base, downloaded if it is on the Hub.
+
+        Weights are fetched in one format: safetensors, or `.bin` where there is nothing else.
+
+        Raises:
+            ModelError: The repository has no weights that PyTorch can read.
+            HubError: A file cannot be had.
+        """
+        self.load_config()
+        if self.path is not None:
+            return self.path
+        assert self.repo_id is not None and self.commit is not None
+        return _fetch_snapshot(self.repo_id, self.commit, self.endpoint)
+
+    def _download_config(self) -> dict[str, Any]:
+        from huggingface_hub import hf_hub_download
+
+        assert self.repo_id is not None
+        try:
+            file = hf_hub_download(
+                self.repo_id, CONFIG_NAME, revision=self.revision, endpoint=self.endpoint
+            )
+        except Exception as error:  # the Hub's client raises the errors of many libraries
+            raise hub_error(
+                error, self.repo_id, revision=self.revision, endpoint=self.endpoint
+            ) from error
+        # The cache keeps a file under snapshots/COMMIT, which is known offline as well.
+        self.commit = Path(file).parent.name
+        return check_config(read_json_object(Path(file)), self.repo_id)
+
+
+def resolve_base(
+    base: str, *, revision: str | None = None, endpoint: str | None = None
+) -> BaseReference:
+    """Decides what `base` means; nothing is downloaded yet.
+
+    `tiny` is the bundled base (a folder of that name is `./tiny`). An existing folder comes before
+    a Hub id of the same name.
+
+    Args:
+        base: A Hub id, a folder, or `tiny`.
+        revision: Branch, tag or commit on the Hub.
+        endpoint: The Hub's address; by default the one that `HF_ENDPOINT` names.
+
+    Raises:
+        ModelError: It is neither, or a folder that does not exist.
+        UsageError: A revision is given for a folder.
+    """
+    path = _local_path(base)
+    if path is not None:
+        if revision is not None:
+            raise UsageError(
+                f"A revision ({revision}) was given, but {base} is a folder, not a Hub id.",
+                hint="Leave the revision out, or give the base as USER/NAME.",
+            )
+        name = BUNDLED if base == BUNDLED else path.resolve().name or "base"
+        return BaseReference(base, name, path=path)
+    _check_repo_id(base)
+    return BaseReference(
+        base, base.rsplit("/", 1)[-1], repo_id=base, revision=revision, endpoint=endpoint
+    )
+
+
+def _local_path(base: str) -> Path | None:
+    if base == BUNDLED:
+        bundled = Path(str(files("xmod_extend"))) / "bases" / BUNDLED
+        if not bundled.is_dir():
+            raise ModelError(
+                "The bundled base `tiny` is missing from this installation.",
+                hint="Install xmod-extend again, or give another base.",
+            )
+        return bundled
+    if not base.strip():
+        raise ModelError("The base is empty.", hint="Give a Hub id such as facebook/xmod-base.")
+    path = Path(base).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise ModelError(
+            f"{base} is a file, not a folder.", hint="Give the folder that holds config.json."
+        )
+    if base.startswith((".", "/", "~")) or base.count("/") > 1 or base.endswith("/"):
+        near = _nearest_sibling(path)
+        raise ModelError(
+            f"The folder {base} does not exist.",
+            hint=f"Did you mean {near}?" if near else "Check the path.",
+        )
+    return None
+
+
+def _nearest_sibling(path: Path) -> Path | None:
+    if not path.parent.is_dir():
+        return None
+    folders = [entry.name for entry in path.parent.iterdir() if entry.is_dir()]
+    near = difflib.get_close_matches(path.name, folders, n=1)
+    return path.parent / near[0] if near else None
+
+
+def _check_repo_id(base: str) -> None:
+    part = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
+    if not re.fullmatch(rf"(?:{part}/)?{part}", base) or "--" in base or ".." in base:
+        raise ModelError(
+            f"{base} is neither a folder nor a name that the Hub allows.",
+            hint="Give a folder, or a Hub id such as facebook/xmod-base.",
+        )
+
+
+def choose_files(names: Iterable[str]) -> list[str]:
+    """Of a repository's files, those that a base needs: one format of weights and no other.
+
+    Returns an empty list if there are no weights that PyTorch can read.
+    """
+    held = [name for name in names if "/" not in name]
+    weights = next((name for name in WEIGHTS_NAMES if name in held), None)
+    if weights is None:
+        return []
+    chosen = {CONFIG_NAME, weights}
+    if weights.endswith(".index.json"):
+        stem, suffix = (
+            ("model", "safetensors")
+            if "safetensors" in weights
+            else (
+                "pytorch_model",
+                "bin",
+            )
+        )
+        chosen.update(fnmatch.filter(held, f"{stem}-*.{suffix}"))
+    for pattern in (*TOKENIZER_PATTERNS, *DOCUMENT_PATTERNS):
+        chosen.update(fnmatch.filter(held, pattern))
+    return [name for name in held if name in chosen]
+
+
+def _fetch_snapshot(repo_id: str, commit: str, endpoint: str | None) -> Path:
+    from huggingface_hub import HfApi, snapshot_download
+
+    try:
+        names = HfApi(endpoint=endpoint).list_repo_files(repo_id, revision=commit)
+        wanted = choose_files(names)
+        if wanted:
+            # `[` is the only character of a file name that a pattern would read otherwise.
+            patterns = [name.replace("[", "[[]") for name in wanted]
+            return Path(
+                snapshot_download(
+                    repo_id, revision=commit, allow_patterns=patterns, endpoint=endpoint
+                )
+            )
+    except Exception as error:  # the Hub's client raises the errors of many libraries
+        if is_unreachable(error):
+            return _cached_snapshot(repo_id, commit, error)
+        raise hub_error(error, repo_id, revision=commit, endpoint=endpoint) from error
+    raise ModelError(
+        f"{repo_id} has no weights that PyTorch can read; it holds {', '.join(names[:6])}.",
+        hint="Expected model.safetensors or pytorch_model.bin.",
+    )
+
+
+def _cached_snapshot(repo_id: str, commit: str, cause: Exception) -> Path:
+    """The folder of a base that was downloaded before, when the Hub cannot be reached."""
+    from huggingface_hub import try_to_load_from_cache
+
+    from xmod_extend.model.layout import open_weights
+
+    config = try_to_load_from_cache(repo_id, CONFIG_NAME, revision=commit)
+    assert isinstance(config, str), "load_config found it"
+    folder = Path(config).parent
+    try:
+        open_weights(folder)
+    except ModelError:
+        raise HubError(
+            f"The Hub cannot be reached, and {repo_id} is not completely in the cache.",
+            hint="Run once with a network connection and without HF_HUB_OFFLINE.",
+        ) from cause
+    return folder
+
+
+def fetch_tokenizer(repo_id: str = TOKENIZER_REPO, *, endpoint: str | None = None) -> Path:
+    """The folder with a tokenizer's files, downloaded without the model's weights.
+
+    Raises:
+        HubError: They cannot be had.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(
+            snapshot_download(
+                repo_id,
+                allow_patterns=[CONFIG_NAME, *TOKENIZER_PATTERNS],
+                endpoint=endpoint,
+            )
+        )
+    except Exception as error:  # the Hub's client raises the errors of many libraries
+        raise hub_error(error, repo_id, endpoint=endpoint) from error

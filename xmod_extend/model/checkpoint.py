@@ -1,0 +1,194 @@
+"""A checkpoint on disk, opened by its headers and read tensor by tensor.
+
+    roberta.embeddings.*                                          shared
+    roberta.encoder.layer.N.*                                     shared
+    roberta.encoder.layer.N.output.adapter_modules.CODE.*         one language
+    lm_head.*                                                     shared
+
+`lm_head.decoder.weight` and `.bias` are other names of the word embeddings and of `lm_head.bias`. A
+file that stores them a second time is accepted if they are the same, and they count as extra.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xmod_extend.errors import ModelError
+from xmod_extend.model.conformity import (
+    WORDS,
+    check_head,
+    check_languages,
+    check_shapes,
+    expected_shapes,
+)
+from xmod_extend.model.layout import ADAPTER_NAME, Weights, open_weights, read_config
+from xmod_extend.model.pickles import TIED_NAMES
+from xmod_extend.model.tensors import TORCH_NAMES, TensorInfo
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import XmodConfig
+
+
+class Checkpoint:
+    """An X-MOD masked language model in a folder. Make one with `open_checkpoint`.
+
+    Attributes:
+        path: The folder.
+        config: config.json as it is; never changed.
+        languages: Its codes, where a code's position is its id.
+        files: The files that hold weights.
+        index: The index that binds several files, if there is one.
+        extra_names: Tensors that `XmodForMaskedLM` has no place for, such as a pooler's, and tied
+            weights that are stored twice.
+    """
+
+    def __init__(self, path: Path, config: dict[str, Any], weights: Weights) -> None:
+        self.path = path
+        self.config = config
+        self.index = weights.index
+        self.files = [file.path for file in weights.files]
+        self._file_of = weights.by_name
+        self.languages: list[str] = list(config.get("languages", ["en_XX"]))
+        expected = expected_shapes(self.xmod_config())
+        infos = {name: self.info(name) for name in self._file_of}
+        check_shapes(infos, expected, self.xmod_config())
+        self._expected = expected
+        self.extra_names = [name for name in self._file_of if name not in expected]
+
+    def names(self) -> list[str]:
+        """All tensors, those of `extra_names` too."""
+        return list(self._file_of)
+
+    def shared_names(self) -> list[str]:
+        """The shared weights, in upstream's order, each once."""
+        return [name for name in self._expected if not ADAPTER_NAME.fullmatch(name)]
+
+    def adapter_names(self, language: str) -> list[str]:
+        """One language's tensors, by layer; of a new code, the names that it would have."""
+        template = self.languages[0]
+        return [
+            name.replace(f".adapter_modules.{template}.", f".adapter_modules.{language}.")
+            for name in self._expected
+            if f".adapter_modules.{template}." in name
+        ]
+
+    def info(self, name: str) -> TensorInfo:
+        return self._file_of[name].info(name)
+
+    def read(self, name: str) -> torch.Tensor:
+        """The tensor, in memory of its own and in the dtype of the file."""
+        return self._file_of[name].read(name)
+
+    def iter_bytes(self, name: str) -> Iterator[memoryview]:
+        return self._file_of[name].iter_bytes(name)
+
+    def digest(self, name: str) -> str:
+        """SHA-256 over the tensor's dtype, shape and bytes."""
+        return self._file_of[name].digest(name)
+
+    def file_of(self, name: str) -> Path:
+        return self._file_of[name].path
+
+    @property
+    def num_parameters(self) -> int:
+        """Of the masked language model, tied weights once."""
+        return sum(self.info(name).num_elements for name in self._expected)
+
+    @property
+    def num_bytes(self) -> int:
+        """Of the files that hold weights."""
+        return sum(file.stat().st_size for file in self.files)
+
+    @property
+    def dtype(self) -> str:
+        """Of the shared weights, as config.json spells it (`float32`)."""
+        return TORCH_NAMES[self.info(WORDS).dtype]
+
+    @property
+    def adapter_dtype(self) -> str:
+        """Of the adapters, in safetensors' spelling (`F32`)."""
+        return self.info(self.adapter_names(self.languages[0])[0]).dtype
+
+    def xmod_config(self, *, languages: Sequence[str] | None = None) -> XmodConfig:
+        """transformers' config, optionally with other languages.
+
+        A `default_language` that is not among the languages is dropped.
+
+        Raises:
+            ModelError: transformers refuses a value of config.json.
+        """
+        return make_xmod_config(self.config, languages=languages)
+
+
+def make_xmod_config(
+    config: dict[str, Any], *, languages: Sequence[str] | None = None
+) -> XmodConfig:
+    """transformers' config from a raw one; see `Checkpoint.xmod_config`."""
+    from transformers import XmodConfig
+
+    values = dict(config)
+    if languages is not None:
+        values["languages"] = list(languages)
+        if values.get("default_language") not in languages:
+            values["default_language"] = None
+    try:
+        made: XmodConfig = XmodConfig.from_dict(values)
+    except Exception as error:  # transformers' validation has error classes of many libraries
+        reason = str(error).strip().splitlines()[-1].strip().rstrip(".")
+        raise ModelError(
+            f"config.json has a value that transformers refuses: {reason}.",
+            hint="Compare it with the config.json of facebook/xmod-base.",
+        ) from error
+    return made
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """Opens a folder by its config and the headers of its weights; no weight is read.
+
+    Raises:
+        ModelError: It is no complete X-MOD masked language model; the message says which part is
+            missing, damaged or contradicts another.
+    """
+    config = read_config(path)
+    _check_supported(config, path.name)
+    weights = open_weights(path)
+    languages = config.get("languages", ["en_XX"])
+    check_head(weights.by_name, path.name)
+    check_languages(weights.by_name, languages, path.name)
+    checkpoint = Checkpoint(path, config, weights)
+    _check_tied(checkpoint)
+    return checkpoint
+
+
+def _check_supported(config: dict[str, Any], label: str) -> None:
+    if config.get("tie_word_embeddings") is False:
+        raise ModelError(
+            f"{label} has an LM head of its own (`tie_word_embeddings` is false).",
+            hint="Only X-MODs whose LM head shares the word embeddings can be extended.",
+        )
+    if config.get("is_decoder") or config.get("add_cross_attention"):
+        raise ModelError(
+            f"{label} is configured as a decoder, not as a masked language model.",
+            hint="Set `is_decoder` and `add_cross_attention` to false in config.json.",
+        )
+    if config.get("transformers_weights"):
+        raise ModelError(
+            f"{label} names its weights file itself (`transformers_weights`).",
+            hint="Give the file one of the standard names and remove the entry from config.json.",
+        )
+
+
+def _check_tied(checkpoint: Checkpoint) -> None:
+    """Tied weights that are stored twice must be equal, or transformers would not tie them."""
+    for alias, owner in TIED_NAMES.items():
+        if alias not in checkpoint.extra_names:
+            continue
+        if checkpoint.digest(alias) != checkpoint.digest(owner):
+            raise ModelError(
+                f"{checkpoint.path.name} stores {alias} and {owner} with different values, "
+                "although its config ties them.",
+                hint="Only X-MODs whose LM head shares the word embeddings can be extended.",
+            )

@@ -1,0 +1,195 @@
+"""What lies in a checkpoint's folder: its config and the files that hold its weights.
+
+Nothing here imports torch, so that looking at a folder is instant.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xmod_extend.errors import ModelError
+from xmod_extend.model.tensors import SafetensorsFile, TensorFile
+
+CONFIG_NAME = "config.json"
+
+WEIGHTS_NAMES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+"""Where weights are looked for, in the order in which transformers prefers them."""
+
+ADAPTER_NAME = re.compile(
+    r"(?:roberta\.)?encoder\.layer\.(?P<layer>\d+)\.output\.adapter_modules\."
+    r"(?P<language>[^.]+)\.(?P<part>dense[12]\.(?:weight|bias))"
+)
+"""The name of a tensor that belongs to one language."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of a folder: which file each tensor lies in."""
+
+    files: tuple[TensorFile, ...]
+    index: Path | None
+    by_name: dict[str, TensorFile]
+
+
+def list_folder(path: Path, *, limit: int = 6) -> str:
+    """What a folder holds, for an error message."""
+    names = sorted(entry.name for entry in path.iterdir())
+    if not names:
+        return "nothing"
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """config.json as it is, after checking that it is one of an X-MOD.
+
+    Raises:
+        ModelError: The folder or its config is missing or broken, or is of another model.
+    """
+    if not path.is_dir():
+        what = "is a file, not a folder" if path.exists() else "does not exist"
+        raise ModelError(f"{path} {what}.", hint="Give the folder that holds config.json.")
+    file = path / CONFIG_NAME
+    if not file.is_file():
+        raise ModelError(
+            f"{path} has no config.json; it holds {list_folder(path)}.",
+            hint="Give the folder of a checkpoint, as `save_pretrained` writes it.",
+        )
+    return check_config(read_json_object(file), path.name or str(path))
+
+
+def read_json_object(file: Path) -> dict[str, Any]:
+    """A JSON file that must hold an object.
+
+    Raises:
+        ModelError: It does not.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(
+            f"{file.name} cannot be read: {error.strerror}.", hint=f"Look at {file}."
+        ) from error
+    except json.JSONDecodeError as error:
+        raise ModelError(
+            f"{file.name} is no JSON: {error.msg} in line {error.lineno}.", hint=f"Look at {file}."
+        ) from error
+    except ValueError as error:
+        raise ModelError(f"{file.name} is no JSON text.", hint=f"Look at {file}.") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{file.name} holds no JSON object.", hint=f"Look at {file}.")
+    return content
+
+
+def check_config(config: dict[str, Any], name: str) -> dict[str, Any]:
+    """Refuses the config of another model, and languages that would not mean what they say.
+
+    Raises:
+        ModelError: The model is no X-MOD, or `languages` is no list of distinct codes.
+    """
+    model_type = config.get("model_type")
+    if model_type != "xmod":
+        found = f"a {model_type}, not an X-MOD" if model_type else "no X-MOD: it has no model_type"
+        raise ModelError(f"{name} is {found}.", hint="Give an X-MOD, such as facebook/xmod-base.")
+    languages = config_languages(config)
+    twice = sorted({code for code in languages if languages.count(code) > 1})
+    if twice:
+        raise ModelError(
+            f"{name} lists {', '.join(twice)} twice in `languages`, which shifts the ids "
+            "of the languages after it.",
+            hint="Remove the duplicate from config.json.",
+        )
+    return config
+
+
+def config_languages(config: dict[str, Any]) -> list[str]:
+    """`languages`, where a language's position is its id; upstream's default if it is absent."""
+    languages = config.get("languages", ["en_XX"])
+    if not isinstance(languages, list) or not all(isinstance(code, str) for code in languages):
+        raise ModelError(
+            "config.json's `languages` is no list of language codes.",
+            hint='It should read like ["en_XX", "id_ID"].',
+        )
+    return languages
+
+
+def open_weights(path: Path) -> Weights:
+    """Opens the weights that transformers would load from this folder, by their headers.
+
+    Raises:
+        ModelError: There are none, or a part of them is missing or damaged.
+    """
+    for name in WEIGHTS_NAMES:
+        if (path / name).is_file():
+            break
+    else:
+        raise ModelError(
+            f"{path} has no weights; it holds {list_folder(path)}.",
+            hint="Expected model.safetensors, pytorch_model.bin, or an index of several.",
+        )
+    if not name.endswith(".index.json"):
+        file = _open_file(path / name)
+        return Weights((file,), None, dict.fromkeys(file.names, file))
+    index = path / name
+    weight_map = read_json_object(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(
+        isinstance(shard, str) and Path(shard).name == shard for shard in weight_map.values()
+    ):
+        raise ModelError(
+            f"{name} has no `weight_map` from tensors to files beside it.", hint=f"Look at {index}."
+        )
+    return _open_shards(index, weight_map)
+
+
+def _open_shards(index: Path, weight_map: dict[str, str]) -> Weights:
+    shards = list(dict.fromkeys(weight_map.values()))
+    missing = [shard for shard in shards if not (index.parent / shard).is_file()]
+    if missing:
+        raise ModelError(
+            f"{_several(missing, 'file')} that {index.name} names "
+            f"{'is' if len(missing) == 1 else 'are'} missing from {index.parent}.",
+            hint="Download or copy the folder again.",
+        )
+    files = {shard: _open_file(index.parent / shard) for shard in shards}
+    held = {shard: set(file.names) for shard, file in files.items()}
+    absent = [name for name, shard in weight_map.items() if name not in held[shard]]
+    # An index made from a tied model's .bin may name a tied weight twice; the file has it once.
+    absent = [name for name in absent if not name.startswith("lm_head.decoder.")]
+    if absent:
+        raise ModelError(
+            f"{weight_map[absent[0]]} lacks {_several(absent, 'tensor')} that {index.name} "
+            "places there.",
+            hint="Download or copy the folder again.",
+        )
+    by_name = {name: files[shard] for name, shard in weight_map.items() if name in held[shard]}
+    return Weights(tuple(files.values()), index, by_name)
+
+
+def _several(names: list[str], noun: str) -> str:
+    if len(names) == 1:
+        return names[0]
+    return f"{names[0]} and {len(names) - 1} more {noun}{'s' if len(names) > 2 else ''}"
+
+
+def _open_file(path: Path) -> TensorFile:
+    if path.suffix == ".safetensors":
+        return SafetensorsFile(path)
+    from xmod_extend.model.pickles import PickleFile
+
+    return PickleFile(path)
+
+
+def adapter_languages(names: Iterable[str]) -> list[str]:
+    """The codes that have adapter tensors among `names`, in order of appearance."""
+    found = (ADAPTER_NAME.fullmatch(name) for name in names)
+    return list(dict.fromkeys(match["language"] for match in found if match))

@@ -1,0 +1,140 @@
+"""PyTorch's `.bin` files, with the same interface as safetensors files.
+
+`facebook/xmod-base` may be published only in this format. A pickle can hold code, so it is opened
+by torch's restricted unpickler alone.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xmod_extend.errors import ModelError
+from xmod_extend.model.tensors import (
+    CHUNK_BYTES,
+    DAMAGED_HINT,
+    TensorInfo,
+    digest_of,
+    tensor_bytes,
+    tensor_info,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+TIED_NAMES = {
+    "lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight",
+    "lm_head.decoder.bias": "lm_head.bias",
+}
+"""The LM head's names for weights that X-MOD owns under another name (upstream's tied weights)."""
+
+_OLD_BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
+
+
+class PickleFile:
+    """One PyTorch `.bin` file, read by torch's restricted unpickler and never by a plain one.
+
+    Names that are other names of one storage are dropped when they are tied weights, and so are
+    the buffers that old transformers versions saved. The file is mapped; because touched pages of
+    a mapping count as resident, the mapping is renewed now and then.
+
+    Raises:
+        ModelError: The file is damaged, holds anything but tensors, or holds code.
+    """
+
+    RENEW_AFTER_BYTES = 256 * 1024 * 1024
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._touched_bytes = 0
+        self._tensors = self._load()
+        self._infos = {name: tensor_info(tensor) for name, tensor in self._tensors.items()}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._infos)
+
+    def info(self, name: str) -> TensorInfo:
+        return self._infos[name]
+
+    def read(self, name: str) -> torch.Tensor:
+        """The tensor in memory of its own."""
+        import torch
+
+        return self._tensor(name).clone(memory_format=torch.contiguous_format)
+
+    def iter_bytes(self, name: str, chunk_bytes: int = CHUNK_BYTES) -> Iterator[memoryview]:
+        view = tensor_bytes(self._tensor(name))
+        for start in range(0, len(view), chunk_bytes):
+            yield view[start : start + chunk_bytes]
+
+    def digest(self, name: str) -> str:
+        return digest_of(self.info(name), self.iter_bytes(name))
+
+    def _tensor(self, name: str) -> torch.Tensor:
+        with self._lock:
+            if self._touched_bytes > self.RENEW_AFTER_BYTES:
+                self._tensors, self._touched_bytes = self._load(), 0
+            self._touched_bytes += self._infos[name].num_bytes
+            return self._tensors[name]
+
+    def _load(self) -> dict[str, torch.Tensor]:
+        import torch
+
+        loaded = _load_pickle(self.path)
+        if not isinstance(loaded, dict) or not all(
+            isinstance(name, str) and isinstance(tensor, torch.Tensor)
+            for name, tensor in loaded.items()
+        ):
+            raise ModelError(
+                f"{self.path.name} holds something else than a dictionary of tensors.",
+                hint="A checkpoint's .bin file is what `save_pretrained` writes.",
+            )
+        return _without_aliases(loaded)
+
+
+def _load_pickle(path: Path) -> object:
+    import pickle
+
+    import torch
+
+    try:
+        # Only files in torch's zip format (since torch 1.6) can be mapped.
+        with path.open("rb") as file:
+            in_zip = file.read(4) == b"PK\x03\x04"
+        return torch.load(
+            path, map_location="cpu", weights_only=True, mmap=True if in_zip else None
+        )
+    except pickle.UnpicklingError as error:
+        if "weights_only" not in str(error):
+            raise ModelError(f"{path.name} is no PyTorch file.", hint=DAMAGED_HINT) from error
+        raise ModelError(
+            f"{path.name} holds code, which opening would run, and is not loaded.",
+            hint="Use a checkpoint with safetensors, or one saved as plain tensors.",
+        ) from error
+    except (RuntimeError, EOFError, ValueError, OSError) as error:
+        raise ModelError(
+            f"{path.name} is damaged or truncated: {path.stat().st_size:,} bytes found.",
+            hint=DAMAGED_HINT,
+        ) from error
+
+
+def _without_aliases(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def same_memory(alias: str) -> bool:
+        first, second = tensors.get(alias), tensors.get(TIED_NAMES[alias])
+        return (
+            first is not None
+            and second is not None
+            and first.data_ptr() == second.data_ptr()
+            and first.shape == second.shape
+        )
+
+    aliases = {alias for alias in TIED_NAMES if same_memory(alias)}
+    return {
+        name: tensor
+        for name, tensor in tensors.items()
+        if name not in aliases and not name.endswith(_OLD_BUFFERS)
+    }

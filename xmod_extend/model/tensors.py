@@ -1,0 +1,321 @@
+"""Files of tensors, opened by header and read one tensor at a time.
+
+A base of 3.4 GB is never held in memory. Opening a safetensors file reads only its header; `read`
+copies one tensor's bytes into fresh memory (no mapping of the file, whose touched pages would count
+as resident). The header is parsed here and not by the `safetensors` library so that a damaged or
+half-downloaded file can be told apart and named, and so that `info` works without importing torch.
+
+File format: 8 bytes little-endian header length, the header as a JSON object, then the tensors'
+bytes without gaps. Source: the format section of the safetensors README.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from xmod_extend.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+ITEM_BYTES = {
+    "BOOL": 1,
+    "U8": 1,
+    "I8": 1,
+    "F8_E4M3": 1,
+    "F8_E5M2": 1,
+    "I16": 2,
+    "U16": 2,
+    "F16": 2,
+    "BF16": 2,
+    "I32": 4,
+    "U32": 4,
+    "F32": 4,
+    "I64": 8,
+    "U64": 8,
+    "F64": 8,
+}
+"""Bytes per element of each dtype, in the format's own spelling."""
+
+TORCH_NAMES = {
+    "BOOL": "bool",
+    "U8": "uint8",
+    "I8": "int8",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "I16": "int16",
+    "U16": "uint16",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I32": "int32",
+    "U32": "uint32",
+    "F32": "float32",
+    "I64": "int64",
+    "U64": "uint64",
+    "F64": "float64",
+}
+"""The same dtypes as attributes of `torch`, which is also config.json's spelling."""
+
+CHUNK_BYTES = 4 * 1024 * 1024
+"""How much of a tensor is in memory at a time while it is hashed or copied."""
+
+MAX_HEADER_BYTES = 100_000_000
+"""The `safetensors` library refuses longer headers, and so do we."""
+
+DAMAGED_HINT = "Download or copy the file again."
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """What a header says of one tensor, with `dtype` in safetensors' spelling (`F32`)."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def num_elements(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def num_bytes(self) -> int:
+        return self.num_elements * ITEM_BYTES[self.dtype]
+
+
+class TensorFile(Protocol):
+    """What a checkpoint needs of a file of tensors, whatever its format."""
+
+    path: Path
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    def info(self, name: str) -> TensorInfo: ...
+
+    def read(self, name: str) -> torch.Tensor: ...
+
+    def iter_bytes(self, name: str, chunk_bytes: int = CHUNK_BYTES) -> Iterator[memoryview]: ...
+
+    def digest(self, name: str) -> str: ...
+
+
+def digest_of(info: TensorInfo, chunks: Iterable[bytes | memoryview]) -> str:
+    """SHA-256 over dtype, shape and bytes: two tensors agree in it only if bit for bit the same."""
+    sha = hashlib.sha256(f"{info.dtype} {list(info.shape)}\n".encode())
+    for chunk in chunks:
+        sha.update(chunk)
+    return sha.hexdigest()
+
+
+def torch_dtype(dtype: str) -> torch.dtype:
+    """The torch dtype of safetensors' spelling: `F32` is `torch.float32`."""
+    import torch
+
+    found: torch.dtype = getattr(torch, TORCH_NAMES[dtype])
+    return found
+
+
+def tensor_info(tensor: torch.Tensor) -> TensorInfo:
+    """The header entry that `tensor` would have."""
+    spelling = {name: dtype for dtype, name in TORCH_NAMES.items()}
+    return TensorInfo(spelling[str(tensor.dtype).removeprefix("torch.")], tuple(tensor.shape))
+
+
+def tensor_bytes(tensor: torch.Tensor) -> memoryview:
+    """A contiguous CPU tensor's memory, without a copy."""
+    import torch
+
+    flat = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
+    return flat.numpy().data
+
+
+class SafetensorsFile:
+    """One safetensors file.
+
+    Raises:
+        ModelError: The file is truncated or its header is not one of a safetensors file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        entries, self.metadata, self._data_start = _read_header(path)
+        self._entries = entries
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._entries)
+
+    def info(self, name: str) -> TensorInfo:
+        return self._entries[name][0]
+
+    def read(self, name: str) -> torch.Tensor:
+        """The tensor in memory of its own."""
+        import torch
+
+        info, start = self._entries[name]
+        raw = torch.empty(info.num_bytes, dtype=torch.uint8)
+        view = raw.numpy().data
+        with self.path.open("rb", buffering=0) as file:
+            file.seek(self._data_start + start)
+            done = 0
+            while done < info.num_bytes:
+                count = file.readinto(view[done:])
+                if not count:
+                    raise self._ends_early(name)
+                done += count
+        return raw.view(torch_dtype(info.dtype)).reshape(info.shape)
+
+    def iter_bytes(self, name: str, chunk_bytes: int = CHUNK_BYTES) -> Iterator[memoryview]:
+        """The tensor's bytes in pieces, each valid only until the next one is asked for."""
+        info, start = self._entries[name]
+        view = memoryview(bytearray(min(chunk_bytes, info.num_bytes)))
+        with self.path.open("rb", buffering=0) as file:
+            file.seek(self._data_start + start)
+            left = info.num_bytes
+            while left:
+                count = file.readinto(view[: min(left, len(view))])
+                if not count:
+                    raise self._ends_early(name)
+                yield view[:count]
+                left -= count
+
+    def digest(self, name: str) -> str:
+        return digest_of(self.info(name), self.iter_bytes(name))
+
+    def _ends_early(self, name: str) -> ModelError:
+        return ModelError(f"{self.path.name} ended while {name} was read.", hint=DAMAGED_HINT)
+
+
+def _read_header(path: Path) -> tuple[dict[str, tuple[TensorInfo, int]], dict[str, str], int]:
+    """Tensor name -> (info, offset in the data), the metadata, and where the data starts."""
+    try:
+        with path.open("rb") as file:
+            file_bytes = os.fstat(file.fileno()).st_size
+            prefix = file.read(8)
+            header_bytes = int.from_bytes(prefix, "little")
+            if len(prefix) < 8 or header_bytes > min(MAX_HEADER_BYTES, file_bytes - 8):
+                raise _no_header(path, prefix, header_bytes, file_bytes)
+            raw = file.read(header_bytes)
+    except OSError as error:
+        raise ModelError(
+            f"{path.name} cannot be read: {error.strerror}.", hint=f"Look at {path}."
+        ) from error
+    try:
+        header = json.loads(raw)
+    except ValueError as error:
+        raise _bad_header(path, "it is no JSON") from error
+    if not isinstance(header, dict):
+        raise _bad_header(path, "it is no JSON object")
+    metadata = header.pop("__metadata__", None) or {}
+    if not isinstance(metadata, dict):
+        raise _bad_header(path, "its metadata is no JSON object")
+    entries = {name: _read_entry(path, name, entry) for name, entry in header.items()}
+    data_bytes = _check_contiguous(path, entries)
+    _check_size(path, expected=8 + header_bytes + data_bytes, found=file_bytes)
+    return entries, metadata, 8 + header_bytes
+
+
+def _read_entry(path: Path, name: str, entry: Any) -> tuple[TensorInfo, int]:
+    try:
+        dtype, shape, (start, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+        whole = all(type(number) is int and number >= 0 for number in (*shape, start, end))
+    except (TypeError, KeyError, ValueError) as error:
+        raise _bad_header(path, f"{name} lacks a dtype, a shape or offsets") from error
+    if dtype not in ITEM_BYTES:
+        raise _bad_header(path, f"{name} has the unknown dtype {dtype!r}")
+    if not whole:
+        raise _bad_header(path, f"{name} has a shape or offsets that are no counts")
+    info = TensorInfo(dtype, tuple(shape))
+    if end - start != info.num_bytes:
+        raise _bad_header(
+            path, f"{name} has {end - start:,} bytes where its shape needs {info.num_bytes:,}"
+        )
+    return info, start
+
+
+def _check_contiguous(path: Path, entries: dict[str, tuple[TensorInfo, int]]) -> int:
+    """The tensors must follow one another without a gap; returns the bytes of all."""
+    position = 0
+    for name, (info, start) in sorted(entries.items(), key=lambda item: (item[1][1], item[0])):
+        # A tensor without elements shares its offset with its neighbour and takes no room.
+        if start != position and info.num_bytes:
+            raise _bad_header(path, f"{name} starts at byte {start:,}, not at {position:,}")
+        position += info.num_bytes
+    return position
+
+
+def _check_size(path: Path, *, expected: int, found: int) -> None:
+    if found < expected:
+        raise ModelError(
+            f"{path.name} is truncated: {expected:,} bytes expected, {found:,} found.",
+            hint=DAMAGED_HINT,
+        )
+    if found > expected:
+        raise ModelError(
+            f"{path.name} is longer than its header says: "
+            f"{expected:,} bytes expected, {found:,} found.",
+            hint=DAMAGED_HINT,
+        )
+
+
+def _no_header(path: Path, prefix: bytes, header_bytes: int, file_bytes: int) -> ModelError:
+    if prefix.startswith(b"version "):
+        return ModelError(
+            f"{path.name} is a Git LFS pointer of {file_bytes} bytes, not the file itself.",
+            hint="Fetch the file with `git lfs pull`.",
+        )
+    if len(prefix) < 8:
+        found = f"it has only {file_bytes} bytes"
+    elif header_bytes > MAX_HEADER_BYTES:
+        found = f"its first 8 bytes give a header length of {header_bytes:,}"
+    else:
+        return ModelError(
+            f"{path.name} is truncated: its header needs {header_bytes + 8:,} bytes, "
+            f"{file_bytes:,} found.",
+            hint=DAMAGED_HINT,
+        )
+    return ModelError(f"{path.name} is no safetensors file: {found}.", hint=DAMAGED_HINT)
+
+
+def _bad_header(path: Path, what: str) -> ModelError:
+    return ModelError(f"{path.name} has a damaged header: {what}.", hint=DAMAGED_HINT)
+
+
+def write_safetensors(
+    path: Path, tensors: Iterable[tuple[str, TensorInfo, Iterable[bytes | memoryview]]]
+) -> None:
+    """Write a safetensors file from pieces, so that no tensor need be in memory as a whole.
+
+    Args:
+        path: The file to write; an existing one is replaced.
+        tensors: Name, info and bytes of each. The bytes are asked for one tensor after another.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    # Wider items first, as the `safetensors` library does it, keeps every tensor aligned.
+    order = sorted(tensors, key=lambda entry: -ITEM_BYTES[entry[1].dtype])
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    position = 0
+    for name, info, _ in order:
+        assert name not in header, f"{name} twice"
+        end = position + info.num_bytes
+        header[name] = {
+            "dtype": info.dtype,
+            "shape": list(info.shape),
+            "data_offsets": [position, end],
+        }
+        position = end
+    raw = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    raw += b" " * (-len(raw) % 8)
+    with path.open("wb") as file:
+        file.write(len(raw).to_bytes(8, "little") + raw)
+        for name, info, chunks in order:
+            written = sum(file.write(chunk) for chunk in chunks)
+            assert written == info.num_bytes, f"{name}: {written} of {info.num_bytes} bytes"
