@@ -1,0 +1,243 @@
+"""Masked perplexity: how well one adapter guesses the hidden tokens of a text never trained on.
+
+`exp` of the mean cross-entropy over the masked positions, with masks that are fixed by a seed. It is
+not the perplexity of a left-to-right model, nor the pseudo-perplexity that hides one token at a
+time: every 15th token in a hundred is hidden at once, and 10 % of those show the true token (the
+objective of training). It compares adapters on one text, one tokenizer and one seed; every score
+carries the signature that says which. Between tokenizers only `bits_per_byte` compares.
+
+    B  blocks in a batch
+    T  tokens in a block
+    N  scored (masked) positions
+
+Source: Devlin et al. 2019, section 3.1, for the objective; Post 2018 (sacreBLEU) for the signature.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from xmod_extend.model.loss import masked_token_losses
+from xmod_extend.text.masking import IGNORED, MaskingScheme
+
+if TYPE_CHECKING:
+    from transformers import XmodForMaskedLM
+
+Ids = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+BATCH_TOKENS = 4096
+"""Tokens in one forward pass of an evaluation. It does not change the masks."""
+MAX_TOKENS = 131_072
+"""A longer held-out text is sampled at even distances: the interval at this size is about 1 %."""
+NUM_RESAMPLES = 1000
+INTERVAL = (2.5, 97.5)
+
+
+class Blocks(Protocol):
+    """What a held-out text offers; `text.packing.PackedBlocks` is one."""
+
+    def __len__(self) -> int: ...
+    def get(self, indices: Sequence[int] | Ids) -> Ids: ...
+    def document_ids(self, indices: Sequence[int] | Ids) -> Ids: ...
+    def tail(self) -> Ids | None: ...
+    def tail_document_ids(self) -> Ids | None: ...
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block of held-out text under its fixed mask; each array is (T,)."""
+
+    input_ids: Ids
+    labels: Ids
+    document_ids: Ids
+
+
+class MaskedText:
+    """A held-out text under fixed masks: what every adapter that is compared is scored on."""
+
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        self.blocks = list(blocks)
+
+    @classmethod
+    def from_blocks(
+        cls, blocks: Blocks, scheme: MaskingScheme, *, max_tokens: int = MAX_TOKENS
+    ) -> MaskedText:
+        """Masks each block by its own index, so that a sample has the masks of the whole."""
+        masked = []
+        whole = max(1, max_tokens // max(1, blocks.get([0]).shape[1])) if len(blocks) else 0
+        for index in _evenly_spaced(len(blocks), whole):
+            inputs, labels = scheme.corrupt(blocks.get([index]), index)
+            masked.append(Block(inputs[0], labels[0], blocks.document_ids([index])[0]))
+        tail, documents = blocks.tail(), blocks.tail_document_ids()
+        if tail is not None and documents is not None and len(blocks) <= whole:
+            inputs, labels = scheme.corrupt(tail, len(blocks))
+            masked.append(Block(inputs[0], labels[0], documents[0]))
+        return cls(masked)
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that the model reads, scored or not."""
+        return sum(block.input_ids.size for block in self.blocks)
+
+    @property
+    def num_scored_tokens(self) -> int:
+        return sum(int((block.labels != IGNORED).sum()) for block in self.blocks)
+
+    def sample(self, num_tokens: int) -> MaskedText:
+        """About `num_tokens` of the text: whole blocks at even distances, with the same masks."""
+        length = max((block.input_ids.size for block in self.blocks), default=1)
+        wanted = max(1, num_tokens // length)
+        return MaskedText([self.blocks[i] for i in _evenly_spaced(len(self.blocks), wanted)])
+
+    def batches(self) -> Iterator[tuple[Ids, Ids, Ids]]:
+        """(input_ids, labels, document_ids), each (B, T); blocks of one length go together."""
+        start = 0
+        while start < len(self.blocks):
+            length = self.blocks[start].input_ids.size
+            stop = start + 1
+            while (
+                stop < len(self.blocks)
+                and self.blocks[stop].input_ids.size == length
+                and (stop - start + 1) * length <= BATCH_TOKENS
+            ):
+                stop += 1
+            batch = self.blocks[start:stop]
+            yield (
+                np.stack([block.input_ids for block in batch]),
+                np.stack([block.labels for block in batch]),
+                np.stack([block.document_ids for block in batch]),
+            )
+            start = stop
+
+
+@dataclass(frozen=True)
+class TokenLosses:
+    """Cross-entropy in nats of each scored token, with its document and its token id; each (N,)."""
+
+    nats: Floats
+    documents: Ids
+    targets: Ids
+
+    @property
+    def mean_nats(self) -> float:
+        return float(self.nats.mean())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """A perplexity with all that is needed to know what it means."""
+
+    perplexity: float
+    bits_per_byte: float
+    num_scored_tokens: int
+    num_documents: int
+    signature: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """How many times lower the perplexity became, paired over the same masked tokens.
+
+    `low` and `high` bound 95 % of a paired bootstrap over documents (1000 resamples).
+    """
+
+    ratio: float
+    low: float
+    high: float
+
+
+def evaluate(model: XmodForMaskedLM, text: MaskedText) -> TokenLosses:
+    """Scores the adapter in the slice's slot on `text`; dropout is off."""
+    device = model.lm_head.bias.device
+    was_training = model.training
+    model.eval()
+    nats, documents, targets = [], [], []
+    for inputs, labels, document_ids in text.batches():
+        losses = masked_token_losses(
+            model, torch.from_numpy(inputs).to(device), torch.from_numpy(labels).to(device)
+        )
+        scored = labels != IGNORED
+        nats.append(losses.double().cpu().numpy())
+        documents.append(document_ids[scored])
+        targets.append(labels[scored])
+    model.train(was_training)
+    return TokenLosses(np.concatenate(nats), np.concatenate(documents), np.concatenate(targets))
+
+
+def score(losses: TokenLosses, *, token_bytes: Ids, signature: str) -> Score:
+    """Sums up token losses.
+
+    Args:
+        token_bytes: (V,): UTF-8 bytes of each token of the vocabulary.
+        signature: From `signature()`, of the text that was scored.
+    """
+    return Score(
+        perplexity=math.exp(losses.mean_nats),
+        bits_per_byte=float(losses.nats.sum() / math.log(2) / token_bytes[losses.targets].sum()),
+        num_scored_tokens=losses.nats.size,
+        num_documents=np.unique(losses.documents).size,
+        signature=signature,
+    )
+
+
+def compare(before: TokenLosses, after: TokenLosses, *, seed: int) -> Comparison:
+    """Ratio of the perplexities before / after, with its interval.
+
+    Raises:
+        ValueError: If the two were not scored on the same masked tokens.
+
+    Source: Koehn 2004, section 3, for the paired bootstrap.
+    """
+    if not np.array_equal(before.targets, after.targets):
+        raise ValueError("a paired comparison needs the same masked tokens on both sides")
+    _, document = np.unique(before.documents, return_inverse=True)
+    gain = np.bincount(document, weights=before.nats - after.nats)
+    count = np.bincount(document).astype(np.float64)
+    random = np.random.default_rng(seed)
+    ratios = np.empty(NUM_RESAMPLES)
+    for i in range(NUM_RESAMPLES):
+        times = np.bincount(random.integers(gain.size, size=gain.size), minlength=gain.size)
+        ratios[i] = (gain @ times) / (count @ times)
+    low, high = np.exp(np.percentile(ratios, INTERVAL))
+    return Comparison(
+        ratio=math.exp(gain.sum() / count.sum()), low=float(low), high=float(high)
+    )
+
+
+def signature(
+    text: MaskedText,
+    scheme: MaskingScheme,
+    *,
+    text_sha256: str,
+    tokenizer_sha256: str,
+    max_length: int,
+    precision: str,
+    version: str,
+) -> str:
+    """Everything that a masked perplexity depends on, in one line."""
+    fields = {
+        "masked_perplexity": f"v{version}",
+        "mlm_probability": f"{scheme.mlm_probability:g}",
+        "mask": "80/10/10",
+        "seed": str(scheme.seed),
+        "max_length": str(max_length),
+        "scored_tokens": str(text.num_scored_tokens),
+        "precision": precision,
+        "text": text_sha256[:12],
+        "tokenizer": tokenizer_sha256[:12],
+    }
+    return "|".join(f"{name}:{value}" for name, value in fields.items())
+
+
+def _evenly_spaced(count: int, wanted: int) -> list[int]:
+    if wanted >= count:
+        return list(range(count))
+    return [int(i) for i in (np.arange(wanted) * count) // wanted]

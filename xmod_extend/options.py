@@ -1,0 +1,218 @@
+"""The options of `add`: one list for the command line, the YAML file and `add_language()`.
+
+Each field's metadata holds the help text that all three show.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from xmod_extend.errors import UsageError
+
+Precision = Literal["auto", "fp32", "bf16"]
+EncodingErrors = Literal["strict", "replace"]
+INITS = ("random", "nearest", "mean")
+
+
+def _option(default: Any, help_text: str) -> Any:
+    return field(default=default, metadata={"help": help_text})
+
+
+def _required(help_text: str) -> Any:
+    return field(metadata={"help": help_text})
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddOptions:
+    """What to add to which base, and how; wrong values raise `UsageError`."""
+
+    lang: str = _required("Code of the new language in X-MOD's form, such as quz_PE.")
+    corpus: tuple[str, ...] = _required(
+        "Text of the language: .txt, .txt.gz, .jsonl or .parquet, a folder or glob of these, or "
+        "hf://datasets/USER/NAME. May be given several times."
+    )
+    base: str = _option(
+        "facebook/xmod-base", "Hub id or folder of the X-MOD to extend, or `tiny` (bundled)."
+    )
+    revision: str | None = _option(None, "Branch, tag or commit of a base on the Hub.")
+    output: Path | None = _option(None, "Folder of the new checkpoint; default BASE-LANG.")
+    held_out: str | None = _option(
+        None, "Text to measure on; without it, part of the corpus is set aside."
+    )
+    text_field: str = _option("text", "Field or column with the text in .jsonl and .parquet.")
+    encoding_errors: EncodingErrors = _option(
+        "strict", "What to do with invalid UTF-8: refuse it, or replace it by U+FFFD."
+    )
+    init: str = _option(
+        "random",
+        "What the new adapter starts from: random, nearest (best existing adapter), mean (of all) "
+        "or from:CODE.",
+    )
+    max_steps: int | None = _option(
+        None, "Number of optimiser steps; default by the size of the corpus."
+    )
+    epochs: float | None = _option(None, "Passes over the corpus, instead of --max-steps.")
+    batch_size: int = _option(32, "Packed sequences per optimiser step.")
+    max_length: int | None = _option(
+        None, "Tokens per sequence; default 128, or what the base can read if that is less."
+    )
+    lr: float | None = _option(None, "Peak learning rate; default by the width of the base.")
+    mlm_probability: float = _option(0.15, "Share of the tokens that is masked in training.")
+    precision: Precision = _option(
+        "auto", "Of the frozen weights; auto is bf16 where the hardware computes in it."
+    )
+    seed: int = _option(0, "Decides the start values, the order, the masks and the dropout.")
+    force: bool = _option(False, "Replace the output folder if it is not empty.")
+    plan: bool = _option(False, "Do everything short of training, and write nothing.")
+
+    def __post_init__(self) -> None:
+        if isinstance(self.corpus, str | Path):
+            object.__setattr__(self, "corpus", (str(self.corpus),))
+        object.__setattr__(self, "corpus", tuple(str(path) for path in self.corpus))
+        if self.output is not None:
+            object.__setattr__(self, "output", Path(self.output))
+        if self.held_out is not None:
+            object.__setattr__(self, "held_out", str(self.held_out))
+        self._check()
+
+    def _check(self) -> None:
+        _require(bool(self.corpus), "--corpus is missing.", "Name at least one text file.")
+        for name, choices in (("precision", Precision), ("encoding_errors", EncodingErrors)):
+            value = getattr(self, name)
+            if value not in get_args(choices):
+                raise _bad(name, value, "one of " + ", ".join(get_args(choices)))
+        if self.init not in INITS and not re.fullmatch(r"from:\w+", self.init):
+            raise _bad("init", self.init, "random, nearest, mean or from:CODE")
+        if self.max_steps is not None and self.epochs is not None:
+            raise UsageError(
+                "--max-steps and --epochs are both given.", hint="Give one of the two."
+            )
+        for name in ("max_steps", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise _bad(name, value, "at least 1")
+        if self.max_length is not None and self.max_length < 8:
+            raise _bad("max_length", self.max_length, "at least 8 tokens")
+        for name in ("epochs", "lr"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise _bad(name, value, "above 0")
+        if not 0 < self.mlm_probability < 1:
+            raise _bad("mlm_probability", self.mlm_probability, "between 0 and 1")
+        if not 0 <= self.seed < 2**32:
+            raise _bad("seed", self.seed, "from 0 to 4294967295")
+
+    def to_json(self) -> dict[str, Any]:
+        """The options as a record keeps them."""
+        values = dataclasses.asdict(self)
+        values["corpus"] = list(self.corpus)
+        values["output"] = None if self.output is None else str(self.output)
+        return values
+
+
+def merge_options(config_file: Path | None, given: Mapping[str, Any]) -> AddOptions:
+    """Combines the defaults, a YAML file and what was given directly; the later wins.
+
+    Args:
+        config_file: YAML mapping with the names of `AddOptions`' fields (`-` counts as `_`).
+        given: Values that were given on the command line or in the call.
+
+    Raises:
+        UsageError: An unknown name, a wrong type or value, or a required one missing.
+    """
+    values = {} if config_file is None else _read_config_file(config_file)
+    values |= {_known(name, "option"): value for name, value in given.items()}
+    for required in ("lang", "corpus"):
+        if values.get(required) in (None, ()):
+            raise UsageError(
+                f"--{required} is missing.",
+                hint="For example: xmod-extend add --lang quz_PE --corpus data/quechua.txt",
+            )
+    return AddOptions(**values)
+
+
+def _read_config_file(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"The file {path} cannot be read: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"{path} is not valid YAML: {reason}.") from error
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict):
+        raise UsageError(
+            f"{path} holds a {type(loaded).__name__}, not a mapping of options to values.",
+            hint="Write one option a line, such as `lang: quz_PE`.",
+        )
+    return {
+        (known := _known(str(name), f"option in {path}")): _typed(known, value, path)
+        for name, value in loaded.items()
+    }
+
+
+def _known(name: str, where: str) -> str:
+    spelled = name.replace("-", "_")
+    names = [item.name for item in dataclasses.fields(AddOptions)]
+    if spelled in names:
+        return spelled
+    nearest = difflib.get_close_matches(spelled, names, n=1, cutoff=0.0)
+    raise UsageError(f"{name!r} is an unknown {where}.", hint=f"Did you mean {nearest[0]!r}?")
+
+
+def _typed(name: str, value: Any, path: Path) -> Any:
+    """Checks a YAML value against the field's type, and lets 1 stand for 1.0 and "1e-3" for 1e-3."""
+    if value is None:
+        return _default(name)
+    annotation = str(
+        next(item.type for item in dataclasses.fields(AddOptions) if item.name == name)
+    )
+    try:
+        if name == "corpus":
+            return tuple(value) if isinstance(value, list) else (str(value),)
+        if annotation.startswith("bool"):
+            return _exactly(bool, value)
+        if annotation.startswith("int"):
+            return _exactly(int, value)
+        if annotation.startswith("float"):
+            # YAML 1.1 reads 1e-3, without a point, as a word.
+            return float(_exactly((int, float, str), value))
+        return _exactly(str, value)
+    except (TypeError, ValueError):
+        kind = annotation.split("|")[0].strip()
+        raise UsageError(f"{name} in {path} is {value!r}; it must be of type {kind}.") from None
+
+
+def _exactly(kind: type | tuple[type, ...], value: Any) -> Any:
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise TypeError
+    return value
+
+
+def _default(name: str) -> Any:
+    default = next(item.default for item in dataclasses.fields(AddOptions) if item.name == name)
+    return None if default is dataclasses.MISSING else default
+
+
+def _require(holds: bool, message: str, hint: str) -> None:
+    if not holds:
+        raise UsageError(message, hint=hint)
+
+
+def _bad(name: str, value: object, needed: str) -> UsageError:
+    flag = "--" + name.replace("_", "-")
+    return UsageError(f"{flag} is {value!r}; it must be {needed}.")
+
+
+def as_paths(corpus: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
+    """One path or several, as the tuple that `AddOptions.corpus` holds."""
+    return (str(corpus),) if isinstance(corpus, str | Path) else tuple(str(path) for path in corpus)

@@ -1,0 +1,31 @@
+"""What a run tells while it works. The library itself is silent: a caller hands in an observer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from xmod_extend.evaluation.probe import Candidate
+    from xmod_extend.training.loop import CurvePoint, StepReport
+
+
+class Observer:
+    """Hears of everything and shows nothing; a display overrides what it wants to show."""
+
+    def on_stage(self, name: str) -> None:
+        """A part of the job begins: a short sentence in the present tense."""
+
+    def on_note(self, text: str) -> None:
+        """Something worth knowing was found or decided."""
+
+    def on_warning(self, text: str) -> None:
+        """Something may make the result less useful."""
+
+    def on_candidate(self, candidate: Candidate, count: int) -> None:
+        """An existing adapter was scored; `count` languages are being probed."""
+
+    def on_step(self, report: StepReport) -> None:
+        """An optimiser step was done."""
+
+    def on_validation(self, point: CurvePoint) -> None:
+        """The held-out sample was scored."""

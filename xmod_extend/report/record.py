@@ -1,0 +1,153 @@
+"""The run record: one JSON object with everything a model card or a report may say.
+
+`run.json` in an extended checkpoint is this object. Readers check `schema_version`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+from xmod_extend.evaluation.perplexity import Comparison, Score
+from xmod_extend.evaluation.probe import Candidate
+from xmod_extend.text.report import CorpusReport
+from xmod_extend.training.loop import CurvePoint
+
+SCHEMA_VERSION = 1
+PACKAGES = (
+    "xmod-extend",
+    "torch",
+    "transformers",
+    "datasets",
+    "accelerate",
+    "tokenizers",
+    "safetensors",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseRecord:
+    """Which base was extended."""
+
+    name: str
+    source: str
+    """What the user wrote: a Hub id, a folder, or `tiny`."""
+    commit: str | None
+    """Of a base on the Hub."""
+    languages: tuple[str, ...]
+    num_parameters: int
+    files: dict[str, str]
+    """Name of each weight file to the SHA-256 of its bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRecord:
+    """How the adapter came to be."""
+
+    init: str
+    """`random`, `mean` or `from:CODE`; `nearest` is resolved to the language it found."""
+    num_parameters: int
+    num_steps: int
+    steps_done: int
+    best_step: int
+    batch_size: int
+    max_length: int
+    lr: float
+    warmup_fraction: float
+    weight_decay: float
+    adam_beta2: float
+    clip_norm: float
+    mlm_probability: float
+    dropout: bool
+    precision: str
+    device: str
+    num_tokens: int
+    """Trained on, repeats counted."""
+    num_epochs: float
+    seconds: float
+    """Of training alone."""
+    curve: tuple[CurvePoint, ...]
+    stopped: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationRecord:
+    """The held-out text under the best existing adapter, and under the new one."""
+
+    best_existing: str
+    before: Score
+    after: Score
+    improvement: Comparison
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerificationRecord:
+    """The proof that nothing else changed, in figures."""
+
+    identical: bool
+    tensors_compared: int
+    languages_compared: int
+    differences: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanRecord:
+    """What training would be, for `--plan`."""
+
+    num_steps: int
+    num_tokens: int
+    num_epochs: float
+    lr: float
+    seconds_per_step: float
+    """Of one step that was tried and thrown away."""
+    estimated_seconds: float
+    output: str
+    output_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """What `add_language` returns and writes."""
+
+    language: str
+    language_name: str
+    bcp47: str
+    base: BaseRecord
+    options: dict[str, Any]
+    corpus: CorpusReport
+    tokenizer: str
+    tokenizer_sha256: str
+    probe: tuple[Candidate, ...]
+    warnings: tuple[str, ...]
+    versions: dict[str, str]
+    created: str
+    """UTC, ISO 8601."""
+    seconds: float
+    """Of the whole run."""
+    plan: PlanRecord | None = None
+    training: TrainingRecord | None = None
+    evaluation: EvaluationRecord | None = None
+    verification: VerificationRecord | None = None
+    output: str | None = None
+    schema_version: int = SCHEMA_VERSION
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts, lists, strings and numbers."""
+        record: dict[str, Any] = json.loads(self.to_json())
+        return record
+
+    def to_json(self) -> str:
+        """The record as indented JSON, `schema_version` first."""
+        values = {"schema_version": self.schema_version} | dataclasses.asdict(self)
+        return json.dumps(values, indent=2, ensure_ascii=False, default=str) + "\n"
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of what computed the result, Python's among them."""
+    return {"python": platform.python_version()} | {
+        package: metadata.version(package) for package in PACKAGES
+    }

@@ -1,0 +1,47 @@
+"""Settings of one training run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xmod_extend.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """Settings of one training run; wrong values raise `UsageError` where the object is made."""
+
+    num_steps: int
+    """Number of optimiser steps."""
+    batch_size: int
+    """Packed sequences per optimiser step."""
+    lr: float
+    """Peak learning rate of AdamW."""
+    seed: int
+    """Decides the order of the blocks, the masks and the dropout."""
+    num_validations: int = 10
+    """How often the held-out text is scored, at even distances; the best state is kept."""
+    warmup_fraction: float = 0.1
+    """Share of the steps in which the learning rate rises linearly from 0; then it falls to 0."""
+    weight_decay: float = 0.01
+    adam_beta2: float = 0.98
+    clip_norm: float = 1.0
+    """Largest norm of the adapter's gradient."""
+
+    def __post_init__(self) -> None:
+        _require(self.num_steps >= 1, "the number of steps", self.num_steps, "at least 1")
+        _require(self.batch_size >= 1, "--batch-size", self.batch_size, "at least 1")
+        _require(0 < self.lr < float("inf"), "--lr", self.lr, "above 0")
+        _require(0 <= self.seed < 2**32, "--seed", self.seed, "from 0 to 4294967295")
+
+    def lr_at(self, step: int) -> float:
+        """Learning rate of optimiser step `step`, counted from 0: linear warm-up and decay."""
+        warmup = max(1, round(self.warmup_fraction * self.num_steps))
+        if step < warmup:
+            return self.lr * (step + 1) / warmup
+        return self.lr * (self.num_steps - step) / max(1, self.num_steps - warmup)
+
+
+def _require(holds: bool, name: str, value: object, needed: str) -> None:
+    if not holds:
+        raise UsageError(f"{name} is {value}; it must be {needed}.")

@@ -1,0 +1,264 @@
+"""The training loop: masked language modelling that moves one adapter and nothing else.
+
+Each step is a function of (seed, step): its blocks, masks and dropout come from generators seeded
+with both, so nothing that was drawn before matters.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from xmod_extend.errors import TrainingError
+from xmod_extend.model.adapter import Adapter, get_adapter
+from xmod_extend.model.loss import masked_lm_loss
+from xmod_extend.model.slice import freeze_all_but_adapter, run_adapter_directly
+from xmod_extend.text.masking import MaskingScheme
+from xmod_extend.training.configuration import TrainingConfig
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from transformers import XmodForMaskedLM
+
+Ids = npt.NDArray[np.int64]
+
+
+class Blocks(Protocol):
+    """What a training text offers; `text.packing.PackedBlocks` is one."""
+
+    def num_blocks(self, offset: int = 0) -> int: ...
+    def get(self, indices: Ids, offset: int = 0) -> Ids: ...
+    @property
+    def max_length(self) -> int: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepReport:
+    """What a progress display may show after an optimiser step."""
+
+    step: int
+    num_steps: int
+    loss: float
+    """Mean cross-entropy in nats of this step's masked tokens."""
+    lr: float
+    num_tokens: int
+    """Tokens trained on since the start."""
+    seconds: float
+    """Time spent training since the start, validations left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    """The state of the run at one validation."""
+
+    step: int
+    train_loss: float
+    """Mean over the steps since the validation before, in nats."""
+    held_out_loss: float
+    """In nats, on the validation sample."""
+    lr: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingResult:
+    """The best adapter that validation met, and how the run went."""
+
+    adapter: Adapter
+    best_step: int
+    steps_done: int
+    curve: tuple[CurvePoint, ...]
+    num_tokens: int
+    num_epochs: float
+    seconds: float
+    """Training alone, validations left out."""
+    stopped: str | None
+    """Why the run ended before its last step, or None."""
+
+
+def train(
+    model: XmodForMaskedLM,
+    blocks: Blocks,
+    scheme: MaskingScheme,
+    config: TrainingConfig,
+    *,
+    accelerator: Accelerator,
+    validate: Callable[[], float],
+    on_step: Callable[[StepReport], None] = lambda report: None,
+    on_validation: Callable[[CurvePoint], None] = lambda point: None,
+) -> TrainingResult:
+    """Trains the adapter in the slice's slot and leaves the best one in it.
+
+    Args:
+        model: A one-language slice whose slot holds the start values.
+        blocks: Packed training text with at least one full block.
+        validate: Returns the held-out loss of the adapter as it is; lower is better.
+
+    Raises:
+        TrainingError: If the loss was not finite before the first validation, so that no adapter
+            is worth keeping. After that, the best one is kept and `stopped` says what happened.
+    """
+    run_adapter_directly(model)
+    parameters = freeze_all_but_adapter(model)
+    optimizer = accelerator.prepare(
+        torch.optim.AdamW(
+            parameters,
+            lr=config.lr,
+            betas=(0.9, config.adam_beta2),
+            eps=1e-6,
+            weight_decay=config.weight_decay,
+        )
+    )
+    best = _Best()
+    clock = _Clock()
+    recent: list[float] = []
+    curve: list[CurvePoint] = []
+    stopped: str | None = None
+    num_tokens = steps_done = 0
+    validation_steps = _validation_steps(config)
+    for step, batch in enumerate(_batches(blocks, config)):
+        inputs, labels = scheme.corrupt(batch, step)
+        # Dropout draws from the global generator: seeded here, it depends on this step alone.
+        torch.manual_seed(_mix(config.seed, step))
+        model.train()
+        loss = masked_lm_loss(
+            model,
+            torch.from_numpy(inputs).to(accelerator.device),
+            torch.from_numpy(labels).to(accelerator.device),
+        )
+        value = loss.item()
+        if not math.isfinite(value):
+            stopped = f"the training loss was {value} at step {step + 1} (lr {config.lr:g})"
+            break
+        accelerator.backward(loss)
+        if step == 0:
+            assert all(parameter.grad is not None for parameter in parameters)
+        accelerator.clip_grad_norm_(parameters, config.clip_norm)
+        for group in optimizer.param_groups:
+            group["lr"] = config.lr_at(step)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        num_tokens += batch.size
+        steps_done = step + 1
+        recent.append(value)
+        on_step(
+            StepReport(
+                step=steps_done,
+                num_steps=config.num_steps,
+                loss=value,
+                lr=config.lr_at(step),
+                num_tokens=num_tokens,
+                seconds=clock.seconds(),
+            )
+        )
+        if steps_done in validation_steps:
+            with clock.paused():
+                point = CurvePoint(
+                    step=steps_done,
+                    train_loss=sum(recent) / len(recent),
+                    held_out_loss=validate(),
+                    lr=config.lr_at(step),
+                )
+            recent.clear()
+            if not math.isfinite(point.held_out_loss):
+                stopped = f"the held-out loss was {point.held_out_loss} at step {steps_done}"
+                break
+            curve.append(point)
+            on_validation(point)
+            best.offer(point, model)
+    if best.adapter is None:
+        raise TrainingError(
+            f"Training stopped: {stopped}, before any adapter was worth keeping.",
+            hint=f"Try a lower learning rate, such as --lr {config.lr / 10:g}.",
+        )
+    return TrainingResult(
+        adapter=best.adapter,
+        best_step=best.step,
+        steps_done=steps_done,
+        curve=tuple(curve),
+        num_tokens=num_tokens,
+        num_epochs=num_tokens / max(1, blocks.num_blocks() * blocks.max_length),
+        seconds=clock.seconds(),
+        stopped=stopped,
+    )
+
+
+class _Best:
+    """The adapter with the lowest held-out loss so far, copied to the CPU."""
+
+    def __init__(self) -> None:
+        self.adapter: Adapter | None = None
+        self.step = 0
+        self._loss = math.inf
+
+    def offer(self, point: CurvePoint, model: XmodForMaskedLM) -> None:
+        if point.held_out_loss < self._loss:
+            self._loss, self.step = point.held_out_loss, point.step
+            self.adapter = get_adapter(model)
+
+
+class _Clock:
+    """Seconds of training, with validations taken out."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self._start
+
+    def paused(self) -> _Pause:
+        return _Pause(self)
+
+    def skip(self, seconds: float) -> None:
+        self._start += seconds
+
+
+class _Pause:
+    def __init__(self, clock: _Clock) -> None:
+        self._clock = clock
+
+    def __enter__(self) -> None:
+        self._began = time.perf_counter()
+
+    def __exit__(self, *exception: object) -> None:
+        self._clock.skip(time.perf_counter() - self._began)
+
+
+def _batches(blocks: Blocks, config: TrainingConfig) -> Iterator[Ids]:
+    """Yields `num_steps` batches (B, T): every epoch a new order, and new borders between blocks."""
+    epoch, position = -1, 0
+    order = np.empty(0, dtype=np.int64)
+    offset = 0
+    for _ in range(config.num_steps):
+        rows: list[Ids] = []
+        needed = config.batch_size
+        while needed:
+            if position == len(order):
+                epoch, position = epoch + 1, 0
+                random = np.random.default_rng([config.seed, epoch])
+                offset = int(random.integers(blocks.max_length - 1))
+                if blocks.num_blocks(offset) == 0:
+                    offset = 0
+                order = random.permutation(blocks.num_blocks(offset))
+            taken = order[position : position + needed]
+            rows.append(blocks.get(taken, offset))
+            position += len(taken)
+            needed -= len(taken)
+        yield np.concatenate(rows)
+
+
+def _validation_steps(config: TrainingConfig) -> frozenset[int]:
+    """Steps after which to validate: evenly spaced, the last step always among them."""
+    count = min(config.num_validations, config.num_steps)
+    return frozenset(round(config.num_steps * (i + 1) / count) for i in range(count))
+
+
+def _mix(seed: int, step: int) -> int:
+    """One 64-bit seed from two numbers."""
+    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0])
