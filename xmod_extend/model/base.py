@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -176,12 +175,16 @@ def _nearest_sibling(path: Path) -> Path | None:
 
 
 def _check_repo_id(base: str) -> None:
-    part = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
-    if not re.fullmatch(rf"(?:{part}/)?{part}", base) or "--" in base or ".." in base:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(base)
+    except HFValidationError as error:
         raise ModelError(
             f"{base} is neither a folder nor a name that the Hub allows.",
             hint="Give a folder, or a Hub id such as facebook/xmod-base.",
-        )
+        ) from error
 
 
 def choose_files(names: Iterable[str]) -> list[str]:
