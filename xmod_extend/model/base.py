@@ -176,7 +176,7 @@ def _nearest_sibling(path: Path) -> Path | None:
 
 def _check_repo_id(base: str) -> None:
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     try:
         validate_repo_id(base)

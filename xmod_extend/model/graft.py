@@ -1,0 +1,292 @@
+"""Writing an extended checkpoint: the base's own bytes, and one more file.
+
+    config.json                      the base's, with the new code at the end of `languages`
+    model-base.safetensors           the base's model.safetensors, byte for byte
+    model-CODE.safetensors           the new language's adapter, one such file per added language
+    model.safetensors.index.json     binds them
+
+transformers prefers a file named exactly `model.safetensors` to an index, so the output never holds
+one. A base in PyTorch's own format is converted tensor by tensor.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xmod_extend.errors import LanguageError, ModelError, UsageError
+from xmod_extend.model.base import DOCUMENT_PATTERNS, TOKENIZER_PATTERNS
+from xmod_extend.model.checkpoint import Checkpoint
+from xmod_extend.model.layout import CONFIG_NAME
+from xmod_extend.model.output import (
+    can_clone,
+    check_target,
+    check_writable,
+    copy_file,
+    new_folder,
+)
+from xmod_extend.model.pickles import TIED_NAMES
+from xmod_extend.model.tensors import (
+    ITEM_BYTES,
+    TensorInfo,
+    tensor_bytes,
+    tensor_info,
+    torch_dtype,
+    write_safetensors,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+BASE_SHARD = "model-base.safetensors"
+INDEX_NAME = "model.safetensors.index.json"
+RECORD_NAME = "run.json"
+
+SLACK_BYTES = 32 * 1024 * 1024
+"""Room for the tokenizer, the record and the report."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputPlan:
+    """Where the output goes and what it takes; made before training, so that nothing is in vain.
+
+    Attributes:
+        needed_bytes: Room that writing needs. Without the base where its blocks can be shared.
+        free_bytes: Room that there is.
+        replaces: Whether a checkpoint that is there now will be replaced.
+    """
+
+    output: Path
+    language: str
+    needed_bytes: int
+    free_bytes: int
+    replaces: bool
+
+
+def plan_output(base: Checkpoint, output: Path, *, language: str, force: bool) -> OutputPlan:
+    """Finds out before training whether the output can be written after it.
+
+    Raises:
+        UsageError: It cannot: the folder is taken, lies in the base, or cannot be written, or the
+            disk has too little room.
+        LanguageError: The base has the language already.
+    """
+    _check_new(base, language)
+    _check_apart(base.path, output)
+    check_target(output, force=force)
+    parent = check_writable(output)
+    shared = all(file.suffix == ".safetensors" for file in base.files) and all(
+        can_clone(file, parent) for file in base.files
+    )
+    adapter_bytes = sum(base.info(name).num_bytes for name in base.adapter_names(base.languages[0]))
+    needed = adapter_bytes + SLACK_BYTES + (0 if shared else base.num_bytes)
+    free = shutil.disk_usage(parent).free
+    if free < needed:
+        raise UsageError(
+            f"{output} needs {_megabytes(needed)}, and the disk has {_megabytes(free)} free.",
+            hint="Free some space, or choose a folder on another disk.",
+        )
+    return OutputPlan(
+        output=output,
+        language=language,
+        needed_bytes=needed,
+        free_bytes=free,
+        replaces=output.expanduser().exists(),
+    )
+
+
+def write_extended(
+    base: Checkpoint,
+    output: Path,
+    *,
+    language: str,
+    adapter: Mapping[str, torch.Tensor],
+    documents: Mapping[str, str],
+    tokenizer_files: Sequence[Path] = (),
+    force: bool = False,
+) -> list[Path]:
+    """Writes the base with one more language; nothing is seen at `output` until all is written.
+
+    Args:
+        adapter: The new language's tensors under their names in a checkpoint, as
+            `base.adapter_names(language)` lists them. They are stored in the base's dtype.
+        documents: File name -> text of what is written beside the weights (run.json, README.md).
+        tokenizer_files: The tokenizer to store. By default the base's own files.
+        force: Replace a checkpoint that is there.
+
+    Returns:
+        The files of the output.
+
+    Raises:
+        ModelError: The adapter is not one for this base, or has values that are no numbers.
+        UsageError: The output cannot be written; what was there before is left as it was.
+    """
+    _check_new(base, language)
+    _check_apart(base.path, output)
+    stored = _stored_adapter(base, language, adapter)
+    with new_folder(output, force=force) as folder:
+        weight_map = _write_base_shards(base, folder)
+        weight_map |= _write_adapter_shard(folder, language, stored, taken=weight_map.values())
+        _write_index(base, folder, weight_map, stored)
+        _write_text(folder / CONFIG_NAME, extended_config(base, language))
+        _copy_companions(base, folder, tokenizer_files)
+        for name, text in documents.items():
+            _write_text(folder / name, text)
+        names = sorted(entry.name for entry in folder.iterdir())
+    return [output / name for name in names]
+
+
+def _check_new(base: Checkpoint, language: str) -> None:
+    if language in base.languages:
+        raise LanguageError(
+            f"{base.path.name} has {language} already.",
+            hint="Choose another code, or another base.",
+        )
+
+
+def _check_apart(base: Path, output: Path) -> None:
+    """The base is only ever read: the output may be neither it, nor in it, nor around it."""
+    inner, outer = output.expanduser().resolve(), base.expanduser().resolve()
+    if inner == outer:
+        raise UsageError(
+            f"{output} is the base itself, which is never changed.", hint="Choose another folder."
+        )
+    if inner.is_relative_to(outer) or outer.is_relative_to(inner):
+        place = "lies in the base's folder" if inner.is_relative_to(outer) else "holds the base"
+        raise UsageError(f"{output} {place}.", hint="Choose a folder beside it.")
+
+
+def _stored_adapter(
+    base: Checkpoint, language: str, adapter: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """The adapter in upstream's order and the base's dtype, after checking that it is whole."""
+    template = base.adapter_names(base.languages[0])
+    shapes = {
+        name: base.info(known).shape
+        for name, known in zip(base.adapter_names(language), template, strict=True)
+    }
+    if set(adapter) != set(shapes):
+        odd = sorted(set(adapter) ^ set(shapes))
+        raise ModelError(
+            f"The adapter of {language} is not one of this base: {len(odd)} names differ, "
+            f"such as {odd[0]}.",
+            hint="It must have one bottleneck for each layer.",
+        )
+    dtype = torch_dtype(base.adapter_dtype)
+    stored = {}
+    for name, shape in shapes.items():
+        if tuple(adapter[name].shape) != shape:
+            raise ModelError(
+                f"{name} has the shape {tuple(adapter[name].shape)} where the base has {shape}.",
+                hint="The adapter was trained on another base.",
+            )
+        stored[name] = adapter[name].detach().to(device="cpu", dtype=dtype).contiguous()
+        if not bool(stored[name].isfinite().all()):
+            raise ModelError(
+                f"{name} has values that are not finite in {base.adapter_dtype}.",
+                hint="Training diverged: lower the learning rate.",
+            )
+    return stored
+
+
+def _write_base_shards(base: Checkpoint, folder: Path) -> dict[str, str]:
+    """Copies or converts the base's weights; returns tensor name -> file name."""
+    if any(file.suffix != ".safetensors" for file in base.files):
+        # A tied weight that a pickle stores twice is stored once, as safetensors' users expect.
+        names = [name for name in base.names() if name not in TIED_NAMES]
+        write_safetensors(
+            folder / BASE_SHARD, ((name, base.info(name), base.iter_bytes(name)) for name in names)
+        )
+        return dict.fromkeys(names, BASE_SHARD)
+    shard_of = {
+        file: BASE_SHARD if file.name == "model.safetensors" else file.name for file in base.files
+    }
+    for file, shard in shard_of.items():
+        copy_file(file, folder / shard)
+    return {name: shard_of[base.file_of(name)] for name in base.names()}
+
+
+def _write_adapter_shard(
+    folder: Path, language: str, stored: Mapping[str, torch.Tensor], *, taken: Any
+) -> dict[str, str]:
+    shard = f"model-{language}.safetensors"
+    if shard in set(taken):
+        raise ModelError(
+            f"The base has a file named {shard} already.", hint="Choose another language code."
+        )
+    entries: Iterator[tuple[str, TensorInfo, list[memoryview]]] = (
+        (name, tensor_info(tensor), [tensor_bytes(tensor)]) for name, tensor in stored.items()
+    )
+    write_safetensors(folder / shard, entries)
+    return dict.fromkeys(stored, shard)
+
+
+def _write_index(
+    base: Checkpoint,
+    folder: Path,
+    weight_map: Mapping[str, str],
+    stored: Mapping[str, torch.Tensor],
+) -> None:
+    infos = [
+        tensor_info(stored[name]) if name in stored else base.info(name) for name in weight_map
+    ]
+    index = {
+        "metadata": {
+            "total_parameters": base.num_parameters + sum(t.numel() for t in stored.values()),
+            "total_size": sum(info.num_elements * ITEM_BYTES[info.dtype] for info in infos),
+        },
+        "weight_map": dict(weight_map),
+    }
+    _write_text(folder / INDEX_NAME, json.dumps(index, indent=2) + "\n")
+
+
+def extended_config(base: Checkpoint, language: str) -> str:
+    """The base's config.json with one code more, every other byte as it was where possible."""
+    text = (base.path / CONFIG_NAME).read_text(encoding="utf-8")
+    wanted = base.config | {"languages": [*base.languages, language]}
+    wanted.setdefault("architectures", ["XmodForMaskedLM"])
+    # The last element of the list, whatever white space stands before it, and the end of the list.
+    edited = re.sub(
+        r'("languages"\s*:\s*\[(?:\s*"[^"]*"\s*,)*)(\s*)("[^"]*")(\s*\])',
+        lambda match: (
+            f"{match[1]}{match[2]}{match[3]},{match[2] or ' '}{json.dumps(language)}{match[4]}"
+        ),
+        text,
+        count=1,
+    )
+    if json.loads(edited) == wanted:
+        return edited
+    indent = re.search(r"\n([ \t]+)", text)
+    return json.dumps(wanted, indent=indent[1] if indent else None) + "\n"
+
+
+def _copy_companions(base: Checkpoint, folder: Path, tokenizer_files: Sequence[Path]) -> None:
+    """Copies what belongs with the base's weights: its tokenizer, its terms, earlier records.
+
+    run.json always tells of the language that was added last, so the base's becomes
+    run-CODE.json, after the last of its languages.
+    """
+    patterns = DOCUMENT_PATTERNS if tokenizer_files else (*DOCUMENT_PATTERNS, *TOKENIZER_PATTERNS)
+    for file in sorted(base.path.iterdir()):
+        if not file.is_file() or not any(fnmatch.fnmatch(file.name, each) for each in patterns):
+            continue
+        earlier = f"run-{base.languages[-1]}.json"
+        target = folder / (earlier if file.name == RECORD_NAME else file.name)
+        if not target.exists():
+            copy_file(file, target)
+    for file in tokenizer_files:
+        copy_file(file, folder / file.name)
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _megabytes(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:,.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:,.0f} MB"
