@@ -69,6 +69,16 @@ class OutputPlan:
     replaces: bool
 
 
+def check_output(output: Path, *, force: bool) -> None:
+    """What can be known of an output before the base is there: that it may and can be written.
+
+    Raises:
+        UsageError: It may not or cannot.
+    """
+    check_target(output, force=force)
+    check_writable(output)
+
+
 def plan_output(base: Checkpoint, output: Path, *, language: str, force: bool) -> OutputPlan:
     """Finds out before training whether the output can be written after it.
 

@@ -1,0 +1,310 @@
+"""Proves that an extended checkpoint is its base, and languages more.
+
+Three comparisons, each of which would notice what the others cannot:
+
+    tensors   every tensor of the base is in the checkpoint, bit for bit (SHA-256 of its bytes)
+    config    every field means the same, and `languages` begins with the base's, in its order
+    logits    each of the base's languages gives the same logits, bit for bit, on a fixed probe
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xmod_extend.errors import LanguageError, ModelError
+from xmod_extend.model.base import TOKENIZER_PATTERNS
+from xmod_extend.model.checkpoint import Checkpoint, make_xmod_config, open_checkpoint
+from xmod_extend.model.layout import (
+    ADAPTER_NAME,
+    CONFIG_NAME,
+    Weights,
+    config_languages,
+    open_weights,
+    read_config,
+)
+from xmod_extend.model.pickles import TIED_NAMES
+
+if TYPE_CHECKING:
+    import torch
+
+MEANINGLESS_FIELDS = (
+    "transformers_version",
+    "_name_or_path",
+    "_commit_hash",
+    "architectures",
+    "use_cache",
+)
+"""Fields of config.json that change nothing of what a masked language model computes."""
+
+PROBE_TOKENS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What was compared and what differed.
+
+    Attributes:
+        tensors_compared: The base's tensors that were looked for in the checkpoint.
+        tensors_identical: Those of them that are there with the same bytes.
+        added_languages: Codes that the base does not have, in order.
+        languages_compared: The base's languages whose logits were compared.
+        languages_identical: Those of them whose logits are the same, bit for bit.
+        differences: One sentence each; empty if nothing but the added languages differs.
+        ignored: What differs in the files and changes nothing that the model computes.
+        probe_sha256: Of the token ids that the logits were computed on.
+    """
+
+    checkpoint: str
+    base: str
+    tensors_compared: int
+    tensors_identical: int
+    added_languages: tuple[str, ...]
+    languages_compared: tuple[str, ...]
+    languages_identical: tuple[str, ...]
+    differences: tuple[str, ...]
+    ignored: tuple[str, ...]
+    probe_sha256: str | None
+    seconds: float
+
+    @property
+    def identical(self) -> bool:
+        return not self.differences
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able, with the verdict."""
+        return {"identical": self.identical, **dataclasses.asdict(self)}
+
+
+class _Findings:
+    """Collects what the comparisons find."""
+
+    def __init__(self) -> None:
+        self.differences: list[str] = []
+        self.ignored: list[str] = []
+
+
+def verify_checkpoint(
+    checkpoint: Path, base: Path, *, languages: Sequence[str] | None = None
+) -> Verification:
+    """Compares a checkpoint with the base it was made from; differences are found, not raised.
+
+    Holds one tensor of each side at a time, and then one slice.
+
+    Args:
+        languages: Of the base, whose logits are compared; all by default.
+
+    Raises:
+        ModelError: The base is no X-MOD, or the checkpoint's config or weights cannot be read.
+        LanguageError: One of `languages` is not the base's.
+    """
+    started = time.perf_counter()
+    before = open_checkpoint(base)
+    chosen = list(before.languages if languages is None else languages)
+    unknown = [code for code in chosen if code not in before.languages]
+    if unknown:
+        raise LanguageError(
+            f"{base} has no language {unknown[0]}.", hint="See its languages with `info`."
+        )
+    config, weights = read_config(checkpoint), open_weights(checkpoint)
+    found = _Findings()
+    added = _compare_config(before, config, found)
+    num_compared, num_identical = _compare_tensors(before, weights, added, found)
+    _compare_tokenizers(base, checkpoint, found)
+    compared: list[str] = []
+    same: list[str] = []
+    probe_sha256 = None
+    after = _open_to_compare(checkpoint, found)
+    if after is not None:
+        _check_finite(after, added, found)
+        compared = [code for code in chosen if code in after.languages]
+        probe = probe_inputs(before)
+        probe_sha256 = hashlib.sha256(json.dumps(probe).encode()).hexdigest()
+        same = _compare_logits(before, after, compared, probe, found)
+    return Verification(
+        checkpoint=str(checkpoint),
+        base=str(base),
+        tensors_compared=num_compared,
+        tensors_identical=num_identical,
+        added_languages=tuple(added),
+        languages_compared=tuple(compared),
+        languages_identical=tuple(same),
+        differences=tuple(found.differences),
+        ignored=tuple(found.ignored),
+        probe_sha256=probe_sha256,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _open_to_compare(checkpoint: Path, found: _Findings) -> Checkpoint | None:
+    """The checkpoint, or nothing if it is not one that could compute logits, which differs too."""
+    try:
+        return open_checkpoint(checkpoint)
+    except ModelError as error:
+        found.differences.append(error.message)
+        return None
+
+
+def _compare_config(base: Checkpoint, config: dict[str, Any], found: _Findings) -> list[str]:
+    """Field by field; returns the languages that were added."""
+    languages = config_languages(config)
+    lost = [code for code in base.languages if code not in languages]
+    if lost:
+        found.differences.append(f"config.json: languages were lost: {', '.join(lost)}.")
+    elif languages[: len(base.languages)] != base.languages:
+        found.differences.append(
+            "config.json: `languages` does not begin with the base's in their order, "
+            "which changes what their ids mean."
+        )
+    # What upstream makes of a field counts, so that a default that is spelled out is no difference.
+    meant_before = base.xmod_config(languages=["one"]).to_dict()
+    meant_after = make_xmod_config(config, languages=["one"]).to_dict()
+    for field in sorted((base.config.keys() | config.keys()) - {"languages"}):
+        old, new = base.config.get(field), config.get(field)
+        if old == new:
+            continue
+        change = f"config.json: {field} was {json.dumps(old)} and is {json.dumps(new)}."
+        meant = "dtype" if field == "torch_dtype" else field
+        same_meaning = field != "default_language" and meant_before.get(meant) == meant_after.get(
+            meant
+        )
+        ignore = field in MEANINGLESS_FIELDS or same_meaning
+        (found.ignored if ignore else found.differences).append(change)
+    return [code for code in languages if code not in base.languages]
+
+
+def _compare_tensors(
+    base: Checkpoint, weights: Weights, added: Sequence[str], found: _Findings
+) -> tuple[int, int]:
+    """Returns how many tensors of the base were looked for, and how many are the same."""
+    held = weights.by_name
+    for name in held:
+        match = ADAPTER_NAME.fullmatch(name)
+        if name not in base.names() and not (match and match["language"] in added):
+            if name in TIED_NAMES:
+                # Opening the checkpoint compares it with its owner.
+                found.ignored.append(f"{name} is stored, which is another name of a tied weight.")
+            else:
+                found.differences.append(f"{name} is not in the base.")
+    names = []
+    for name in base.names():
+        if name in held:
+            names.append(name)
+        elif name in TIED_NAMES:
+            found.ignored.append(f"{name} is not stored a second time.")
+        else:
+            found.differences.append(f"{name} is missing.")
+    num_absent = sum(name not in held and name not in TIED_NAMES for name in base.names())
+    identical = 0
+    # Hashing leaves Python's lock, so the two sides are read and hashed at the same time.
+    with ThreadPoolExecutor(2) as pool:
+        sides = (
+            pool.map(base.digest, names),
+            pool.map(lambda name: held[name].digest(name), names),
+        )
+        for name, old, new in zip(names, *sides, strict=True):
+            identical += old == new
+            if old != new:
+                found.differences.append(f"{name} has other values, or another type or shape.")
+    return len(names) + num_absent, identical
+
+
+def _check_finite(checkpoint: Checkpoint, added: Sequence[str], found: _Findings) -> None:
+    """Opening has checked that the added adapters are whole; are their values numbers?"""
+    for code in added:
+        odd = [
+            name
+            for name in checkpoint.adapter_names(code)
+            if not bool(checkpoint.read(name).isfinite().all())
+        ]
+        if odd:
+            found.differences.append(f"{odd[0]} has values that are not finite.")
+
+
+def _compare_tokenizers(base: Path, checkpoint: Path, found: _Findings) -> None:
+    old, new = _tokenizer_contents(base), _tokenizer_contents(checkpoint)
+    for name in sorted(old.keys() | new.keys()):
+        if name not in new:
+            found.differences.append(f"{name}, of the tokenizer, is missing.")
+        elif name not in old:
+            found.ignored.append(f"{name}, of the tokenizer, is not in the base.")
+        elif old[name] != new[name]:
+            found.differences.append(f"{name}, of the tokenizer, has another content.")
+
+
+def _tokenizer_contents(folder: Path) -> dict[str, str]:
+    """File name -> hash of what it says; white space in JSON says nothing."""
+    contents = {}
+    for file in folder.iterdir():
+        if any(fnmatch.fnmatch(file.name, pattern) for pattern in TOKENIZER_PATTERNS):
+            raw = file.read_bytes()
+            if file.suffix == ".json":
+                try:
+                    raw = json.dumps(json.loads(raw)).encode()
+                except ValueError:
+                    pass
+            contents[file.name] = hashlib.sha256(raw).hexdigest()
+    return contents
+
+
+def probe_inputs(checkpoint: Checkpoint) -> dict[str, list[list[int]]]:
+    """Two sequences of token ids, the second one padded: the same for the same vocabulary size."""
+    import torch
+
+    config = checkpoint.xmod_config()
+    length = min(PROBE_TOKENS, config.max_position_embeddings - 2)
+    generator = torch.Generator().manual_seed(config.vocab_size)
+    ids = torch.randint(0, config.vocab_size, (2, length), generator=generator)
+    pad = 1 if config.pad_token_id is None else config.pad_token_id
+    # Padding takes no part in the positions, so none may stand inside a sequence.
+    ids[ids == pad] = (pad + 1) % config.vocab_size
+    mask = torch.ones_like(ids)
+    ids[1, length // 2 :], mask[1, length // 2 :] = pad, 0
+    return {"input_ids": ids.tolist(), "attention_mask": mask.tolist()}
+
+
+def _compare_logits(
+    base: Checkpoint,
+    checkpoint: Checkpoint,
+    languages: Sequence[str],
+    probe: Mapping[str, list[list[int]]],
+    found: _Findings,
+) -> list[str]:
+    """Returns the languages whose logits are the same."""
+    old = logits_digests(base, languages, probe)
+    new = logits_digests(checkpoint, languages, probe)
+    for code in languages:
+        if old[code] != new[code]:
+            found.differences.append(f"{code} gives other logits.")
+    return [code for code in languages if old[code] == new[code]]
+
+
+def logits_digests(
+    checkpoint: Checkpoint, languages: Sequence[str], probe: Mapping[str, list[list[int]]]
+) -> dict[str, str]:
+    """SHA-256 of each language's logits, with one slice in memory and one adapter after another."""
+    import torch
+
+    from xmod_extend.model.slice import load_adapter, load_slice
+
+    if not languages:
+        return {}
+    inputs: dict[str, torch.Tensor] = {name: torch.tensor(rows) for name, rows in probe.items()}
+    lang_ids = torch.zeros(len(inputs["input_ids"]), dtype=torch.long)
+    digests = {}
+    model = load_slice(checkpoint, languages[0])
+    with torch.inference_mode():
+        for number, code in enumerate(languages):
+            if number:
+                load_adapter(model, checkpoint, code)
+            logits = model(**inputs, lang_ids=lang_ids).logits
+            digests[code] = hashlib.sha256(logits.contiguous().numpy().data).hexdigest()
+    return digests

@@ -1,0 +1,151 @@
+"""What a checkpoint is, told from its config, the headers of its weights and its records.
+
+No weight is read and torch is not imported, except to open PyTorch's own `.bin` format.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xmod_extend.errors import ModelError
+from xmod_extend.model.layout import (
+    ADAPTER_NAME,
+    config_languages,
+    open_weights,
+    read_config,
+    read_json_object,
+)
+from xmod_extend.model.pickles import TIED_NAMES
+from xmod_extend.model.tensors import TORCH_NAMES
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsFile:
+    name: str
+    num_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointInfo:
+    """An X-MOD's figures; all sizes are of what the files hold.
+
+    Attributes:
+        languages: Codes, where a code's position is its id.
+        num_parameters: Of the shared weights and all languages, tied weights once.
+        num_parameters_per_language: Of one language adapter.
+        dtypes: Of the weights, the commonest first, as config.json spells them.
+        max_length: Tokens that the model can read at a time.
+        has_lm_head: Whether it can be extended; an encoder alone cannot.
+        records: The run records that lie beside the weights, by file name.
+        notes: What is odd about it.
+    """
+
+    path: str
+    languages: tuple[str, ...]
+    default_language: str | None
+    num_parameters: int
+    num_shared_parameters: int
+    num_parameters_per_language: int
+    num_bytes: int
+    dtypes: tuple[str, ...]
+    num_layers: int
+    hidden_size: int
+    vocab_size: int
+    max_length: int
+    pre_norm: bool
+    has_lm_head: bool
+    files: tuple[WeightsFile, ...]
+    records: dict[str, dict[str, Any]]
+    notes: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return dataclasses.asdict(self)
+
+
+def describe(path: Path) -> CheckpointInfo:
+    """Describes any X-MOD in a folder, also one that cannot be extended.
+
+    Raises:
+        ModelError: It is no X-MOD, or a file of it is missing or damaged.
+    """
+    config = read_config(path)
+    languages = config_languages(config)
+    weights = open_weights(path)
+    infos = {
+        name: file.info(name)
+        for name, file in weights.by_name.items()
+        if name not in TIED_NAMES and not name.endswith(("position_ids", "token_type_ids"))
+    }
+    shared = 0
+    of_language: Counter[str] = Counter()
+    dtypes: Counter[str] = Counter()
+    for name, info in infos.items():
+        dtypes[TORCH_NAMES[info.dtype]] += info.num_elements
+        match = ADAPTER_NAME.fullmatch(name)
+        if match:
+            of_language[match["language"]] += info.num_elements
+        else:
+            shared += info.num_elements
+    records, notes = _read_records(path)
+    files = tuple(
+        WeightsFile(name=file.path.name, num_bytes=file.path.stat().st_size)
+        for file in weights.files
+    )
+    return CheckpointInfo(
+        path=str(path),
+        languages=tuple(languages),
+        default_language=config.get("default_language"),
+        num_parameters=shared + sum(of_language.values()),
+        num_shared_parameters=shared,
+        num_parameters_per_language=max(of_language.values(), default=0),
+        num_bytes=sum(file.num_bytes for file in files),
+        dtypes=tuple(dtype for dtype, _ in dtypes.most_common()),
+        num_layers=_number(config, "num_hidden_layers", 12),
+        hidden_size=_number(config, "hidden_size", 768),
+        vocab_size=_number(config, "vocab_size", 30522),
+        # The first two positions are the padding's and one that is never used.
+        max_length=_number(config, "max_position_embeddings", 512) - 2,
+        pre_norm=bool(config.get("pre_norm", False)),
+        has_lm_head="lm_head.dense.weight" in infos,
+        files=files,
+        records=records,
+        notes=(*_language_notes(languages, list(of_language)), *notes),
+    )
+
+
+def _number(config: dict[str, Any], field: str, upstream_default: int) -> int:
+    value = config.get(field, upstream_default)
+    if not isinstance(value, int):
+        raise ModelError(
+            f"config.json's {field} is {value!r}, which is no number.",
+            hint="Compare it with the config.json of facebook/xmod-base.",
+        )
+    return value
+
+
+def _language_notes(listed: list[str], held: list[str]) -> list[str]:
+    notes = []
+    if unlisted := [code for code in held if code not in listed]:
+        notes.append(f"Adapters that config.json does not list: {', '.join(unlisted)}.")
+    if absent := [code for code in listed if code not in held]:
+        notes.append(f"Listed languages that have no adapter: {', '.join(absent)}.")
+    return notes
+
+
+def _read_records(path: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """The run records, earlier ones first, and a note for each that cannot be read."""
+    records: dict[str, dict[str, Any]] = {}
+    notes = []
+    for file in [*sorted(path.glob("run-*.json")), path / "run.json"]:
+        if not file.is_file():
+            continue
+        try:
+            records[file.name] = read_json_object(file)
+        except ModelError as error:
+            notes.append(error.message)
+    return records, notes
