@@ -1,0 +1,64 @@
+"""What is done to every line of text before anything else sees it."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import regex
+
+REPLACEMENT = "\ufffd"
+"""What stands where a byte or a code unit could not be decoded."""
+
+CLEANING_VERSION = 1
+"""To be raised whenever `clean_line` gives another result for any text: caches depend on it."""
+
+# Control characters that separate: they become spaces together with Unicode's other white space.
+_SEPARATING = "\t\n\v\f\r\x1c\x1d\x1e\x1f\x85"
+
+# Byte-order marks, soft hyphens and the remaining C0 and C1 controls vanish. The zero-width joiner
+# and non-joiner stay: they change words in Persian and in Indic scripts.
+_INVISIBLE = regex.compile(rf"[\uFEFF\u00AD[\p{{Cc}}--[{_SEPARATING}]]]", regex.V1)
+
+# Half of a surrogate pair: JSON can spell one, UTF-8 cannot.
+_SURROGATE = regex.compile(r"[\uD800-\uDFFF]")
+
+
+def clean_line(text: str) -> str:
+    """The line in NFC, without controls and soft hyphens, each run of white space one space.
+
+    The result has no leading or trailing space and may be empty. Cleaning it again changes nothing.
+    Lone surrogates become U+FFFD, which `CorpusReport.replaced_characters` counts.
+    """
+    if not text.isascii():
+        text = _SURROGATE.sub(REPLACEMENT, text)
+    text = _INVISIBLE.sub("", text)
+    # Composed after the removals: what stood on both sides of a soft hyphen may now compose.
+    text = unicodedata.normalize("NFC", text)
+    return " ".join(text.split())
+
+
+_CUT_OVER_CHARACTERS = 20_000
+_PIECE_CHARACTERS = 10_000
+
+# Where a text without spaces may be cut: after a sentence's end in Chinese, Japanese, Indic
+# scripts, Burmese, Khmer, Tibetan and Ethiopic.
+_SENTENCE_ENDS = "。！？।॥။។།።"
+
+
+def cut_line(text: str) -> list[str]:
+    """The cleaned line itself, or about 10,000 characters a piece if it has more than 20,000.
+
+    A line is a document: an overlong one would make the held-out text one document, and its tokens
+    do not fit into memory at once. Cuts are at spaces, else after sentences, else anywhere.
+    """
+    pieces = []
+    start = 0
+    while len(text) - start > _CUT_OVER_CHARACTERS:
+        end = start + _PIECE_CHARACTERS
+        cut = text.rfind(" ", start + 1, end)
+        if cut < 0:
+            cut = max(text.rfind(stop, start, end) for stop in _SENTENCE_ENDS) + 1 or end
+        pieces.append(text[start:cut].strip())
+        start = cut
+    pieces.append(text[start:].strip())
+    return pieces

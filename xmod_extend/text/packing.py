@@ -1,0 +1,133 @@
+"""Documents end to end, cut into blocks of one length: no padding, and any block at any time.
+
+    B  blocks asked for
+    T  tokens in a block, `max_length`
+    S  tokens of the stream in a block, T - 1
+
+        stream   a a a </s> b b </s> c c c c c </s> …
+        block 0  <s> a a a </s> b
+        block 1  <s> b </s> c c c
+
+The stream is never built: each block is gathered from the memory-mapped Arrow file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import datasets
+
+Ids = npt.NDArray[np.int64]
+
+NO_DOCUMENT = -1
+"""The document of a block's leading `<s>`."""
+
+
+class PackedBlocks:
+    """A view of tokenised text as blocks `<s>` + the next S tokens of all documents in a row.
+
+    Args:
+        tokenised: What `tokenizer.tokenize` gives: `input_ids`, each row ending with `</s>`.
+        max_length: T, the tokens in a block including its `<s>`.
+        bos_id: The id of `<s>`.
+    """
+
+    def __init__(self, tokenised: datasets.Dataset, *, max_length: int, bos_id: int) -> None:
+        if max_length < 2:
+            raise ValueError(f"max_length is {max_length}; a block of fewer than 2 has no text")
+        self.max_length = max_length
+        self.bos_id = bos_id
+        column = tokenised.with_format("arrow")[:].column("input_ids")
+        # Views of the file: flatten() takes a chunk's own part of the values and copies nothing.
+        self._chunks = [chunk.flatten().to_numpy() for chunk in column.chunks]
+        self._chunk_starts = np.cumsum([0, *map(len, self._chunks)], dtype=np.int64)
+        lengths = [chunk.value_lengths().to_numpy() for chunk in column.chunks]
+        self._document_ends = np.cumsum(np.concatenate([[], *lengths]), dtype=np.int64)
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of the stream, with the `</s>` of each document and without any `<s>`."""
+        return int(self._chunk_starts[-1])
+
+    @property
+    def num_documents(self) -> int:
+        return len(self._document_ends)
+
+    def num_blocks(self, offset: int = 0) -> int:
+        """Full blocks if the first begins at token `offset` of the stream."""
+        self._check_offset(offset)
+        return max(0, self.num_tokens - offset) // (self.max_length - 1)
+
+    def __len__(self) -> int:
+        return self.num_blocks()
+
+    def get(self, indices: Sequence[int] | Ids, offset: int = 0) -> Ids:
+        """The blocks `(B, T)`.
+
+        Args:
+            indices: `(B,)`, each below `num_blocks(offset)`.
+            offset: Where the first block begins in the stream, below S; another one in each epoch
+                puts the cuts elsewhere.
+        """
+        starts = self._starts(indices, offset)
+        blocks = np.empty((len(starts), self.max_length), dtype=np.int64)
+        blocks[:, 0] = self.bos_id
+        for row, start in enumerate(starts.tolist()):
+            self._copy(start, blocks[row, 1:])
+        return blocks
+
+    def document_ids(self, indices: Sequence[int] | Ids, offset: int = 0) -> Ids:
+        """Which document each position of the blocks belongs to, `(B, T)`; -1 for the `<s>`."""
+        return self._documents(self._starts(indices, offset), self.max_length - 1)
+
+    def tail(self) -> Ids | None:
+        """The last, short block `(1, t)` behind the full ones, or None if nothing is left over."""
+        start = len(self) * (self.max_length - 1)
+        if start == self.num_tokens:
+            return None
+        block = np.empty((1, 1 + self.num_tokens - start), dtype=np.int64)
+        block[0, 0] = self.bos_id
+        self._copy(start, block[0, 1:])
+        return block
+
+    def tail_document_ids(self) -> Ids | None:
+        """Which document each position of the tail belongs to, `(1, t)`; -1 for the `<s>`."""
+        start = len(self) * (self.max_length - 1)
+        if start == self.num_tokens:
+            return None
+        return self._documents(np.array([start]), self.num_tokens - start)
+
+    def _check_offset(self, offset: int) -> None:
+        # With S = 1 every token begins a block and 0 is the only offset.
+        if not 0 <= offset < self.max_length - 1:
+            raise ValueError(f"offset is {offset}; it must be from 0 to {self.max_length - 2}")
+
+    def _starts(self, indices: Sequence[int] | Ids, offset: int) -> Ids:
+        """Where the blocks begin in the stream, `(B,)`."""
+        index = np.asarray(indices, dtype=np.int64).reshape(-1)
+        count = self.num_blocks(offset)
+        if len(index) and (index.min() < 0 or index.max() >= count):
+            raise IndexError(f"block {index.min()} to {index.max()} of {count}")
+        return offset + index * (self.max_length - 1)
+
+    def _copy(self, start: int, target: Ids) -> None:
+        """Fill `target` with the stream from `start` on."""
+        chunk = int(np.searchsorted(self._chunk_starts, start, side="right")) - 1
+        filled = 0
+        while filled < len(target):
+            inside = start + filled - int(self._chunk_starts[chunk])
+            piece = self._chunks[chunk][inside : inside + len(target) - filled]
+            target[filled : filled + len(piece)] = piece
+            filled += len(piece)
+            chunk += 1
+
+    def _documents(self, starts: Ids, length: int) -> Ids:
+        positions = starts[:, None] + np.arange(length)
+        documents = np.full((len(starts), 1 + length), NO_DOCUMENT, dtype=np.int64)
+        documents[:, 1:] = np.searchsorted(self._document_ends, positions, side="right")
+        return documents

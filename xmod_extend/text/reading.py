@@ -1,0 +1,244 @@
+"""Reading text out of files, in bounded memory however large a file or a line is."""
+
+from __future__ import annotations
+
+import difflib
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import Any, BinaryIO, Literal, NamedTuple, cast
+
+from xmod_extend.errors import CorpusError
+from xmod_extend.text.sniffing import explain_undecodable, refuse_if_no_text
+from xmod_extend.text.sources import Source
+
+EncodingErrors = Literal["strict", "replace"]
+
+_BLOCK_BYTES = 1 << 20
+_MAX_LINE_BYTES = 1 << 20
+_MAX_RECORD_BYTES = 64 << 20
+
+
+class Part(IntEnum):
+    """What a piece of text is of the line it comes from."""
+
+    WHOLE = 0
+    FIRST = 1
+    """The first of several pieces of one line."""
+    FURTHER = 2
+
+
+class RawLine(NamedTuple):
+    """A line of text, a JSON record's field or a table row, as it stands in the file."""
+
+    text: str
+    number: int
+    """Of the line, record or row in its file, from 1."""
+    part: Part
+
+
+def read_lines(
+    source: Source, *, text_field: str = "text", encoding_errors: EncodingErrors = "strict"
+) -> Iterator[RawLine]:
+    """Every line of a source, in order, uncleaned; empty ones too.
+
+    Plain text is split at \\n, \\r\\n and \\r only. A record of JSON lines or of a table is one
+    line, whatever it contains, and a null is an empty one. A line over 1 MiB comes in pieces that
+    end at white space where there is any.
+
+    Args:
+        source: What to read.
+        text_field: The field or column with the text, where there are several.
+        encoding_errors: `replace` puts U+FFFD where bytes are not UTF-8, instead of refusing them.
+
+    Raises:
+        CorpusError: The content is not what the name promises; the file and line are named.
+    """
+    try:
+        if source.format in ("text", "jsonl"):
+            with _open(source) as stream:
+                refuse_if_no_text(source, stream.read(1 << 16))
+            with _open(source) as stream:
+                if source.format == "text":
+                    yield from _read_text(source, stream, encoding_errors)
+                else:
+                    yield from _read_jsonl(source, stream, text_field, encoding_errors)
+        else:
+            yield from _read_table(source, text_field)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise CorpusError(
+            f"{source.name} is damaged or incomplete gzip data: {error}",
+            hint="download or compress it again",
+        ) from error
+    except OSError as error:
+        raise CorpusError(f"{source.name} cannot be read: {error.strerror or error}") from error
+
+
+def _open(source: Source) -> BinaryIO:
+    if source.is_compressed:
+        return cast(BinaryIO, gzip.open(source.path, "rb"))
+    return source.path.open("rb")
+
+
+def _read_text(source: Source, stream: BinaryIO, errors: EncodingErrors) -> Iterator[RawLine]:
+    offset = 0
+    for number, part, line in _byte_lines(stream):
+        try:
+            yield RawLine(line.decode("utf-8", errors).rstrip("\r\n"), number, part)
+        except UnicodeDecodeError as error:
+            raise explain_undecodable(source, error, number, offset) from error
+        offset += len(line)
+
+
+def _byte_lines(stream: BinaryIO) -> Iterator[tuple[int, Part, bytes]]:
+    """Lines with their ends; bytes.splitlines knows no others than \\n, \\r\\n and \\r."""
+    number, part, rest = 1, Part.WHOLE, b""
+    while block := stream.read(_BLOCK_BYTES):
+        *lines, rest = (rest + block).splitlines(keepends=True)
+        if rest.endswith(b"\n"):
+            lines, rest = [*lines, rest], b""
+        # A \r at the end of a block stays in the rest: a \n may follow.
+        for line in lines:
+            yield number, Part.FURTHER if part else Part.WHOLE, line
+            number, part = number + 1, Part.WHOLE
+        if len(rest) > _MAX_LINE_BYTES and not rest.endswith(b"\r"):
+            cut = _place_to_cut(rest)
+            part = Part.FURTHER if part else Part.FIRST
+            yield number, part, rest[:cut]
+            rest = rest[cut:]
+    if rest:
+        yield number, Part.FURTHER if part else Part.WHOLE, rest
+
+
+def _place_to_cut(line: bytes) -> int:
+    """Behind the last blank, else between the last two characters of the UTF-8."""
+    blank = max(line.rfind(b" "), line.rfind(b"\t"))
+    if blank > 0:
+        return blank + 1
+    cut = len(line) - 1
+    while cut > len(line) - 4 and line[cut] & 0xC0 == 0x80:
+        cut -= 1
+    return cut
+
+
+def _read_jsonl(
+    source: Source, stream: BinaryIO, field: str, errors: EncodingErrors
+) -> Iterator[RawLine]:
+    number = offset = 0
+    while line := stream.readline(_MAX_RECORD_BYTES):
+        number += 1
+        if len(line) == _MAX_RECORD_BYTES:
+            raise CorpusError(
+                f"{source.name}:{number} is a record of more than {_MAX_RECORD_BYTES >> 20} MiB",
+                hint="write one JSON object a line, each with one document",
+            )
+        try:
+            text = line.decode("utf-8", errors)
+        except UnicodeDecodeError as error:
+            raise explain_undecodable(source, error, number, offset) from error
+        offset += len(line)
+        text = text.removeprefix("\ufeff").strip()
+        yield RawLine(_field_of(source, number, text, field) if text else "", number, Part.WHOLE)
+
+
+def _field_of(source: Source, number: int, text: str, field: str) -> str:
+    where = f"{source.name}:{number}"
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CorpusError(
+            f"{where} is not valid JSON: {error}",
+            hint="a .jsonl file has one JSON object a line; name plain text .txt",
+        ) from error
+    if not isinstance(record, dict):
+        raise CorpusError(
+            f"{where} is JSON but no object (found {_json_type(record)})",
+            hint=f'each line should look like {{"{field}": "…"}}; name plain text .txt',
+        )
+    if field not in record:
+        raise _missing_field(where, field, list(record))
+    value = record[field]
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise CorpusError(
+            f"{where}: the field {field!r} is no string (found {_json_type(value)})",
+            hint="choose the field that holds the text with --text-field",
+        )
+    return value
+
+
+def _missing_field(where: str, field: str, found: list[str]) -> CorpusError:
+    shown = ", ".join(map(repr, found[:8])) + (", …" if len(found) > 8 else "")
+    near = difflib.get_close_matches(field, found, n=1)
+    return CorpusError(
+        f"{where} has no field {field!r} (found {shown or 'none'})",
+        hint=f"did you mean --text-field {near[0]}?"
+        if near
+        else "name the field that holds the text with --text-field",
+    )
+
+
+def _json_type(value: object) -> str:
+    names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean"}
+    return "null" if value is None else names.get(type(value), "a number")
+
+
+def _read_table(source: Source, column: str) -> Iterator[RawLine]:
+    import pyarrow as pa
+
+    number = 0
+    try:
+        for values in _column_batches(source, column):
+            for value in values.to_pylist():
+                number += 1
+                yield RawLine(value or "", number, Part.WHOLE)
+    except pa.ArrowException as error:
+        raise CorpusError(
+            f"{source.name} is damaged or no {source.format} file: {str(error).splitlines()[0]}",
+            hint="download or write it again",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise CorpusError(
+            f"{source.name}: row {number + 1} or one of the next is not valid UTF-8",
+            hint="write the table again with valid text",
+        ) from error
+
+
+def _column_batches(source: Source, column: str) -> Iterator[Any]:
+    """The text column's values, a record batch at a time."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if source.format == "parquet":
+        with pq.ParquetFile(source.path) as table:
+            _check_column(source, column, table.schema_arrow)
+            for batch in table.iter_batches(batch_size=1_000, columns=[column]):
+                yield batch.column(column)
+        return
+    with pa.memory_map(str(source.path)) as file, pa.ipc.open_stream(file) as stream:
+        _check_column(source, column, stream.schema)
+        for batch in stream:
+            yield batch.column(column)
+
+
+def _check_column(source: Source, column: str, schema: Any) -> None:
+    import pyarrow as pa
+
+    if column not in schema.names:
+        raise _missing_field(source.name, column, list(schema.names))
+    kind = schema.field(column).type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if not (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+        or pa.types.is_null(kind)
+    ):
+        raise CorpusError(
+            f"{source.name}: the column {column!r} does not hold strings but {kind}",
+            hint="choose the column that holds the text with --text-field",
+        )

@@ -1,0 +1,172 @@
+"""Counting characters, words and scripts, exactly and at the speed of numpy.
+
+What a character is, is looked up once for each different one; texts have few different ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import regex
+
+from xmod_extend.text.cleaning import REPLACEMENT
+
+_BATCH_CHARACTERS = 1 << 20
+
+# What a character does to words.
+_BREAK, _IN_WORD, _WORD, _JOINER, _TRANSPARENT, _UNKNOWN = range(6)
+
+_UNSPACED = (
+    "Han", "Hiragana", "Katakana", "Bopomofo", "Thai", "Lao", "Khmer", "Myanmar",
+    "Tai_Le", "New_Tai_Lue", "Tai_Tham", "Tai_Viet",
+)  # fmt: skip
+"""Scripts written without spaces between words."""
+
+_SCRIPTS = (
+    "Latin", "Cyrillic", "Arabic", "Devanagari", "Greek", "Hebrew", "Ethiopic", "Armenian",
+    "Georgian", "Bengali", "Gurmukhi", "Gujarati", "Oriya", "Tamil", "Telugu", "Kannada",
+    "Malayalam", "Sinhala", "Tibetan", "Hangul", "Mongolian", "Canadian_Aboriginal", "Cherokee",
+    "Tifinagh", "Thaana", "Nko", "Adlam", "Vai", "Ol_Chiki", "Syriac", "Javanese", "Balinese",
+    "Sundanese", "Buginese", "Meetei_Mayek", "Cham", "Lisu", "Yi", "Bamum", "Osage", "Limbu",
+    "Lepcha", "Saurashtra", "Chakma", "Kayah_Li", "Hanifi_Rohingya", "Miao", "Newa", "Warang_Citi",
+    "Mro", "Wancho", "Tagalog", "Hanunoo", "Buhid", "Tagbanwa", "Rejang", "Batak", "Medefaidrin",
+    "Coptic", "Gothic", "Glagolitic", "Runic", "Ogham",
+    *_UNSPACED,
+)  # fmt: skip
+
+_LETTER = regex.compile(r"\p{L}")
+_NO_SCRIPT = regex.compile(r"[\p{Script=Common}\p{Script=Inherited}]")
+_UNSPACED_LETTER = regex.compile(
+    "[" + "".join(rf"\p{{Script={name}}}" for name in _UNSPACED) + r"&&\p{L}]", regex.V1
+)
+
+# Inside a word, as in ch'usaq, l·l and ג׳.
+_JOINERS = frozenset("'’·׳״")
+
+
+@dataclass
+class TextStatistics:
+    """What was counted in one side of a corpus."""
+
+    lines: int = 0
+    bytes: int = 0
+    """In UTF-8, without line ends."""
+    characters: int = 0
+    words: int = 0
+    """Words as `count_words` defines them."""
+    replaced_characters: int = 0
+    sha256: str = ""
+    """Of the lines in their order, each with a \\n: what a file of them has."""
+    letters_by_script: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def scripts(self) -> dict[str, float]:
+        """Each script's share of the letters, the largest first."""
+        letters = sum(self.letters_by_script.values())
+        return {name: count / letters for name, count in self.letters_by_script.items()}
+
+
+def count_words(text: str) -> int:
+    """The number of words.
+
+    A word is a run of letters, digits and their marks, with single apostrophes and the like inside.
+    In scripts that are written without spaces (Chinese, Japanese, Thai, Lao, Khmer, Burmese, …)
+    every letter counts as a word: where their words end is not for counting to decide. Marks and
+    zero-width joiners never end a word.
+    """
+    return _CharacterTable().count(text)
+
+
+def measure(lines: Iterable[list[str]]) -> TextStatistics:
+    """Count lines of cleaned text, given in batches of any size."""
+    statistics = TextStatistics()
+    table = _CharacterTable()
+    sha256 = hashlib.sha256()
+    for batch in _regroup(lines):
+        text = "\n".join(batch) + "\n"
+        encoded = text.encode()
+        sha256.update(encoded)
+        statistics.lines += len(batch)
+        statistics.bytes += len(encoded) - len(batch)
+        statistics.characters += len(text) - len(batch)
+        statistics.words += table.count(text)
+    statistics.sha256 = sha256.hexdigest()
+    statistics.replaced_characters = int(table.histogram[ord(REPLACEMENT)])
+    statistics.letters_by_script = _letters_by_script(table.histogram)
+    return statistics
+
+
+def _regroup(lines: Iterable[list[str]]) -> Iterator[list[str]]:
+    """Batches of about a million characters: what numpy does at a time has a price of its own."""
+    group: list[str] = []
+    characters = 0
+    for batch in lines:
+        group += batch
+        characters += sum(map(len, batch))
+        if characters >= _BATCH_CHARACTERS:
+            yield group
+            group, characters = [], 0
+    if group:
+        yield group
+
+
+class _CharacterTable:
+    """What each character does to words, filled as characters turn up, and how often each did."""
+
+    def __init__(self) -> None:
+        self.roles = np.full(0x110000, _UNKNOWN, dtype=np.uint8)
+        self.histogram: npt.NDArray[np.int64] = np.zeros(0x110000, dtype=np.int64)
+
+    def count(self, text: str) -> int:
+        """The words of the text; its characters are added to the histogram."""
+        codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
+        if not len(codes):
+            return 0
+        counts = np.bincount(codes)
+        self.histogram[: len(counts)] += counts
+        present = np.flatnonzero(counts)
+        for code in present[self.roles[present] == _UNKNOWN].tolist():
+            self.roles[code] = _role(chr(code))
+        roles = self.roles[codes]
+        roles = roles[roles != _TRANSPARENT]
+        padded = np.concatenate([np.full(2, _BREAK, dtype=np.uint8), roles])
+        joined = (padded[1:-1] == _JOINER) & (padded[:-2] == _IN_WORD)
+        starts = (roles == _IN_WORD) & (padded[1:-1] != _IN_WORD) & ~joined
+        return int(np.count_nonzero(starts) + np.count_nonzero(roles == _WORD))
+
+
+def _role(character: str) -> int:
+    category = unicodedata.category(character)
+    if category[0] == "M" or category == "Cf":
+        return _TRANSPARENT
+    if character in _JOINERS:
+        return _JOINER
+    if _UNSPACED_LETTER.match(character):
+        return _WORD
+    return _IN_WORD if category[0] in "LN" else _BREAK
+
+
+def _letters_by_script(histogram: npt.NDArray[np.int64]) -> dict[str, int]:
+    """Letters of each script, the most frequent first; letters that several share are left out."""
+    left = {
+        chr(code)
+        for code in np.flatnonzero(histogram).tolist()
+        if _LETTER.match(chr(code)) and not _NO_SCRIPT.match(chr(code))
+    }
+    counts: dict[str, int] = {}
+    for name in _SCRIPTS:
+        if not left:
+            break
+        belongs = regex.compile(rf"\p{{Script={name}}}")
+        members = {character for character in left if belongs.match(character)}
+        if members:
+            counts[name.replace("_", " ")] = sum(int(histogram[ord(c)]) for c in members)
+        left -= members
+    if left:
+        counts["other"] = sum(int(histogram[ord(c)]) for c in left)
+    return dict(sorted(counts.items(), key=lambda item: -item[1]))
