@@ -67,11 +67,11 @@ def _scored_features(
     hidden = model.roberta(
         input_ids, lang_ids=lang_ids, attention_mask=torch.ones_like(input_ids)
     ).last_hidden_state
-    scored = torch.nonzero(labels.view(-1) != IGNORED).squeeze(1)
+    scored = torch.nonzero(labels.reshape(-1) != IGNORED).squeeze(1)
     features = hidden.view(-1, hidden.shape[-1]).index_select(0, scored)
     head = model.lm_head
     features = head.layer_norm(F.gelu(head.dense(features)))
-    return features, labels.view(-1).index_select(0, scored)
+    return features, labels.reshape(-1).index_select(0, scored)
 
 
 def _chunks(

@@ -12,7 +12,6 @@ Source: Devlin et al. 2019, section 3.1 (80/10/10); Liu et al. 2019, section 4.1
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,8 +67,3 @@ class MaskingScheme:
 
     def _replacements(self) -> Ids:
         return np.setdiff1d(np.arange(self.vocabulary_size), np.asarray(self.special_ids))
-
-
-def special_token_ids(all_special_ids: Sequence[int], unknown_id: int | None) -> tuple[int, ...]:
-    """Special ids without `<unk>`: an unknown word is text, and is masked like any other."""
-    return tuple(sorted(set(all_special_ids) - {unknown_id}))

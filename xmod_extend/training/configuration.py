@@ -24,7 +24,11 @@ class TrainingConfig:
     warmup_fraction: float = 0.1
     """Share of the steps in which the learning rate rises linearly from 0; then it falls to 0."""
     weight_decay: float = 0.01
+    adam_beta1: float = 0.9
     adam_beta2: float = 0.98
+    adam_epsilon: float = 1e-6
+    dropout: bool = False
+    """Whether the base's dropout is on in the frozen body."""
     clip_norm: float = 1.0
     """Largest norm of the adapter's gradient."""
 
@@ -45,3 +49,13 @@ class TrainingConfig:
 def _require(holds: bool, name: str, value: object, needed: str) -> None:
     if not holds:
         raise UsageError(f"{name} is {value}; it must be {needed}.")
+
+
+def default_lr(hidden_size: int) -> float:
+    """Peak learning rate for a base of this width."""
+    return 8e-3 * 192 / hidden_size
+
+
+def default_num_steps(num_tokens: int, batch_size: int, max_length: int) -> int:
+    """Optimiser steps for a corpus of this many tokens."""
+    return 1000

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -104,54 +104,26 @@ def train(
         TrainingError: If the loss was not finite before the first validation, so that no adapter
             is worth keeping. After that, the best one is kept and `stopped` says what happened.
     """
-    run_adapter_directly(model)
-    parameters = freeze_all_but_adapter(model)
-    optimizer = accelerator.prepare(
-        torch.optim.AdamW(
-            parameters,
-            lr=config.lr,
-            betas=(0.9, config.adam_beta2),
-            eps=1e-6,
-            weight_decay=config.weight_decay,
-        )
-    )
-    best = _Best()
-    clock = _Clock()
+    stepper = _Stepper(model, scheme, config, accelerator)
+    best, clock = _Best(), _Clock()
     recent: list[float] = []
     curve: list[CurvePoint] = []
     stopped: str | None = None
     num_tokens = steps_done = 0
     validation_steps = _validation_steps(config)
     for step, batch in enumerate(_batches(blocks, config)):
-        inputs, labels = scheme.corrupt(batch, step)
-        # Dropout draws from the global generator: seeded here, it depends on this step alone.
-        torch.manual_seed(_mix(config.seed, step))
-        model.train()
-        loss = masked_lm_loss(
-            model,
-            torch.from_numpy(inputs).to(accelerator.device),
-            torch.from_numpy(labels).to(accelerator.device),
-        )
-        value = loss.item()
-        if not math.isfinite(value):
-            stopped = f"the training loss was {value} at step {step + 1} (lr {config.lr:g})"
+        loss = stepper.run(step, batch)
+        if not math.isfinite(loss):
+            stopped = f"the training loss was {loss} at step {step + 1} (lr {config.lr:g})"
             break
-        accelerator.backward(loss)
-        if step == 0:
-            assert all(parameter.grad is not None for parameter in parameters)
-        accelerator.clip_grad_norm_(parameters, config.clip_norm)
-        for group in optimizer.param_groups:
-            group["lr"] = config.lr_at(step)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
         num_tokens += batch.size
         steps_done = step + 1
-        recent.append(value)
+        recent.append(loss)
         on_step(
             StepReport(
                 step=steps_done,
                 num_steps=config.num_steps,
-                loss=value,
+                loss=loss,
                 lr=config.lr_at(step),
                 num_tokens=num_tokens,
                 seconds=clock.seconds(),
@@ -159,16 +131,15 @@ def train(
         )
         if steps_done in validation_steps:
             with clock.paused():
-                point = CurvePoint(
-                    step=steps_done,
-                    train_loss=sum(recent) / len(recent),
-                    held_out_loss=validate(),
-                    lr=config.lr_at(step),
-                )
-            recent.clear()
-            if not math.isfinite(point.held_out_loss):
-                stopped = f"the held-out loss was {point.held_out_loss} at step {steps_done}"
+                held_out_loss = validate()
+            if not math.isfinite(held_out_loss):
+                stopped = f"the held-out loss was {held_out_loss} at step {steps_done}"
                 break
+            mean = sum(recent) / len(recent)
+            recent.clear()
+            point = CurvePoint(
+                step=steps_done, train_loss=mean, held_out_loss=held_out_loss, lr=config.lr_at(step)
+            )
             curve.append(point)
             on_validation(point)
             best.offer(point, model)
@@ -187,6 +158,72 @@ def train(
         seconds=clock.seconds(),
         stopped=stopped,
     )
+
+
+def seconds_per_step(
+    model: XmodForMaskedLM,
+    blocks: Blocks,
+    scheme: MaskingScheme,
+    config: TrainingConfig,
+    *,
+    accelerator: Accelerator,
+) -> float:
+    """Times one training step after a first one; the slot's values are lost."""
+    stepper = _Stepper(model, scheme, config, accelerator)
+    batches = _batches(blocks, replace(config, num_steps=2))
+    stepper.run(0, next(batches))
+    clock = _Clock()
+    stepper.run(1, next(batches))
+    return clock.seconds()
+
+
+class _Stepper:
+    """One optimiser step at a time; what it does depends on (seed, step) and the batch alone."""
+
+    def __init__(
+        self,
+        model: XmodForMaskedLM,
+        scheme: MaskingScheme,
+        config: TrainingConfig,
+        accelerator: Accelerator,
+    ) -> None:
+        run_adapter_directly(model)
+        self._model, self._scheme, self._config = model, scheme, config
+        self._accelerator = accelerator
+        self._parameters = freeze_all_but_adapter(model)
+        self._optimizer = accelerator.prepare(
+            torch.optim.AdamW(
+                self._parameters,
+                lr=config.lr,
+                betas=(config.adam_beta1, config.adam_beta2),
+                eps=config.adam_epsilon,
+                weight_decay=config.weight_decay,
+            )
+        )
+
+    def run(self, step: int, batch: Ids) -> float:
+        """Trains on `batch` (B, T); returns the loss, and moves nothing if that is not finite."""
+        inputs, labels = self._scheme.corrupt(batch, step)
+        # Dropout draws from the global generator: seeded here, it depends on this step alone.
+        torch.manual_seed(_mix(self._config.seed, step))
+        # Nothing but dropout differs between the two modes.
+        self._model.train(self._config.dropout)
+        device = self._accelerator.device
+        loss = masked_lm_loss(
+            self._model, torch.from_numpy(inputs).to(device), torch.from_numpy(labels).to(device)
+        )
+        value = loss.item()
+        if not math.isfinite(value):
+            return value
+        self._accelerator.backward(loss)
+        if step == 0:
+            assert all(parameter.grad is not None for parameter in self._parameters)
+        self._accelerator.clip_grad_norm_(self._parameters, self._config.clip_norm)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._config.lr_at(step)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        return value
 
 
 class _Best:

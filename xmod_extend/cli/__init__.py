@@ -1,0 +1,10 @@
+"""The command line: the only place that prints or exits. Each command is a thin shell."""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """Entry point of `xmod-extend` and of `python -m xmod_extend`."""
+    from xmod_extend.cli.app import run
+
+    run()

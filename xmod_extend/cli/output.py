@@ -1,0 +1,184 @@
+"""The one place that text leaves the program by: results to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from xmod_extend.progress import Observer
+
+if TYPE_CHECKING:
+    from xmod_extend.evaluation.probe import Candidate
+    from xmod_extend.training.loop import CurvePoint, StepReport
+
+LOG_EVERY_SECONDS = 30.0
+JSON_SCHEMA_VERSION = 1
+
+
+class Output:
+    """Prints for people, for scripts (`quiet`) or for programs (`as_json`).
+
+    Args:
+        as_json: stdout gets one JSON object and nothing else.
+        quiet: stderr gets warnings and errors only, stdout only what a script needs.
+    """
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
+        self.as_json = as_json
+        self.quiet = quiet
+        self.err = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+    def result(self, value: Any, *lines: str | Table) -> None:
+        """Prints the command's result: `value` as JSON if that was asked for, else the lines."""
+        if self.as_json:
+            print(to_json(value))
+            return
+        for line in lines:
+            self.out.print(line)
+
+    def minimal(self, value: Any, line: str, *lines: str | Table) -> None:
+        """As `result`, but a quiet command prints only `line`."""
+        if self.quiet and not self.as_json:
+            print(line)
+        else:
+            self.result(value, *lines)
+
+    def note(self, text: str) -> None:
+        if not self.quiet:
+            self.err.print(escape(text))
+
+    def warning(self, text: str) -> None:
+        self.err.print(f"[yellow]warning:[/] {escape(sentence(text))}")
+
+    def error(self, message: str, hint: str | None) -> None:
+        self.err.print(f"[bold red]error:[/] {escape(sentence(message))}")
+        if hint:
+            self.err.print(f"[bold]hint:[/] {escape(sentence(hint))}")
+
+
+class Display(Observer):
+    """Shows a run on stderr: a progress bar on a terminal, a log line now and then elsewhere."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._last_line = time.monotonic()
+        self._held_out: float | None = None
+        self._num_scored = 0
+
+    def on_stage(self, name: str) -> None:
+        self.close()
+        self._num_scored = 0
+        self._output.note(f"{name} ...")
+
+    def on_note(self, text: str) -> None:
+        self._output.note(f"  {text}")
+
+    def on_warning(self, text: str) -> None:
+        self._output.warning(text)
+
+    def on_candidate(self, candidate: Candidate, count: int) -> None:
+        self._num_scored += 1
+        if self._live:
+            self._show(f"{candidate.language} {candidate.perplexity:,.1f}", self._num_scored, None)
+
+    def on_step(self, report: StepReport) -> None:
+        rate = report.num_tokens / max(report.seconds, 1e-9)
+        text = f"loss {report.loss:.3f}  {rate:,.0f} tokens/s"
+        if self._held_out is not None:
+            text = f"held-out {self._held_out:.3f}  {text}"
+        if self._live:
+            self._show(text, report.step, report.num_steps)
+        elif time.monotonic() - self._last_line >= LOG_EVERY_SECONDS:
+            left = report.seconds / report.step * (report.num_steps - report.step)
+            self._line(f"step {report.step}/{report.num_steps}  {text}  {duration(left)} left")
+
+    def on_validation(self, point: CurvePoint) -> None:
+        self._held_out = point.held_out_loss
+        if not self._live:
+            self._line(
+                f"step {point.step}  train loss {point.train_loss:.3f}  "
+                f"held-out loss {point.held_out_loss:.3f}"
+            )
+
+    def close(self) -> None:
+        """Takes the bar away; safe to call at any time."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = self._task = None
+
+    @property
+    def _live(self) -> bool:
+        return self._output.err.is_terminal and not self._output.quiet
+
+    def _line(self, text: str) -> None:
+        self._last_line = time.monotonic()
+        self._output.note(f"  {text}")
+
+    def _show(self, text: str, done: int, total: int | None) -> None:
+        if self._bar is None or self._task is None:
+            columns = (
+                BarColumn(bar_width=24),
+                TextColumn("{task.completed:.0f}/{task.total}")
+                if total
+                else TextColumn("{task.completed:.0f}"),
+                TextColumn("{task.description}"),
+                TimeRemainingColumn(),
+            )
+            self._bar = Progress(*columns, console=self._output.err, transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task("", total=total)
+        self._bar.update(self._task, completed=done, description=escape(text))
+
+
+def to_json(value: Any) -> str:
+    """One JSON object with its `schema_version` first."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
+    return json.dumps(
+        {"schema_version": JSON_SCHEMA_VERSION} | value, ensure_ascii=False, default=_plain
+    )
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return str(value)
+
+
+def sentence(text: str) -> str:
+    """With a capital and a full stop, as a reader expects."""
+    text = text.strip()
+    # A code or a path keeps its spelling: `quz-PE is ...` must not become `Quz-PE is ...`.
+    first = text.split(" ", 1)[0]
+    if first.isalpha() and first.islower():
+        text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "?", "!", "`")) else text + "."
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `3 min` or `2 h 05 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def num_bytes(count: int) -> str:
+    """`28.4 MB`, in powers of ten as the Hub shows sizes."""
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if size < 1000 or unit == "TB":
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    raise AssertionError

@@ -1,0 +1,44 @@
+"""`xmod-extend verify`: proof that nothing but the added languages differs."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+import typer
+
+from xmod_extend.cli import shared
+from xmod_extend.cli.errors import error_boundary
+from xmod_extend.cli.output import Output
+from xmod_extend.errors import CheckFailedError
+
+
+def verify(
+    checkpoint: shared.CheckpointDir,
+    base: Annotated[str, typer.Option("--base", help="The X-MOD that was extended.")],
+    revision: shared.Revision = None,
+    json: shared.Json = False,
+    quiet: shared.Quiet = False,
+) -> None:
+    """Compare a checkpoint with its base: tensors, config, and logits of every old language."""
+    output = Output(as_json=json, quiet=quiet)
+    with error_boundary(output):
+        from xmod_extend.evaluation.verify import verify_checkpoint
+        from xmod_extend.model.base import resolve_base
+
+        output.note("Comparing tensors, config and logits ...")
+        folder = resolve_base(base, revision=revision).fetch()
+        result = verify_checkpoint(checkpoint, folder)
+        lines = [f"differs: {difference}" for difference in result.differences]
+        added = ", ".join(result.added_languages) or "no language"
+        if not result.differences:
+            lines = [
+                f"{result.tensors_identical:,} tensors are the same byte for byte, and the logits "
+                f"of {len(result.languages_compared)} languages bit for bit; added: {added}"
+            ]
+        output.minimal(dataclasses.asdict(result), f"{len(result.differences)}", *lines)
+        if result.differences:
+            raise CheckFailedError(
+                f"{checkpoint} differs from {base} in {len(result.differences)} places besides "
+                f"what was added ({added})."
+            )

@@ -1,0 +1,402 @@
+"""The main job: add a language to an X-MOD and prove that nothing else changed.
+
+    options -> base, language and output checked -> text -> tokens -> slice -> probe
+            -> training -> evaluation -> graft and verification -> run record
+
+Whatever can be refused is refused as early as it can be known: the cheap checks come before the
+text is read, the text before a base is downloaded, and disk space before training.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xmod_extend.errors import CheckFailedError, LanguageError, TrainingError
+from xmod_extend.evaluation.perplexity import Score, TokenLosses, compare, evaluate, score
+from xmod_extend.evaluation.probe import ProbeResult, probe_adapters
+from xmod_extend.evaluation.verify import verify_checkpoint
+from xmod_extend.languages import Language, parse_language
+from xmod_extend.model.adapter import (
+    Adapter,
+    full_names,
+    mean_adapter,
+    random_adapter,
+    read_adapter,
+    set_adapter,
+)
+from xmod_extend.model.base import BaseReference, resolve_base
+from xmod_extend.model.checkpoint import Checkpoint, open_checkpoint
+from xmod_extend.model.graft import OutputPlan, plan_output, write_extended
+from xmod_extend.model.output import check_target
+from xmod_extend.model.slice import load_slice
+from xmod_extend.options import AddOptions, merge_options
+from xmod_extend.preparation import PreparedText, prepare_text
+from xmod_extend.progress import Observer
+from xmod_extend.report.record import (
+    BaseRecord,
+    EvaluationRecord,
+    PlanRecord,
+    RunRecord,
+    TrainingRecord,
+    VerificationRecord,
+    package_versions,
+)
+from xmod_extend.sharing.card import model_card
+from xmod_extend.text.corpus import read_corpus
+from xmod_extend.training.configuration import TrainingConfig, default_lr, default_num_steps
+from xmod_extend.training.device import choose_precision, make_accelerator
+from xmod_extend.training.loop import TrainingResult, seconds_per_step, train
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from transformers import XmodForMaskedLM
+
+COVERED_PERPLEXITY = 8.0
+"""A best existing adapter below this has likely learnt the language, or one very close to it."""
+VALIDATION_TOKENS = 16_384
+"""Of the held-out text, scored at each validation; the final score is of all of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """All that is ready before the first adapter is scored."""
+
+    options: AddOptions
+    observer: Observer
+    base: BaseReference
+    checkpoint: Checkpoint
+    language: Language
+    output_plan: OutputPlan
+    text: PreparedText
+    accelerator: Accelerator
+    precision: str
+    model: XmodForMaskedLM
+    """The slice, whose slot belongs to the new language."""
+    started: float
+
+    def signed_score(self, losses: TokenLosses) -> Score:
+        signature = self.text.signature(self.precision)
+        return score(losses, token_bytes=self.text.token_bytes, signature=signature)
+
+
+def add_language(*, observer: Observer | None = None, **options: Any) -> RunRecord:
+    """Adds a language to an X-MOD and writes the extended checkpoint.
+
+    The options are the fields of `AddOptions`, which the command line and a YAML file share:
+    `add_language(lang="quz_PE", corpus="data/quechua.txt", base="tiny")`.
+
+    Args:
+        observer: Hears of the run's progress; nothing is shown without one.
+
+    Returns:
+        The run record, which is also in the output's run.json.
+
+    Raises:
+        XmodExtendError: What cannot be done, as one of the classes in `xmod_extend.errors`.
+    """
+    return run_add(merge_options(None, options), observer or Observer())
+
+
+def run_add(options: AddOptions, observer: Observer) -> RunRecord:
+    """`add_language` for options that are already checked."""
+    job = prepare(options, observer)
+    probe = _probe(job)
+    if options.plan:
+        return _record(job, probe, plan=_plan(job))
+    trained = _train(job, probe)
+    evaluation = _evaluate(job, probe, trained)
+    observer.on_stage("Writing and verifying the checkpoint")
+    record: RunRecord | None = None
+
+    def document(folder: Path) -> Mapping[str, str]:
+        # Called before the folder gets its name: what is not verified never appears there.
+        nonlocal record
+        record = _record(
+            job,
+            probe,
+            training=_training_record(job, probe, trained),
+            evaluation=evaluation,
+            verification=_verify(job, folder),
+            output=str(job.output_plan.output),
+        )
+        return {"run.json": record.to_json(), "README.md": model_card(record)}
+
+    write_extended(
+        job.checkpoint,
+        job.output_plan.output,
+        language=job.language.code,
+        adapter=full_names(trained.adapter, job.language.code),
+        documents=document,
+        tokenizer_files=job.text.tokenizer.files,
+        force=options.force,
+    )
+    assert record is not None
+    return record
+
+
+def prepare(options: AddOptions, observer: Observer) -> Job:
+    """Checks everything that can be checked, reads the text and loads the slice."""
+    started = time.perf_counter()
+    base = resolve_base(options.base, revision=options.revision)
+    observer.on_stage(f"Looking at {base.base}")
+    config = base.load_config()
+    language = parse_language(options.lang, existing=config.get("languages", ()))
+    observer.on_note(f"new language: {language.code}, {language.name}")
+    _check_donor(options.init, config.get("languages", ()))
+    output = options.output or Path(f"{base.name}-{language.code}")
+    check_target(output, force=options.force)
+
+    observer.on_stage("Reading the corpus")
+    corpus = read_corpus(
+        options.corpus,
+        held_out=options.held_out,
+        text_field=options.text_field,
+        encoding_errors=options.encoding_errors,
+    )
+    checkpoint = open_checkpoint(base.fetch())
+    output_plan = plan_output(checkpoint, output, language=language.code, force=options.force)
+    text = prepare_text(corpus, checkpoint, max_length=options.max_length, observer=observer)
+    report = text.report
+    observer.on_note(
+        f"{report.kept_lines:,} of {report.lines:,} lines kept "
+        f"({report.duplicate_lines:,} duplicates, {report.empty_lines:,} empty); "
+        f"{report.train_lines:,} to train on, {report.held_out_lines:,} held out"
+    )
+    observer.on_note(
+        f"{report.tokens:,} tokens, {report.fertility or 0:.2f} a word, "
+        f"{report.unk_rate or 0:.2%} unknown"
+    )
+    for warning in report.warnings:
+        observer.on_warning(warning)
+
+    observer.on_stage("Loading the shared weights")
+    accelerator = make_accelerator()
+    precision, dtype = choose_precision(options.precision, accelerator.device)
+    model = load_slice(checkpoint, language.code, dtype=dtype)
+    return Job(
+        options=options,
+        observer=observer,
+        base=base,
+        checkpoint=checkpoint,
+        language=language,
+        output_plan=output_plan,
+        text=text,
+        accelerator=accelerator,
+        precision=precision,
+        model=model.to(accelerator.device),
+        started=started,
+    )
+
+
+def _check_donor(init: str, languages: list[str]) -> None:
+    donor = init.removeprefix("from:")
+    if init.startswith("from:") and donor not in languages:
+        raise LanguageError(
+            f"--init is {init}, but the base has no {donor}.",
+            hint=f"It has {', '.join(languages[:8])}{' ...' if len(languages) > 8 else ''}.",
+        )
+
+
+def _probe(job: Job) -> ProbeResult:
+    languages = job.checkpoint.languages
+    job.observer.on_stage(f"Probing {len(languages)} existing adapters on the held-out text")
+    probe = probe_adapters(
+        job.model,
+        job.checkpoint,
+        job.text.held_out,
+        on_score=lambda candidate: job.observer.on_candidate(candidate, len(languages)),
+    )
+    best = probe.best
+    job.observer.on_note(
+        f"best existing adapter: {best.language}, perplexity {best.perplexity:,.1f}"
+    )
+    for warning in _coverage_warnings(probe):
+        job.observer.on_warning(warning)
+    return probe
+
+
+def _coverage_warnings(probe: ProbeResult) -> tuple[str, ...]:
+    if probe.best.perplexity >= COVERED_PERPLEXITY:
+        return ()
+    return (
+        f"{probe.best.language} already reads this text with a perplexity of "
+        f"{probe.best.perplexity:.1f}: the base may know the language well enough",
+    )
+
+
+def _training_config(job: Job) -> TrainingConfig:
+    options, text = job.options, job.text
+    steps = options.max_steps
+    if options.epochs is not None:
+        steps = max(1, round(options.epochs * len(text.train) / options.batch_size))
+    return TrainingConfig(
+        num_steps=steps
+        or default_num_steps(text.train.num_tokens, options.batch_size, text.max_length),
+        batch_size=options.batch_size,
+        lr=options.lr or default_lr(job.model.config.hidden_size),
+        seed=options.seed,
+    )
+
+
+def _initial_adapter(job: Job, probe: ProbeResult) -> tuple[str, Adapter]:
+    """What the new adapter starts from, with `nearest` resolved."""
+    init = job.options.init
+    if init == "random":
+        return init, random_adapter(job.model, seed=job.options.seed)
+    if init == "mean":
+        return init, mean_adapter(job.checkpoint, job.checkpoint.languages)
+    donor = probe.best.language if init == "nearest" else init.removeprefix("from:")
+    return f"from:{donor}", read_adapter(job.checkpoint, donor)
+
+
+def _train(job: Job, probe: ProbeResult) -> TrainingResult:
+    config = _training_config(job)
+    init, adapter = _initial_adapter(job, probe)
+    set_adapter(job.model, adapter)
+    job.observer.on_stage(
+        f"Training {config.num_steps:,} steps of {config.batch_size} x {job.text.max_length} tokens "
+        f"from {init}, peak lr {config.lr:g}, {job.precision} on {job.accelerator.device}"
+    )
+    sample = job.text.held_out.sample(VALIDATION_TOKENS)
+    trained = train(
+        job.model,
+        job.text.train,
+        job.text.masking_scheme(mlm_probability=job.options.mlm_probability, seed=job.options.seed),
+        config,
+        accelerator=job.accelerator,
+        validate=lambda: evaluate(job.model, sample).mean_nats,
+        on_step=job.observer.on_step,
+        on_validation=job.observer.on_validation,
+    )
+    if trained.stopped:
+        job.observer.on_warning(
+            f"training stopped early: {trained.stopped}; the adapter of step "
+            f"{trained.best_step} is kept; a lower --lr may help"
+        )
+    return trained
+
+
+def _evaluate(job: Job, probe: ProbeResult, trained: TrainingResult) -> EvaluationRecord:
+    job.observer.on_stage("Scoring the held-out text")
+    set_adapter(job.model, trained.adapter)
+    losses = evaluate(job.model, job.text.held_out)
+    before, after = job.signed_score(probe.best_losses), job.signed_score(losses)
+    gain = compare(probe.best_losses, losses, seed=job.options.seed)
+    if gain.ratio <= 1 and trained.stopped:
+        raise TrainingError(
+            f"Training stopped early ({trained.stopped}), and its best adapter has a held-out "
+            f"perplexity of {after.perplexity:,.1f}, no better than {probe.best.language}'s "
+            f"{before.perplexity:,.1f}; nothing was written.",
+            hint="Try a lower --lr.",
+        )
+    if gain.low <= 1:
+        job.observer.on_warning(
+            f"the new adapter is not clearly better than {probe.best.language}: perplexity "
+            f"{after.perplexity:,.1f} against {before.perplexity:,.1f} on the held-out text; more "
+            "text or more steps may help"
+        )
+    return EvaluationRecord(
+        best_existing=probe.best.language, before=before, after=after, improvement=gain
+    )
+
+
+def _verify(job: Job, folder: Path) -> VerificationRecord:
+    """Compares what was written with the base, before it gets its name."""
+    result = verify_checkpoint(folder, job.checkpoint.path)
+    if result.differences or result.added_languages != (job.language.code,):
+        raise CheckFailedError(
+            f"The checkpoint that was written differs from its base: "
+            f"{'; '.join(result.differences[:3]) or result.added_languages}; it was removed.",
+            hint="The disk may be damaged; please report it if it happens again.",
+        )
+    return VerificationRecord(
+        identical=True,
+        tensors_compared=result.tensors_compared,
+        languages_compared=len(result.languages_compared),
+        differences=result.differences,
+    )
+
+
+def _plan(job: Job) -> PlanRecord:
+    job.observer.on_stage("Timing a training step")
+    config = _training_config(job)
+    scheme = job.text.masking_scheme(mlm_probability=job.options.mlm_probability, seed=0)
+    seconds = seconds_per_step(
+        job.model, job.text.train, scheme, config, accelerator=job.accelerator
+    )
+    num_tokens = config.num_steps * config.batch_size * job.text.max_length
+    return PlanRecord(
+        num_steps=config.num_steps,
+        num_tokens=num_tokens,
+        num_epochs=num_tokens / (len(job.text.train) * job.text.max_length),
+        lr=config.lr,
+        seconds_per_step=seconds,
+        estimated_seconds=seconds * config.num_steps,
+        output=str(job.output_plan.output),
+        output_bytes=job.output_plan.output_bytes,
+    )
+
+
+def _training_record(job: Job, probe: ProbeResult, trained: TrainingResult) -> TrainingRecord:
+    config = _training_config(job)
+    return TrainingRecord(
+        init=_initial_adapter(job, probe)[0],
+        num_parameters=sum(tensor.numel() for tensor in trained.adapter.values()),
+        num_steps=config.num_steps,
+        steps_done=trained.steps_done,
+        best_step=trained.best_step,
+        batch_size=config.batch_size,
+        max_length=job.text.max_length,
+        lr=config.lr,
+        warmup_fraction=config.warmup_fraction,
+        weight_decay=config.weight_decay,
+        adam_beta2=config.adam_beta2,
+        clip_norm=config.clip_norm,
+        mlm_probability=job.options.mlm_probability,
+        dropout=config.dropout,
+        precision=job.precision,
+        device=job.accelerator.device.type,
+        num_tokens=trained.num_tokens,
+        num_epochs=trained.num_epochs,
+        seconds=trained.seconds,
+        curve=trained.curve,
+        stopped=trained.stopped,
+    )
+
+
+def _record(job: Job, probe: ProbeResult, **parts: Any) -> RunRecord:
+    checkpoint = job.checkpoint
+    return RunRecord(
+        language=job.language.code,
+        language_name=job.language.name,
+        bcp47=job.language.bcp47,
+        base=BaseRecord(
+            name=job.base.name,
+            source=job.base.base,
+            commit=job.base.commit,
+            languages=tuple(checkpoint.languages),
+            num_parameters=checkpoint.num_parameters,
+            files={file.name: _sha256(file) for file in checkpoint.files},
+        ),
+        options=job.options.to_json(),
+        corpus=job.text.report,
+        tokenizer=job.text.tokenizer.source,
+        tokenizer_sha256=job.text.tokenizer.sha256,
+        probe=probe.candidates,
+        warnings=(*job.text.report.warnings, *_coverage_warnings(probe)),
+        versions=package_versions(),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        seconds=time.perf_counter() - job.started,
+        **parts,
+    )
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,164 @@
+"""From a corpus to what training and evaluation read: packed tokens, and held-out text under masks.
+
+`add`, `probe` and `check` share this, so that their figures for one text are the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from xmod_extend.errors import CorpusError, UsageError
+from xmod_extend.evaluation.perplexity import MaskedText, signature
+from xmod_extend.progress import Observer
+from xmod_extend.text.corpus import Corpus
+from xmod_extend.text.masking import MaskingScheme
+from xmod_extend.text.packing import PackedBlocks
+from xmod_extend.text.report import CorpusReport
+from xmod_extend.text.tokenizer import LoadedTokenizer, count_tokens, load_tokenizer, tokenize
+
+if TYPE_CHECKING:
+    import datasets
+
+    from xmod_extend.model.checkpoint import Checkpoint
+
+DEFAULT_MAX_LENGTH = 128
+EVALUATION_SEED = 20_220_512
+"""Of the held-out masks: the same in every run, so that runs with other seeds compare."""
+EVALUATION_MLM_PROBABILITY = 0.15
+"""Of the held-out masks, whatever share training masks."""
+MIN_TRAIN_BLOCKS = 4
+MIN_SCORED_TOKENS = 50
+MANY_UNKNOWN = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedText:
+    """A corpus as a model reads it."""
+
+    tokenizer: LoadedTokenizer
+    train: PackedBlocks
+    held_out: MaskedText
+    evaluation_scheme: MaskingScheme
+    token_bytes: npt.NDArray[np.int64]
+    """(V,): UTF-8 bytes that each token stands for."""
+    report: CorpusReport
+    max_length: int
+
+    def masking_scheme(self, *, mlm_probability: float, seed: int) -> MaskingScheme:
+        """Masks for training: as in evaluation, with another seed and perhaps another rate."""
+        return replace(self.evaluation_scheme, mlm_probability=mlm_probability, seed=seed)
+
+    def signature(self, precision: str) -> str:
+        """Of any score of this held-out text."""
+        return signature(
+            self.held_out,
+            self.evaluation_scheme,
+            text_sha256=self.report.held_out_sha256,
+            tokenizer_sha256=self.tokenizer.sha256,
+            max_length=self.max_length,
+            precision=precision,
+        )
+
+
+def prepare_text(
+    corpus: Corpus, checkpoint: Checkpoint, *, max_length: int | None, observer: Observer
+) -> PreparedText:
+    """Tokenises, packs and masks a corpus for one base.
+
+    Raises:
+        UsageError: `max_length` is more than the base can read.
+        ModelError: The base has no tokenizer that fits.
+        CorpusError: The text makes too few tokens to train or to measure on.
+    """
+    length = choose_max_length(checkpoint, max_length)
+    tokenizer = load_tokenizer(checkpoint.path, vocab_size=checkpoint.config["vocab_size"])
+    if tokenizer.note:
+        observer.on_warning(tokenizer.note)
+    train_tokens = tokenize(corpus.train, tokenizer)
+    held_out_tokens = tokenize(corpus.held_out, tokenizer)
+    report = add_token_counts(corpus.report, (train_tokens, held_out_tokens), tokenizer)
+    scheme = MaskingScheme(
+        mask_id=tokenizer.mask_id,
+        special_ids=tokenizer.special_ids,
+        vocabulary_size=len(tokenizer.tokenizer),
+        mlm_probability=EVALUATION_MLM_PROBABILITY,
+        seed=EVALUATION_SEED,
+    )
+    train = PackedBlocks(train_tokens, max_length=length, bos_id=tokenizer.bos_id)
+    held_out_blocks = PackedBlocks(held_out_tokens, max_length=length, bos_id=tokenizer.bos_id)
+    held_out = MaskedText.from_blocks(held_out_blocks, scheme)
+    _require_enough_tokens(train, held_out)
+    return PreparedText(
+        tokenizer=tokenizer,
+        train=train,
+        held_out=held_out,
+        evaluation_scheme=scheme,
+        token_bytes=token_bytes(tokenizer),
+        report=report,
+        max_length=length,
+    )
+
+
+def choose_max_length(checkpoint: Checkpoint, wanted: int | None) -> int:
+    """Tokens per sequence, `<s>` included.
+
+    Raises:
+        UsageError: More than the base has positions for.
+    """
+    # Positions are counted from `pad_token_id + 1` on, so two of the table's rows are never used.
+    limit = int(checkpoint.config["max_position_embeddings"]) - 2
+    if wanted is None:
+        return min(DEFAULT_MAX_LENGTH, limit)
+    if wanted > limit:
+        raise UsageError(
+            f"--max-length is {wanted}, but {checkpoint.path.name} reads at most {limit} tokens.",
+            hint=f"Use --max-length {limit} or less.",
+        )
+    return wanted
+
+
+def add_token_counts(
+    report: CorpusReport, sides: tuple[datasets.Dataset, ...], tokenizer: LoadedTokenizer
+) -> CorpusReport:
+    """The report with tokens, fertility, unknown rate, and a warning if the text does not fit."""
+    counts = [count_tokens(side, tokenizer) for side in sides]
+    report = report.with_tokens(
+        sum(count.tokens for count in counts), sum(count.unk for count in counts)
+    )
+    if report.unk_rate is not None and report.unk_rate > MANY_UNKNOWN:
+        warning = (
+            f"{report.unk_rate:.0%} of the tokens are unknown to the base's tokenizer, which may "
+            "not know the script of this text"
+        )
+        report = replace(report, warnings=(*report.warnings, warning))
+    return report
+
+
+def token_bytes(tokenizer: LoadedTokenizer) -> npt.NDArray[np.int64]:
+    """UTF-8 bytes that each token stands for; a word's mark counts as its space, `<unk>` as one."""
+    pieces = tokenizer.tokenizer.get_vocab()
+    sizes = np.ones(max(pieces.values()) + 1, dtype=np.int64)
+    for piece, index in pieces.items():
+        if index not in tokenizer.special_ids:
+            sizes[index] = len(piece.replace("▁", " ").encode())
+    return sizes
+
+
+def _require_enough_tokens(train: PackedBlocks, held_out: MaskedText) -> None:
+    if len(train) < MIN_TRAIN_BLOCKS:
+        raise CorpusError(
+            f"The training text has {train.num_tokens:,} tokens, {len(train)} sequences of "
+            f"{train.max_length}; at least {MIN_TRAIN_BLOCKS} sequences are needed.",
+            hint="Add text, or use a lower --max-length.",
+        )
+    if held_out.num_scored_tokens < MIN_SCORED_TOKENS:
+        raise CorpusError(
+            f"The held-out text has {held_out.num_tokens:,} tokens, of which "
+            f"{held_out.num_scored_tokens} would be masked; at least {MIN_SCORED_TOKENS} are needed "
+            "to measure anything.",
+            hint="Add text, or give a longer --held-out.",
+        )

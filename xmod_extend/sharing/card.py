@@ -1,0 +1,127 @@
+"""The model card (README.md) of an extended checkpoint, made from its run record alone."""
+
+from __future__ import annotations
+
+from xmod_extend.report.record import EvaluationRecord, RunRecord, TrainingRecord
+
+HOMEPAGE = "`xmod-extend`"
+
+
+def model_card(record: RunRecord) -> str:
+    """Markdown with the Hub's metadata block; every figure in it stands in the record."""
+    assert record.training is not None and record.evaluation is not None
+    parts = [
+        _front_matter(record),
+        _introduction(record),
+        _usage(record),
+        _results(record, record.evaluation),
+        _training(record, record.training),
+        _text(record),
+        _limits(record),
+    ]
+    return "\n".join(part.strip() + "\n" for part in parts)
+
+
+def _front_matter(record: RunRecord) -> str:
+    lines = ["---", "library_name: transformers", "pipeline_tag: fill-mask", "language:"]
+    lines += [f"- {record.bcp47}"]
+    if "/" in record.base.source and record.base.commit is not None:
+        lines += [f"base_model: {record.base.source}"]
+    lines += ["tags:", "- xmod", "- language-adapter", "- masked-lm", "---"]
+    return "\n".join(lines)
+
+
+def _introduction(record: RunRecord) -> str:
+    commit = f" (commit `{record.base.commit[:12]}`)" if record.base.commit else ""
+    return f"""
+# {record.base.name} with {record.language_name} (`{record.language}`)
+
+This is `{record.base.source}`{commit}, an X-MOD with {len(record.base.languages)} languages, to
+which {HOMEPAGE} added a language adapter for {record.language_name}. Only that adapter was trained.
+Every weight of the base is the same, byte for byte, and the base's vocabulary was kept.
+"""
+
+
+def _usage(record: RunRecord) -> str:
+    return f"""
+## Use
+
+```python
+from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+model = AutoModelForMaskedLM.from_pretrained("PATH_OR_ID")
+tokenizer = AutoTokenizer.from_pretrained("PATH_OR_ID")
+model.set_default_language("{record.language}")
+```
+
+Or pass `lang_ids`: the id of a language is its position in `model.config.languages`;
+`{record.language}` is {len(record.base.languages)}.
+"""
+
+
+def _results(record: RunRecord, evaluation: EvaluationRecord) -> str:
+    before, after, gain = evaluation.before, evaluation.after, evaluation.improvement
+    return f"""
+## Results
+
+Masked perplexity on held-out text, with the same masked tokens before and after:
+
+| adapter | perplexity | bits per byte |
+| --- | ---: | ---: |
+| `{evaluation.best_existing}`, the best of the base | {before.perplexity:.2f} | {before.bits_per_byte:.3f} |
+| `{record.language}`, added | {after.perplexity:.2f} | {after.bits_per_byte:.3f} |
+
+{gain.ratio:.2f} times lower (95 % interval {gain.low:.2f} to {gain.high:.2f}, paired bootstrap over
+{after.num_documents:,} lines; {after.num_scored_tokens:,} masked tokens). The training steps to keep
+were chosen on the same held-out text. Signature:
+
+    {after.signature}
+"""
+
+
+def _training(record: RunRecord, training: TrainingRecord) -> str:
+    stopped = f"\n\nThe run ended early: {training.stopped}." if training.stopped else ""
+    return f"""
+## Training
+
+Masked language modelling; {training.num_parameters:,} trainable parameters, started from
+`{training.init}`. {training.steps_done:,} steps of {training.batch_size} x {training.max_length}
+tokens ({training.num_epochs:.1f} epochs), of which step {training.best_step:,} was kept. AdamW,
+peak learning rate {training.lr:g}, linear warm-up over {training.warmup_fraction:.0%} of the steps
+and linear decay, weight decay {training.weight_decay:g}, gradients clipped at
+{training.clip_norm:g}, {training.mlm_probability:.0%} of the tokens masked, dropout
+{"as in the base" if training.dropout else "off"}, {training.precision} on {training.device},
+{training.seconds:,.0f} seconds, seed {record.options["seed"]}.{stopped}
+"""
+
+
+def _text(record: RunRecord) -> str:
+    corpus = record.corpus
+    fertility = f"{corpus.fertility:.2f}" if corpus.fertility is not None else "not measured"
+    unknown = f"{corpus.unk_rate:.2%}" if corpus.unk_rate is not None else "not measured"
+    return f"""
+## Text
+
+| | training | held-out |
+| --- | ---: | ---: |
+| lines | {corpus.train_lines:,} | {corpus.held_out_lines:,} |
+| bytes | {corpus.train_bytes:,} | {corpus.held_out_bytes:,} |
+| SHA-256 | `{corpus.train_sha256[:16]}` | `{corpus.held_out_sha256[:16]}` |
+
+Tokens per word: {fertility}; unknown tokens: {unknown}. Where the text is from and under which
+licence is for its publisher to say here.
+"""
+
+
+def _limits(record: RunRecord) -> str:
+    warnings = "".join(f"- {warning}\n" for warning in record.warnings)
+    return f"""
+## Limits
+
+An adapter learns the language of its text, with that text's register, errors and opinions. The
+vocabulary is the base's: words of {record.language_name} are cut into more pieces than they would be
+by a tokenizer of its own (the paper that introduced X-MOD also learns new embeddings; this does not).
+
+{warnings}
+`run.json` beside this file is the full record of the run.
+"""
