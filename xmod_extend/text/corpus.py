@@ -35,8 +35,11 @@ HELD_OUT_MAX_SHARE = 0.2
 """Of a small text, no more than this is held out, even if that is less than the minimum."""
 
 MIN_LINES = 20
+MIN_BYTES = 10_000
+"""Of a text that is to be trained on and measured on: it leaves MIN_TRAIN_BYTES in any split."""
+
 MIN_TRAIN_BYTES = 5_000
-MIN_HELD_OUT_LINES = 5
+MIN_HELD_OUT_LINES = 3
 MIN_HELD_OUT_BYTES = 1_000
 
 SMALL_TRAIN_BYTES = 50_000
@@ -105,13 +108,13 @@ def read_corpus(
         measured, train, contaminated = corpus, corpus.distinct, 0
         side = choose_held_out(corpus.digests[train], corpus.num_bytes[train])
         held_out_lines, train = train[side], train[~side]
-        _require_enough(corpus, train, held_out_lines, split=True)
+        _require_enough(corpus, train, held_out_lines, contaminated=None)
     else:
         measured = _Lines.read(find_sources([held_out]), *options)
         shared = np.isin(corpus.digests[corpus.distinct], measured.digests[measured.distinct])
         held_out_lines, train = measured.distinct, corpus.distinct[~shared]
         contaminated = int(np.count_nonzero(shared))
-        _require_enough(corpus, train, held_out_lines, split=False, contaminated=contaminated)
+        _require_enough(corpus, train, held_out_lines, contaminated=contaminated)
         _require_enough_held_out(measured, held_out_lines)
 
     sides = corpus.select(train), measured.select(held_out_lines)
@@ -248,36 +251,40 @@ def _batches(dataset: datasets.Dataset) -> Iterator[list[str]]:
 
 
 def _require_enough(
-    corpus: _Lines, train: Indices, held_out: Indices, *, split: bool, contaminated: int = 0
+    corpus: _Lines, train: Indices, held_out: Indices, *, contaminated: int | None
 ) -> None:
+    """Refuse a corpus without enough to train on, and to hold out if it is to give that too.
+
+    Args:
+        corpus: All of it.
+        train: Positions of the lines to train on.
+        held_out: Positions of the lines held out; of another text if that was given.
+        contaminated: How many lines a given held-out text took out; None if none was given.
+    """
     lines, size = len(corpus.distinct), int(corpus.num_bytes[corpus.distinct].sum())
     found = f"found {_number(lines, 'line')} ({size:,} bytes)"
-    found += (
-        " that are not empty or repeated" if corpus.empty_lines + corpus.duplicate_lines else ""
-    )
-    needed = MIN_TRAIN_BYTES + (round(MIN_TRAIN_BYTES / 4) if split else 0)
+    if corpus.empty_lines or corpus.duplicate_lines:
+        found += " that are neither empty nor repeated"
     if contaminated:
         found += f", of which {contaminated:,} are in the held-out text too"
-    hint = (
-        "one sentence or paragraph a line is needed"
-        if lines < MIN_LINES
-        else "add text; for a useful adapter a few hundred kilobytes are the least"
-    )
-    if len(train) + (len(held_out) if split else 0) < MIN_LINES:
+        lines, size = len(train), int(corpus.num_bytes[train].sum())
+    needed_bytes = MIN_TRAIN_BYTES if contaminated is not None else MIN_BYTES
+    needed = None
+    hint = "add text; for a useful adapter a few hundred kilobytes are the least"
+    if lines < MIN_LINES:
+        needed = f"{MIN_LINES} different lines"
+        hint = "one sentence or paragraph a line is needed"
+    elif size < needed_bytes:
+        needed = f"{needed_bytes:,} bytes"
+    elif contaminated is None and (
+        len(held_out) < MIN_HELD_OUT_LINES or corpus.num_bytes[train].sum() < MIN_TRAIN_BYTES
+    ):
+        needed = f"{MIN_LINES} lines of similar length"
+        hint = "one sentence or paragraph a line is needed"
+    if needed is not None:
         raise CorpusError(
-            f"{_name(corpus.files)} has too little text: {found}; "
-            f"at least {MIN_LINES} different lines are needed",
-            hint=hint if not contaminated else "give a held-out text that is not in the corpus",
-        )
-    enough_held_out = not split or (
-        len(held_out) >= MIN_HELD_OUT_LINES
-        and corpus.num_bytes[held_out].sum() >= MIN_HELD_OUT_BYTES
-    )
-    if corpus.num_bytes[train].sum() < MIN_TRAIN_BYTES or not enough_held_out:
-        raise CorpusError(
-            f"{_name(corpus.files)} has too little text: {found}; "
-            f"at least {needed:,} bytes are needed",
-            hint=hint if not contaminated else "give a held-out text that is not in the corpus",
+            f"{_name(corpus.files)} has too little text: {found}; at least {needed} are needed",
+            hint="give a held-out text that is not in the corpus" if contaminated else hint,
         )
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from xmod_extend.errors import CorpusError, HubError
+from xmod_extend.text.cache import quiet_datasets
 
 HUB_PREFIX = "hf://datasets/"
 
@@ -15,57 +20,93 @@ _ADDRESS = re.compile(
 )
 
 
-def fetch_from_hub(address: str) -> tuple[list[Path], bool]:
-    """Bring text from the Hub into the Hub's own cache on this machine.
+@dataclass(frozen=True)
+class HubAddress:
+    """`hf://datasets/USER/NAME[@REVISION][/path/in/repository]`, taken apart."""
 
-    Args:
-        address: `hf://datasets/USER/NAME[@REVISION][/path/in/repository]`.
+    repository: str
+    revision: str | None
+    path: str | None
 
-    Returns:
-        The local files, and whether they are the Arrow files of a whole data set (its training
-        split) rather than the one file that was asked for.
+    @classmethod
+    def parse(cls, address: str) -> HubAddress:
+        """Take an address apart.
+
+        Raises:
+            CorpusError: It has another form.
+        """
+        match = _ADDRESS.fullmatch(address.rstrip("/"))
+        if match is None:
+            raise CorpusError(
+                f"{address} is no address of a data set",
+                hint=f"write {HUB_PREFIX}USER/NAME[@REVISION][/path/in/repository]",
+            )
+        return cls(**match.groupdict())
+
+    def __str__(self) -> str:
+        return f"the data set {self.repository}" + (f"@{self.revision}" if self.revision else "")
+
+
+def fetch_file(address: HubAddress) -> Path:
+    """Bring the file that the address names into the Hub's cache on this machine.
 
     Raises:
-        CorpusError: The address is malformed, or the data set has no training split.
         HubError: The Hub cannot be reached, does not know it, or refuses it.
     """
-    match = _ADDRESS.fullmatch(address.rstrip("/"))
-    if match is None:
-        raise CorpusError(
-            f"{address} is no address of a data set",
-            hint=f"write {HUB_PREFIX}USER/NAME[@REVISION][/path/in/repository]",
-        )
-    if match["path"] is None:
-        return _fetch_split(match["repository"], match["revision"]), True
-    return [_fetch_file(match["repository"], match["revision"], match["path"])], False
-
-
-def _fetch_file(repository: str, revision: str | None, path: str) -> Path:
     from huggingface_hub import hf_hub_download
 
+    assert address.path is not None
     try:
-        return Path(hf_hub_download(repository, path, repo_type="dataset", revision=revision))
+        with quiet_hub():
+            return Path(
+                hf_hub_download(
+                    address.repository,
+                    address.path,
+                    repo_type="dataset",
+                    revision=address.revision,
+                )
+            )
     except Exception as error:
-        raise explain_hub_error(error, f"{path} of the data set {repository}") from error
+        raise explain_hub_error(error, f"{address.path} of {address}") from error
 
 
-def _fetch_split(repository: str, revision: str | None) -> list[Path]:
+def fetch_training_split(address: HubAddress) -> list[Path]:
+    """Bring a whole data set's training split into `datasets`' cache, as Arrow files.
+
+    Raises:
+        CorpusError: The data set has no training split, or several configurations.
+        HubError: The Hub cannot be reached, does not know it, or refuses it.
+    """
     import datasets
-
-    from xmod_extend.text.cache import quiet_datasets
+    from huggingface_hub import errors
 
     try:
-        with quiet_datasets():
-            split = datasets.load_dataset(repository, split="train", revision=revision)
-    except ValueError as error:
-        # An unknown split, or several configurations without a default.
-        raise CorpusError(
-            f"the data set {repository} has no single training split: {_first_line(error)}",
-            hint=f"name one of its files: {HUB_PREFIX}{repository}/path/in/repository",
-        ) from error
+        with quiet_hub(), quiet_datasets():
+            split = datasets.load_dataset(
+                address.repository, split="train", revision=address.revision
+            )
     except Exception as error:
-        raise explain_hub_error(error, f"the data set {repository}") from error
+        of_the_hub = (errors.HfHubHTTPError, errors.HFValidationError)
+        if isinstance(error, ValueError) and not isinstance(error, of_the_hub):
+            # An unknown split, or several configurations without a default.
+            raise CorpusError(
+                f"{address} has no training split of its own: {_first_line(error)}",
+                hint=f"name one of its files: {HUB_PREFIX}{address.repository}/path/in/repository",
+            ) from error
+        raise explain_hub_error(error, str(address)) from error
     return [Path(entry["filename"]) for entry in split.cache_files]
+
+
+@contextlib.contextmanager
+def quiet_hub() -> Iterator[None]:
+    """No log lines from the Hub's client inside the block: a failure becomes one error."""
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def explain_hub_error(error: Exception, wanted: str) -> HubError:
@@ -79,36 +120,38 @@ def explain_hub_error(error: Exception, wanted: str) -> HubError:
     from huggingface_hub import errors
 
     chain = _causes(error)
-    if any(isinstance(cause, errors.GatedRepoError) for cause in chain) or "gated" in str(error):
+    if _is(chain, errors.GatedRepoError) or "gated dataset" in str(error):
         return HubError(
             f"{wanted} is gated: the Hub wants its terms accepted first",
             hint="accept them on its page, then log in with `hf auth login` or set HF_TOKEN",
         )
     status = next((code for code in map(_status, chain) if code is not None), None)
-    if status in (401, 403) and not isinstance(error, errors.RepositoryNotFoundError):
+    # To those who may not see it, a private repository is answered as an unknown one.
+    if status in (401, 403) and not _is(chain, errors.RepositoryNotFoundError):
         return HubError(
             f"the Hub refused {wanted} (HTTP {status})",
             hint="log in with `hf auth login` or set HF_TOKEN to a token that may read it",
         )
-    if any(isinstance(cause, errors.RevisionNotFoundError) for cause in chain):
+    if _is(chain, errors.RevisionNotFoundError):
         return HubError(f"{wanted} does not have this revision", hint="check what follows the @")
-    if any(
-        isinstance(cause, (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError))
-        or _is_connection_error(cause)
-        for cause in chain
-    ):
+    offline = (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError)
+    if _is(chain, *offline) or any(map(_is_connection_error, chain)):
         return HubError(
             f"{wanted} is not on this machine, and the Hub cannot be reached",
             hint="connect to the network (and unset HF_HUB_OFFLINE), or download it elsewhere "
             "and give a local path",
         )
     missing = (errors.RepositoryNotFoundError, errors.EntryNotFoundError, DatasetNotFoundError)
-    if any(isinstance(cause, missing) for cause in chain):
+    if _is(chain, *missing):
         return HubError(
             f"the Hub does not know {wanted}",
             hint="check the spelling; if it is private, log in with `hf auth login`",
         )
     return HubError(f"{wanted} could not be had from the Hub: {_first_line(error)}")
+
+
+def _is(chain: list[BaseException], *classes: type[BaseException]) -> bool:
+    return any(isinstance(cause, classes) for cause in chain)
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:

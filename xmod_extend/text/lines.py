@@ -7,9 +7,9 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from xmod_extend.errors import CorpusError
+from xmod_extend.errors import CorpusError, UsageError
 from xmod_extend.text.cache import quiet_datasets
 from xmod_extend.text.cleaning import CLEANING_VERSION, clean_line, cut_line
 from xmod_extend.text.reading import EncodingErrors, Part, read_lines
@@ -36,9 +36,15 @@ def prepare_lines(
 
     Raises:
         CorpusError: A source cannot be read, or the disk is full.
+        UsageError: `encoding_errors` is not one of its values.
     """
     from filelock import FileLock
 
+    if encoding_errors not in get_args(EncodingErrors):
+        raise UsageError(
+            f"{encoding_errors!r} is no way to treat bytes that are not UTF-8",
+            hint=f"choose {' or '.join(get_args(EncodingErrors))}",
+        )
     fingerprint = _fingerprint(sources, text_field, encoding_errors)
     entry = cache_dir / f"lines-{fingerprint}"
     # `datasets` locks the writing of an entry; this lock also covers replacing a damaged one.
@@ -76,6 +82,8 @@ def _rows(
             if part is Part.WHOLE and len(pieces) > 1:
                 part = Part.FIRST
             for piece in pieces:
+                if part is Part.FURTHER and not piece:
+                    continue
                 digest = hashlib.blake2b(piece.encode(), digest_size=8).digest()
                 yield {
                     "text": piece,

@@ -28,6 +28,9 @@ NO_DOCUMENT = -1
 """The document of a block's leading `<s>`."""
 
 
+_NO_LENGTHS = np.empty(0, dtype=np.int64)
+
+
 class PackedBlocks:
     """A view of tokenised text as blocks `<s>` + the next S tokens of all documents in a row.
 
@@ -47,7 +50,7 @@ class PackedBlocks:
         self._chunks = [chunk.flatten().to_numpy() for chunk in column.chunks]
         self._chunk_starts = np.cumsum([0, *map(len, self._chunks)], dtype=np.int64)
         lengths = [chunk.value_lengths().to_numpy() for chunk in column.chunks]
-        self._document_ends = np.cumsum(np.concatenate([[], *lengths]), dtype=np.int64)
+        self._document_ends = np.cumsum(np.concatenate([_NO_LENGTHS, *lengths]), dtype=np.int64)
 
     @property
     def num_tokens(self) -> int:

@@ -148,8 +148,14 @@ def _field_of(source: Source, number: int, text: str, field: str) -> str:
     try:
         record = json.loads(text)
     except (ValueError, RecursionError) as error:
+        # The decoder's own "line 1" is not the file's.
+        found = (
+            f"{error.msg} at character {error.pos + 1:,}"
+            if isinstance(error, json.JSONDecodeError)
+            else str(error)
+        )
         raise CorpusError(
-            f"{where} is not valid JSON: {error}",
+            f"{where} is not valid JSON: {found}",
             hint="a .jsonl file has one JSON object a line; name plain text .txt",
         ) from error
     if not isinstance(record, dict):

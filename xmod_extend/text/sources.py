@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from xmod_extend.errors import CorpusError
-from xmod_extend.text.hub import HUB_PREFIX, fetch_from_hub
+from xmod_extend.text.hub import HUB_PREFIX, HubAddress, fetch_file, fetch_training_split
 
 Format = Literal["text", "jsonl", "parquet", "arrow"]
 
@@ -64,6 +64,8 @@ def find_sources(paths: Sequence[str | Path]) -> list[Source]:
 
 
 def _expand(given: str) -> list[Source]:
+    if not given.strip() or "\0" in given:
+        raise CorpusError(f"{given!r} is no path", hint="name a file or folder of text")
     if given.startswith(HUB_PREFIX):
         return _expand_hub(given)
     if "://" in given:
@@ -85,14 +87,17 @@ def _expand(given: str) -> list[Source]:
     return [_open_source(path, given)]
 
 
-def _expand_hub(address: str) -> list[Source]:
-    files, whole = fetch_from_hub(address)
-    if whole:
-        return [
-            Source(path, f"{address}[{i}]" if len(files) > 1 else address, "arrow")
-            for i, path in enumerate(files)
-        ]
-    return [Source(path, address, _format_of(path, address)) for path in files]
+def _expand_hub(given: str) -> list[Source]:
+    address = HubAddress.parse(given)
+    if address.path is not None:
+        # What is not read is not downloaded either.
+        source_format = _format_of(Path(address.path), given)
+        return [Source(fetch_file(address), given, source_format)]
+    shards = fetch_training_split(address)
+    names = [f"{given} (shard {i})" for i in range(1, len(shards) + 1)]
+    if len(shards) == 1:
+        names = [given]
+    return [Source(path, name, "arrow") for path, name in zip(shards, names, strict=True)]
 
 
 def _expand_pattern(pattern: str) -> list[Source]:

@@ -7,7 +7,9 @@ file; then XLM-R's own is taken from the Hub, which is said aloud.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ import numpy as np
 
 from xmod_extend.errors import HubError, ModelError
 from xmod_extend.text.cache import quiet_datasets
-from xmod_extend.text.hub import explain_hub_error
+from xmod_extend.text.hub import explain_hub_error, quiet_hub
 
 if TYPE_CHECKING:
     import datasets
@@ -171,20 +173,23 @@ def tokenize(dataset: datasets.Dataset, loaded: LoadedTokenizer) -> datasets.Dat
     key = f"{dataset._fingerprint} {loaded.sha256} {_TOKENISING_VERSION}"
     fingerprint = hashlib.sha256(key.encode()).hexdigest()[:32]
     with quiet_datasets(), _special_tokens_as_text(backend):
-        for attempt in range(2):
-            tokenised = dataset.with_format("arrow").map(
-                encode,
-                batched=True,
-                batch_size=1_000,
-                remove_columns=dataset.column_names,
-                features=datasets.Features({"input_ids": datasets.List(datasets.Value("int32"))}),
-                new_fingerprint=fingerprint,
-                # What was found is only used if it is whole.
-                load_from_cache_file=attempt == 0,
-            )
-            if len(tokenised) == len(dataset):
-                break
-    return tokenised.with_format(None)
+        run = functools.partial(
+            dataset.with_format("arrow").map,
+            encode,
+            batched=True,
+            batch_size=1_000,
+            remove_columns=dataset.column_names,
+            features=datasets.Features({"input_ids": datasets.List(datasets.Value("int32"))}),
+            new_fingerprint=fingerprint,
+        )
+        try:
+            tokenised = run()
+        except pa.ArrowException:
+            tokenised = run(load_from_cache_file=False)
+        # A cached file that lost its end at the seam of two batches loads without an error.
+        if len(tokenised) != len(dataset):
+            tokenised = run(load_from_cache_file=False)
+    return cast("datasets.Dataset", tokenised.with_format(None))
 
 
 def count_tokens(tokenised: datasets.Dataset, loaded: LoadedTokenizer) -> TokenCounts:
@@ -228,10 +233,18 @@ def _special_tokens_as_text(backend: Tokenizer) -> Iterator[None]:
 
 
 def _fetch_xlmr() -> Path:
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
+    wanted: dict[str, Any] = {"repo_id": XLMR_REPOSITORY, "allow_patterns": list(_XLMR_FILES)}
+    with contextlib.suppress(LocalEntryNotFoundError):
+        # It has not changed in years: what is on this machine needs no question to the Hub.
+        folder = Path(snapshot_download(**wanted, local_files_only=True))
+        if (folder / "tokenizer.json").is_file():
+            return folder
     try:
-        files = [Path(hf_hub_download(XLMR_REPOSITORY, name)) for name in _XLMR_FILES]
+        with quiet_hub():
+            return Path(snapshot_download(**wanted))
     except Exception as error:
         explained = explain_hub_error(error, f"XLM-R's tokenizer ({XLMR_REPOSITORY})")
         raise HubError(
@@ -239,7 +252,6 @@ def _fetch_xlmr() -> Path:
             hint=f"put the tokenizer.json of {XLMR_REPOSITORY} into the base's folder, or connect "
             "to the network once",
         ) from error
-    return files[0].parent
 
 
 def _open(folder: Path, source: str) -> PreTrainedTokenizerFast:
@@ -297,11 +309,11 @@ def _hash(backend: Tokenizer) -> str:
 
 @contextlib.contextmanager
 def _quiet_transformers() -> Iterator[None]:
-    from transformers.utils import logging
+    from transformers.utils import logging as transformers_logging
 
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity(logging.CRITICAL)
     try:
         yield
     finally:
-        logging.set_verbosity(verbosity)
+        transformers_logging.set_verbosity(verbosity)
