@@ -20,68 +20,84 @@ EncodingErrors = Literal["strict", "replace"]
 INITS = ("random", "nearest", "mean")
 
 
-def _option(default: Any, help_text: str) -> Any:
-    return field(default=default, metadata={"help": help_text})
-
-
-def _required(help_text: str) -> Any:
-    return field(metadata={"help": help_text})
+def _help(text: str) -> dict[str, str]:
+    return {"help": text}
 
 
 @dataclass(frozen=True, kw_only=True)
 class AddOptions:
     """What to add to which base, and how; wrong values raise `UsageError`."""
 
-    lang: str = _required("Code of the new language in X-MOD's form, such as quz_PE.")
-    corpus: tuple[str, ...] = _required(
-        "Text of the language: .txt, .txt.gz, .jsonl or .parquet, a folder or glob of these, or "
-        "hf://datasets/USER/NAME. May be given several times."
+    lang: str = field(metadata=_help("Code of the new language in X-MOD's form, such as quz_PE."))
+    corpus: tuple[str, ...] = field(
+        metadata=_help(
+            "Text of the language: .txt, .txt.gz, .jsonl or .parquet, a folder or glob of these, "
+            "or hf://datasets/USER/NAME. May be given several times."
+        )
     )
-    base: str = _option(
-        "facebook/xmod-base", "Hub id or folder of the X-MOD to extend, or `tiny` (bundled)."
+    base: str = field(
+        default="facebook/xmod-base",
+        metadata=_help("Hub id or folder of the X-MOD to extend, or `tiny` (bundled)."),
     )
-    revision: str | None = _option(None, "Branch, tag or commit of a base on the Hub.")
-    output: Path | None = _option(None, "Folder of the new checkpoint; default BASE-LANG.")
-    held_out: str | None = _option(
-        None, "Text to measure on; without it, part of the corpus is set aside."
+    revision: str | None = field(
+        default=None, metadata=_help("Branch, tag or commit of a base on the Hub.")
     )
-    text_field: str = _option("text", "Field or column with the text in .jsonl and .parquet.")
-    encoding_errors: EncodingErrors = _option(
-        "strict", "What to do with invalid UTF-8: refuse it, or replace it by U+FFFD."
+    output: Path | None = field(
+        default=None, metadata=_help("Folder of the new checkpoint; default BASE-LANG.")
     )
-    init: str = _option(
-        "random",
-        "What the new adapter starts from: random, nearest (best existing adapter), mean (of all) "
-        "or from:CODE.",
+    held_out: str | None = field(
+        default=None,
+        metadata=_help("Text to measure on; without it, part of the corpus is set aside."),
     )
-    max_steps: int | None = _option(
-        None, "Number of optimiser steps; default by the size of the corpus."
+    text_field: str = field(
+        default="text", metadata=_help("Field or column with the text in .jsonl and .parquet.")
     )
-    epochs: float | None = _option(None, "Passes over the corpus, instead of --max-steps.")
-    batch_size: int = _option(32, "Packed sequences per optimiser step.")
-    max_length: int | None = _option(
-        None, "Tokens per sequence; default 128, or what the base can read if that is less."
+    encoding_errors: EncodingErrors = field(
+        default="strict",
+        metadata=_help("What to do with invalid UTF-8: refuse it, or replace it by U+FFFD."),
     )
-    lr: float | None = _option(None, "Peak learning rate; default by the width of the base.")
-    mlm_probability: float = _option(0.15, "Share of the tokens that is masked in training.")
-    precision: Precision = _option(
-        "auto", "Of the frozen weights; auto is bf16 where the hardware computes in it."
+    init: str = field(
+        default="random",
+        metadata=_help(
+            "What the new adapter starts from: random, nearest (the best existing adapter), mean "
+            "(of all) or from:CODE."
+        ),
     )
-    seed: int = _option(0, "Decides the start values, the order, the masks and the dropout.")
-    force: bool = _option(False, "Replace the output folder if it is not empty.")
-    plan: bool = _option(False, "Do everything short of training, and write nothing.")
+    max_steps: int | None = field(
+        default=None,
+        metadata=_help("Number of optimiser steps; default by the size of the corpus."),
+    )
+    epochs: float | None = field(
+        default=None, metadata=_help("Passes over the corpus, instead of --max-steps.")
+    )
+    batch_size: int = field(default=32, metadata=_help("Packed sequences per optimiser step."))
+    max_length: int | None = field(
+        default=None,
+        metadata=_help(
+            "Tokens per sequence; default 128, or what the base can read if that is less."
+        ),
+    )
+    lr: float | None = field(
+        default=None, metadata=_help("Peak learning rate; default by the width of the base.")
+    )
+    mlm_probability: float = field(
+        default=0.15, metadata=_help("Share of the tokens that is masked in training.")
+    )
+    precision: Precision = field(
+        default="auto",
+        metadata=_help("Of the frozen weights; auto is bf16 where the hardware computes in it."),
+    )
+    seed: int = field(
+        default=0, metadata=_help("Decides the start values, the order, the masks and the dropout.")
+    )
+    force: bool = field(
+        default=False, metadata=_help("Replace the output folder if it is not empty.")
+    )
+    plan: bool = field(
+        default=False, metadata=_help("Do everything short of training, and write nothing.")
+    )
 
     def __post_init__(self) -> None:
-        if isinstance(self.corpus, str | Path):
-            object.__setattr__(self, "corpus", (str(self.corpus),))
-        object.__setattr__(self, "corpus", tuple(str(path) for path in self.corpus))
-        if self.output is not None:
-            object.__setattr__(self, "output", Path(self.output))
-        if self.held_out is not None:
-            object.__setattr__(self, "held_out", str(self.held_out))
-        self._check()
-
-    def _check(self) -> None:
         _require(bool(self.corpus), "--corpus is missing.", "Name at least one text file.")
         for name, choices in (("precision", Precision), ("encoding_errors", EncodingErrors)):
             value = getattr(self, name)
@@ -134,6 +150,11 @@ def merge_options(config_file: Path | None, given: Mapping[str, Any]) -> AddOpti
                 f"--{required} is missing.",
                 hint="For example: xmod-extend add --lang quz_PE --corpus data/quechua.txt",
             )
+    values["corpus"] = as_paths(values["corpus"])
+    if values.get("output") is not None:
+        values["output"] = Path(values["output"])
+    if values.get("held_out") is not None:
+        values["held_out"] = str(values["held_out"])
     return AddOptions(**values)
 
 
@@ -170,7 +191,7 @@ def _known(name: str, where: str) -> str:
 
 
 def _typed(name: str, value: Any, path: Path) -> Any:
-    """Checks a YAML value against the field's type, and lets 1 stand for 1.0 and "1e-3" for 1e-3."""
+    """Checks a YAML value against the field's type; 1 may stand for 1.0, and "1e-3" for 1e-3."""
     if value is None:
         return _default(name)
     annotation = str(
@@ -216,3 +237,9 @@ def _bad(name: str, value: object, needed: str) -> UsageError:
 def as_paths(corpus: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
     """One path or several, as the tuple that `AddOptions.corpus` holds."""
     return (str(corpus),) if isinstance(corpus, str | Path) else tuple(str(path) for path in corpus)
+
+
+def option_help(name: str) -> str:
+    """The help text of one option, with its default."""
+    (item,) = (item for item in dataclasses.fields(AddOptions) if item.name == name)
+    return str(item.metadata["help"])

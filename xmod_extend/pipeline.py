@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,8 +32,7 @@ from xmod_extend.model.adapter import (
 )
 from xmod_extend.model.base import BaseReference, resolve_base
 from xmod_extend.model.checkpoint import Checkpoint, open_checkpoint
-from xmod_extend.model.graft import OutputPlan, plan_output, write_extended
-from xmod_extend.model.output import check_target
+from xmod_extend.model.graft import OutputPlan, check_output, plan_output, write_extended
 from xmod_extend.model.slice import load_slice
 from xmod_extend.options import AddOptions, merge_options
 from xmod_extend.preparation import PreparedText, prepare_text
@@ -150,7 +149,7 @@ def prepare(options: AddOptions, observer: Observer) -> Job:
     observer.on_note(f"new language: {language.code}, {language.name}")
     _check_donor(options.init, config.get("languages", ()))
     output = options.output or Path(f"{base.name}-{language.code}")
-    check_target(output, force=options.force)
+    check_output(output, force=options.force)
 
     observer.on_stage("Reading the corpus")
     corpus = read_corpus(
@@ -260,8 +259,8 @@ def _train(job: Job, probe: ProbeResult) -> TrainingResult:
     init, adapter = _initial_adapter(job, probe)
     set_adapter(job.model, adapter)
     job.observer.on_stage(
-        f"Training {config.num_steps:,} steps of {config.batch_size} x {job.text.max_length} tokens "
-        f"from {init}, peak lr {config.lr:g}, {job.precision} on {job.accelerator.device}"
+        f"Training {config.num_steps:,} steps of {config.batch_size} x {job.text.max_length} "
+        f"tokens from {init}, peak lr {config.lr:g}, {job.precision} on {job.accelerator.device}"
     )
     sample = job.text.held_out.sample(VALIDATION_TOKENS)
     trained = train(
@@ -339,7 +338,7 @@ def _plan(job: Job) -> PlanRecord:
         seconds_per_step=seconds,
         estimated_seconds=seconds * config.num_steps,
         output=str(job.output_plan.output),
-        output_bytes=job.output_plan.output_bytes,
+        output_bytes=job.output_plan.needed_bytes,
     )
 
 

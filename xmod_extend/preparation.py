@@ -158,7 +158,7 @@ def _require_enough_tokens(train: PackedBlocks, held_out: MaskedText) -> None:
     if held_out.num_scored_tokens < MIN_SCORED_TOKENS:
         raise CorpusError(
             f"The held-out text has {held_out.num_tokens:,} tokens, of which "
-            f"{held_out.num_scored_tokens} would be masked; at least {MIN_SCORED_TOKENS} are needed "
-            "to measure anything.",
+            f"{held_out.num_scored_tokens} would be masked; at least {MIN_SCORED_TOKENS} are "
+            "needed to measure anything.",
             hint="Add text, or give a longer --held-out.",
         )

@@ -26,7 +26,12 @@ def add(config: Path | None, json: bool, quiet: bool, **given: Any) -> None:
     """Add a language: train its adapter on text, write the extended checkpoint, verify it."""
     output = Output(as_json=json, quiet=quiet)
     with error_boundary(output):
-        chosen = {name: value for name, value in given.items() if value not in (None, [], False)}
+        # What was not typed must not hide what the file says.
+        chosen = {
+            name: value
+            for name, value in given.items()
+            if value is not None and value is not False and value != []
+        }
         options = merge_options(config, chosen)
         output.note("Starting (loading torch and transformers) ...")
         from xmod_extend.pipeline import run_add
@@ -58,9 +63,9 @@ def _show(output: Output, record: RunRecord) -> None:
         record.to_dict(),
         str(record.output),
         f"{record.language} ({record.language_name}) is in {record.output}",
-        f"Held-out perplexity: {before.perplexity:,.1f} with {record.evaluation.best_existing}, the "
-        f"best existing adapter; {after.perplexity:,.1f} with the new one: {gain.ratio:.1f} times "
-        f"lower (95 % interval {gain.low:.1f} to {gain.high:.1f})",
+        f"Held-out perplexity: {before.perplexity:,.1f} with {record.evaluation.best_existing}, "
+        f"the best existing adapter; {after.perplexity:,.1f} with the new one: {gain.ratio:.1f} "
+        f"times lower (95 % interval {gain.low:.1f} to {gain.high:.1f})",
         f"Verified: {proof.tensors_compared:,} tensors are the same byte for byte, and the logits "
         f"of {proof.languages_compared} languages bit for bit",
         f"  {after.signature}",
@@ -107,7 +112,7 @@ def _parameter(item: dataclasses.Field[Any]) -> inspect.Parameter:
     flag = "--" + item.name.replace("_", "-")
     metavar = {"corpus": "PATH", "lang": "CODE", "held_out": "PATH", "output": "DIR"}
     option = typer.Option(
-        *([flag] if kind is not bool else [flag]),
+        flag,
         help=help_text,
         metavar=metavar.get(item.name),
         show_default=False,

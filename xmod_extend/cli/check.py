@@ -28,7 +28,7 @@ def check(
     """Report on a corpus: lines, duplicates, words, tokens per word, unknown tokens, scripts."""
     output = Output(as_json=json, quiet=quiet)
     with error_boundary(output):
-        from xmod_extend.pipeline import check_corpus
+        from xmod_extend.inspection import check_corpus
 
         display = Display(output)
         report = check_corpus(

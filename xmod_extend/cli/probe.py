@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from rich.table import Table
 
 from xmod_extend.cli import shared
@@ -16,14 +18,13 @@ def probe(
     held_out: shared.HeldOut = None,
     text_field: shared.TextField = "text",
     encoding_errors: shared.EncodingErrors = "strict",
-    seed: shared.Seed = 0,
     json: shared.Json = False,
     quiet: shared.Quiet = False,
 ) -> None:
     """Rank the base's existing adapters by their perplexity on the held-out part of a corpus."""
     output = Output(as_json=json, quiet=quiet)
     with error_boundary(output):
-        from xmod_extend.pipeline import probe_corpus
+        from xmod_extend.inspection import probe_corpus
 
         display = Display(output)
         try:
@@ -34,7 +35,6 @@ def probe(
                 held_out=held_out,
                 text_field=text_field,
                 encoding_errors=encoding_errors,
-                seed=seed,
                 observer=display,
             )
         finally:
@@ -49,4 +49,6 @@ def probe(
                 f"{candidate.perplexity:,.1f}",
                 f"{candidate.num_scored_tokens:,}",
             )
-        output.minimal(result.to_dict(), result.candidates[0].language, table, result.signature)
+        output.minimal(
+            dataclasses.asdict(result), result.candidates[0].language, table, result.signature
+        )

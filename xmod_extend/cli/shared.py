@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from xmod_extend.options import AddOptions, option_help
+from xmod_extend.options import EncodingErrors as EncodingErrorsChoice
+from xmod_extend.options import option_help
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Quiet = Annotated[
@@ -21,8 +22,9 @@ HeldOut = Annotated[
 ]
 TextField = Annotated[str, typer.Option("--text-field", help=option_help("text_field"))]
 EncodingErrors = Annotated[
-    str, typer.Option("--encoding-errors", help=option_help("encoding_errors"))
+    EncodingErrorsChoice, typer.Option("--encoding-errors", help=option_help("encoding_errors"))
 ]
 CheckpointDir = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Folder of an X-MOD.")]
-
-__all__ = ["AddOptions"]
+CheckpointArgument = Annotated[
+    str, typer.Argument(metavar="CHECKPOINT", help="Folder or Hub id of an X-MOD, or `tiny`.")
+]

@@ -1,10 +1,10 @@
 """Masked perplexity: how well one adapter guesses the hidden tokens of a text never trained on.
 
-`exp` of the mean cross-entropy over the masked positions, with masks that are fixed by a seed. It is
-not the perplexity of a left-to-right model, nor the pseudo-perplexity that hides one token at a
-time: every 15th token in a hundred is hidden at once, and 10 % of those show the true token (the
-objective of training). It compares adapters on one text, one tokenizer and one seed; every score
-carries the signature that says which. Between tokenizers only `bits_per_byte` compares.
+`exp` of the mean cross-entropy over the masked positions, with masks that are fixed by a seed. It
+is not the perplexity of a left-to-right model, nor the pseudo-perplexity that hides one token at a
+time: 15 % of the tokens are scored at once, and as in training 10 % of those are shown and 10 %
+replaced. It compares adapters on one text, one tokenizer and one seed; every score carries the
+signature that says which. Between tokenizers only `bits_per_byte` compares.
 
     B  blocks in a batch
     T  tokens in a block
@@ -160,7 +160,7 @@ def evaluate(model: XmodForMaskedLM, text: MaskedText) -> TokenLosses:
     """Scores the adapter in the slice's slot on `text`; dropout is off."""
     device = model.lm_head.bias.device
     was_training = model.training
-    model.eval()
+    model.train(False)
     nats, documents, targets = [], [], []
     for inputs, labels, document_ids in text.batches():
         losses = masked_token_losses(

@@ -3,7 +3,7 @@
 Every adapter is scored on the same masked tokens, one in memory at a time. With 81 languages, most
 are hopeless and show it within a few hundred tokens: by successive halving, a third of the
 candidates goes on to a sample three times as long, until the finalists are scored on the whole
-text. The best of them is the honest "before" of an added language: what a user of the base has today.
+text. The best of them is the honest "before" of an added language: what the base offers today.
 
 Source: Jamieson and Talwalkar 2016 (arXiv 1502.07943), successive halving.
 """

@@ -12,27 +12,29 @@ Source: Pfeiffer et al. 2022 (arXiv 2205.06266), section 3.1.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
 
 if TYPE_CHECKING:
     from transformers import XmodForMaskedLM
+    from transformers.models.xmod.modeling_xmod import XmodOutput
 
     from xmod_extend.model.checkpoint import Checkpoint
 
 PARTS = ("dense1.weight", "dense1.bias", "dense2.weight", "dense2.bias")
 
 Adapter = dict[str, torch.Tensor]
-"""One language's adapter as `"N.dense1.weight" -> tensor`: named by layer and part, not by language,
-so that one language's values can be put into another's slot."""
+"""One language's adapter as `"N.dense1.weight" -> tensor`: named by layer and part and not by
+language, so that one language's values can be put into another's slot."""
 
 
 def adapter_slots(model: XmodForMaskedLM) -> Iterator[tuple[str, nn.Parameter]]:
     """The parameters of a one-language slice's adapter, as (`"N.dense1.weight"`, parameter)."""
     for number, layer in enumerate(model.roberta.encoder.layer):
-        (module,) = layer.output.adapter_modules.values()
+        output = cast("XmodOutput", layer.output)
+        (module,) = output.adapter_modules.values()
         for part in PARTS:
             yield f"{number}.{part}", module.get_parameter(part)
 

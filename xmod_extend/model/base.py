@@ -90,6 +90,18 @@ class BaseReference:
         assert self.repo_id is not None and self.commit is not None
         return _fetch_snapshot(self.repo_id, self.commit, self.endpoint)
 
+    def fetch_tokenizer(self) -> Path:
+        """The folder with the base's tokenizer, downloaded without the weights.
+
+        Raises:
+            HubError: It cannot be had.
+        """
+        self.load_config()
+        if self.path is not None:
+            return self.path
+        assert self.repo_id is not None
+        return fetch_tokenizer(self.repo_id, revision=self.commit, endpoint=self.endpoint)
+
     def _download_config(self) -> dict[str, Any]:
         from huggingface_hub import hf_hub_download
 
@@ -255,7 +267,9 @@ def _cached_snapshot(repo_id: str, commit: str, cause: Exception) -> Path:
     return folder
 
 
-def fetch_tokenizer(repo_id: str = TOKENIZER_REPO, *, endpoint: str | None = None) -> Path:
+def fetch_tokenizer(
+    repo_id: str = TOKENIZER_REPO, *, revision: str | None = None, endpoint: str | None = None
+) -> Path:
     """The folder with a tokenizer's files, downloaded without the model's weights.
 
     Raises:
@@ -267,6 +281,7 @@ def fetch_tokenizer(repo_id: str = TOKENIZER_REPO, *, endpoint: str | None = Non
         return Path(
             snapshot_download(
                 repo_id,
+                revision=revision,
                 allow_patterns=[CONFIG_NAME, *TOKENIZER_PATTERNS],
                 endpoint=endpoint,
             )

@@ -15,7 +15,7 @@ import fnmatch
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,7 +117,7 @@ def write_extended(
     *,
     language: str,
     adapter: Mapping[str, torch.Tensor],
-    documents: Mapping[str, str],
+    documents: Mapping[str, str] | Callable[[Path], Mapping[str, str]],
     tokenizer_files: Sequence[Path] = (),
     force: bool = False,
 ) -> list[Path]:
@@ -126,7 +126,9 @@ def write_extended(
     Args:
         adapter: The new language's tensors under their names in a checkpoint, as
             `base.adapter_names(language)` lists them. They are stored in the base's dtype.
-        documents: File name -> text of what is written beside the weights (run.json, README.md).
+        documents: File name -> text of what is written beside the weights (run.json, README.md); or
+            a function that returns it, called with the finished folder before it gets its name, so
+            that what it checks and refuses never appears at `output`.
         tokenizer_files: The tokenizer to store. By default the base's own files.
         force: Replace a checkpoint that is there.
 
@@ -146,7 +148,8 @@ def write_extended(
         _write_index(base, folder, weight_map, stored)
         _write_text(folder / CONFIG_NAME, extended_config(base, language))
         _copy_companions(base, folder, tokenizer_files)
-        for name, text in documents.items():
+        texts = documents(folder) if callable(documents) else documents
+        for name, text in texts.items():
             _write_text(folder / name, text)
         names = sorted(entry.name for entry in folder.iterdir())
     return [output / name for name in names]

@@ -5,8 +5,8 @@
     V  vocabulary size: 250,002 for xmod-base
 
 The LM head is frozen, so nothing but the gradient with respect to its input is ever needed. It is
-worked out in the forward pass, a chunk of positions at a time: no more than one chunk's logits exist
-at once, and none is kept for the backward pass.
+worked out in the forward pass, a chunk of positions at a time: no more than one chunk's logits
+exist at once, and none is kept for the backward pass.
 """
 
 from __future__ import annotations
@@ -39,9 +39,8 @@ def masked_lm_loss(
     """
     features, targets = _scored_features(model, input_ids, labels)
     decoder = model.lm_head.decoder
-    total: torch.Tensor = _FrozenHeadCrossEntropy.apply(
-        features, decoder.weight, decoder.bias, targets
-    )
+    arguments = (features, decoder.weight, decoder.bias, targets)
+    total: torch.Tensor = _FrozenHeadCrossEntropy.apply(*arguments)  # type: ignore[no-untyped-call]
     return total / targets.numel()
 
 
@@ -78,7 +77,7 @@ def _chunks(
     features: torch.Tensor, targets: torch.Tensor, vocabulary: int
 ) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
     rows = max(1, CHUNK_LOGITS // vocabulary)
-    return features.split(rows), targets.split(rows)
+    return torch.split(features, rows), torch.split(targets, rows)
 
 
 class _FrozenHeadCrossEntropy(torch.autograd.Function):

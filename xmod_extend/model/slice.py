@@ -9,7 +9,7 @@ the file, so nothing is initialised only to be overwritten, and nothing is in me
 from __future__ import annotations
 
 from types import MethodType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
@@ -25,7 +25,7 @@ from xmod_extend.model.adapter import (
 
 if TYPE_CHECKING:
     from transformers import XmodForMaskedLM
-    from transformers.models.xmod.modeling_xmod import XmodOutput
+    from transformers.models.xmod.modeling_xmod import XmodAdapter, XmodOutput
 
     from xmod_extend.model.checkpoint import Checkpoint
 
@@ -53,7 +53,8 @@ def load_slice(
     _materialise_buffers(model)
     if language in checkpoint.languages:
         set_adapter(model, read_adapter(checkpoint, language))
-    return model.eval()
+    model.train(False)
+    return model
 
 
 def load_adapter(model: XmodForMaskedLM, checkpoint: Checkpoint, language: str) -> None:
@@ -89,7 +90,8 @@ def run_adapter_directly(model: XmodForMaskedLM) -> None:
     result is bit-equal to upstream's, in values and in gradients.
     """
     for layer in model.roberta.encoder.layer:
-        layer.output.lang_adapter = MethodType(_single_adapter, layer.output)
+        output = cast("XmodOutput", layer.output)
+        output.lang_adapter = MethodType(_single_adapter, output)  # type: ignore[method-assign]
 
 
 def _single_adapter(
@@ -97,13 +99,14 @@ def _single_adapter(
 ) -> torch.Tensor:
     """Upstream's `XmodOutput.lang_adapter` for one language. `hidden_states` is (B, T, D)."""
     residual = hidden_states
-    if output.adapter_layer_norm is not None:
-        hidden_states = output.adapter_layer_norm(hidden_states)
+    own_layer_norm: nn.LayerNorm | None = output.adapter_layer_norm
+    if own_layer_norm is not None:
+        hidden_states = own_layer_norm(hidden_states)
     elif output.adapter_reuse_layer_norm:
         hidden_states = output.LayerNorm(hidden_states)
     if output.ln_before_adapter:
         residual = hidden_states
-    (adapter,) = output.adapter_modules.values()
+    (adapter,) = cast("list[XmodAdapter]", output.adapter_modules.values())
     # The fp32 master weights are cast to the body's dtype here, as autocast would.
     dtype = hidden_states.dtype
     inner = _linear(adapter.dense1, hidden_states, dtype)
@@ -126,8 +129,8 @@ def _materialise_buffers(model: XmodForMaskedLM) -> None:
     """Fills the two index buffers that checkpoints do not store."""
     embeddings = model.roberta.embeddings
     positions = torch.arange(model.config.max_position_embeddings).expand((1, -1))
-    embeddings.position_ids = positions
-    embeddings.token_type_ids = torch.zeros_like(positions)
+    embeddings.register_buffer("position_ids", positions, persistent=False)
+    embeddings.register_buffer("token_type_ids", torch.zeros_like(positions), persistent=False)
 
 
 __all__ = [

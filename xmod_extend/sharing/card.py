@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from xmod_extend.evaluation.perplexity import Score
 from xmod_extend.report.record import EvaluationRecord, RunRecord, TrainingRecord
 
 HOMEPAGE = "`xmod-extend`"
@@ -68,15 +69,19 @@ Masked perplexity on held-out text, with the same masked tokens before and after
 
 | adapter | perplexity | bits per byte |
 | --- | ---: | ---: |
-| `{evaluation.best_existing}`, the best of the base | {before.perplexity:.2f} | {before.bits_per_byte:.3f} |
-| `{record.language}`, added | {after.perplexity:.2f} | {after.bits_per_byte:.3f} |
+| `{evaluation.best_existing}`, the best of the base | {_figures(before)} |
+| `{record.language}`, added | {_figures(after)} |
 
 {gain.ratio:.2f} times lower (95 % interval {gain.low:.2f} to {gain.high:.2f}, paired bootstrap over
-{after.num_documents:,} lines; {after.num_scored_tokens:,} masked tokens). The training steps to keep
-were chosen on the same held-out text. Signature:
+{after.num_documents:,} lines; {after.num_scored_tokens:,} masked tokens). Which training step to
+keep was chosen on a sample of the same held-out text. Signature:
 
     {after.signature}
 """
+
+
+def _figures(measured: Score) -> str:
+    return f"{measured.perplexity:.2f} | {measured.bits_per_byte:.3f}"
 
 
 def _training(record: RunRecord, training: TrainingRecord) -> str:
@@ -119,8 +124,8 @@ def _limits(record: RunRecord) -> str:
 ## Limits
 
 An adapter learns the language of its text, with that text's register, errors and opinions. The
-vocabulary is the base's: words of {record.language_name} are cut into more pieces than they would be
-by a tokenizer of its own (the paper that introduced X-MOD also learns new embeddings; this does not).
+vocabulary is the base's: words of {record.language_name} are cut into more pieces than by a
+tokenizer of its own (the paper that introduced X-MOD also learns new embeddings; this does not).
 
 {warnings}
 `run.json` beside this file is the full record of the run.

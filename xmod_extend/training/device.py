@@ -47,5 +47,5 @@ def choose_precision(wanted: str, device: torch.device) -> tuple[str, torch.dtyp
 
 
 def _cpu_has_bf16() -> bool:
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(capabilities.get(feature, False) for feature in BF16_CPU_FEATURES)
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(bool(capabilities.get(feature)) for feature in BF16_CPU_FEATURES)

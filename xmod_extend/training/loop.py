@@ -268,7 +268,7 @@ class _Pause:
 
 
 def _batches(blocks: Blocks, config: TrainingConfig) -> Iterator[Ids]:
-    """Yields `num_steps` batches (B, T): every epoch a new order, and new borders between blocks."""
+    """Yields `num_steps` batches (B, T): every epoch in a new order, and cut at other places."""
     epoch, position = -1, 0
     order = np.empty(0, dtype=np.int64)
     offset = 0

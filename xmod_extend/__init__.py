@@ -1,0 +1,60 @@
+"""Add a language to a pretrained X-MOD, and prove that nothing else changed.
+
+    import xmod_extend
+
+    record = xmod_extend.add_language(lang="quz_PE", corpus="quechua.txt", base="tiny")
+
+Names are imported when they are first used, so `import xmod_extend` is fast and needs no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xmod_extend.errors import XmodExtendError
+    from xmod_extend.evaluation.verify import verify_checkpoint
+    from xmod_extend.inspection import check_corpus, probe_corpus
+    from xmod_extend.languages import parse_language
+    from xmod_extend.model.info import describe
+    from xmod_extend.pipeline import add_language
+    from xmod_extend.progress import Observer
+    from xmod_extend.report.record import RunRecord
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Observer": "progress",
+    "RunRecord": "report.record",
+    "XmodExtendError": "errors",
+    "add_language": "pipeline",
+    "check_corpus": "inspection",
+    "describe": "model.info",
+    "parse_language": "languages",
+    "probe_corpus": "inspection",
+    "verify_checkpoint": "evaluation.verify",
+}
+
+__all__ = [
+    "Observer",
+    "RunRecord",
+    "XmodExtendError",
+    "__version__",
+    "add_language",
+    "check_corpus",
+    "describe",
+    "parse_language",
+    "probe_corpus",
+    "verify_checkpoint",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

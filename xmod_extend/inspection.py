@@ -1,0 +1,111 @@
+"""Looking before adding: what a corpus is like, and which existing adapter reads it best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from xmod_extend.evaluation.probe import Candidate, probe_adapters
+from xmod_extend.model.base import resolve_base
+from xmod_extend.model.checkpoint import open_checkpoint
+from xmod_extend.model.slice import load_slice
+from xmod_extend.options import EncodingErrors, as_paths
+from xmod_extend.preparation import add_token_counts, prepare_text
+from xmod_extend.progress import Observer
+from xmod_extend.text.corpus import read_corpus
+from xmod_extend.text.report import CorpusReport
+from xmod_extend.text.tokenizer import load_tokenizer, tokenize
+from xmod_extend.training.device import choose_precision, make_accelerator
+
+Paths = str | Path | Sequence[str | Path]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeReport:
+    """Every existing language of a base, the best first, on the held-out part of a corpus."""
+
+    base: str
+    candidates: tuple[Candidate, ...]
+    signature: str
+
+
+def check_corpus(
+    corpus: Paths,
+    *,
+    base: str = "facebook/xmod-base",
+    revision: str | None = None,
+    held_out: str | Path | None = None,
+    text_field: str = "text",
+    encoding_errors: EncodingErrors = "strict",
+    observer: Observer | None = None,
+) -> CorpusReport:
+    """Reads a corpus as `add_language` would, and reports on it. Weights are not loaded.
+
+    Raises:
+        CorpusError: The text is missing, unreadable, malformed or too little.
+        ModelError: The base is no X-MOD, or has no tokenizer that fits.
+        HubError: The base or the corpus cannot be had from the Hub.
+    """
+    observer = observer or Observer()
+    reference = resolve_base(base, revision=revision)
+    vocab_size = reference.load_config()["vocab_size"]
+    observer.on_stage("Reading the corpus")
+    read = read_corpus(
+        as_paths(corpus),
+        held_out=held_out,
+        text_field=text_field,
+        encoding_errors=encoding_errors,
+    )
+    observer.on_stage(f"Tokenising it as {reference.name} would")
+    tokenizer = load_tokenizer(reference.fetch_tokenizer(), vocab_size=vocab_size)
+    if tokenizer.note:
+        observer.on_warning(tokenizer.note)
+    sides = tokenize(read.train, tokenizer), tokenize(read.held_out, tokenizer)
+    report = add_token_counts(read.report, sides, tokenizer)
+    for warning in report.warnings:
+        observer.on_warning(warning)
+    return report
+
+
+def probe_corpus(
+    corpus: Paths,
+    *,
+    base: str = "facebook/xmod-base",
+    revision: str | None = None,
+    held_out: str | Path | None = None,
+    text_field: str = "text",
+    encoding_errors: EncodingErrors = "strict",
+    max_length: int | None = None,
+    observer: Observer | None = None,
+) -> ProbeReport:
+    """Ranks the base's existing adapters on a corpus: the scores that `add_language` sees.
+
+    Raises:
+        As `add_language`.
+    """
+    observer = observer or Observer()
+    reference = resolve_base(base, revision=revision)
+    reference.load_config()
+    observer.on_stage("Reading the corpus")
+    read = read_corpus(
+        as_paths(corpus),
+        held_out=held_out,
+        text_field=text_field,
+        encoding_errors=encoding_errors,
+    )
+    checkpoint = open_checkpoint(reference.fetch())
+    text = prepare_text(read, checkpoint, max_length=max_length, observer=observer)
+    observer.on_stage(f"Probing {len(checkpoint.languages)} adapters")
+    device = make_accelerator().device
+    precision, dtype = choose_precision("auto", device)
+    model = load_slice(checkpoint, checkpoint.languages[0], dtype=dtype).to(device)
+    result = probe_adapters(
+        model,
+        checkpoint,
+        text.held_out,
+        on_score=lambda candidate: observer.on_candidate(candidate, len(checkpoint.languages)),
+    )
+    return ProbeReport(
+        base=reference.base, candidates=result.candidates, signature=text.signature(precision)
+    )
