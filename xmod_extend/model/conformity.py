@@ -108,7 +108,7 @@ def check_shapes(
         )
         raise ModelError(
             f"config.json disagrees with the weights: {first} "
-            f"({found} tensor{'s' if found > 1 else ''} disagree).",
+            f"({found} {'tensors disagree' if found > 1 else 'tensor disagrees'}).",
             hint="config.json and the weights are not of the same checkpoint.",
         )
     other = [name for name in expected if infos[name].dtype not in FLOATS]

@@ -109,8 +109,10 @@ def _load_pickle(path: Path) -> object:
             path, map_location="cpu", weights_only=True, mmap=True if in_zip else None
         )
     except pickle.UnpicklingError as error:
-        if "weights_only" not in str(error):
-            raise ModelError(f"{path.name} is no PyTorch file.", hint=DAMAGED_HINT) from error
+        if "unsupported global" not in str(error).lower():
+            raise ModelError(
+                f"{path.name} is no whole PyTorch file of tensors.", hint=DAMAGED_HINT
+            ) from error
         raise ModelError(
             f"{path.name} holds code, which opening would run, and is not loaded.",
             hint="Use a checkpoint with safetensors, or one saved as plain tensors.",
