@@ -16,6 +16,9 @@ from xmod_extend.errors import LanguageError
 
 NO_REGION = "XX"
 
+# X-MOD's own code for Esperanto has a region that does not exist.
+_NO_REGION_EITHER = frozenset({"eo_EO"})
+
 _FORM = re.compile(r"(?P<language>[a-z]{2,3})_(?P<region>[A-Z]{2})")
 
 # Registered, but not the name of one language.
@@ -61,7 +64,7 @@ def parse_language(code: str, *, existing: Sequence[str] = ()) -> Language:
             f"{code!r} names no registered language: {language!r} is unknown",
             hint=_hint(_near_language(language, region)),
         )
-    if not _is_region(region):
+    if not _is_region(region) and code not in _NO_REGION_EITHER:
         raise LanguageError(
             f"{code!r} names no registered region: {region!r} is unknown",
             hint=_hint([f"{language}_{near}" for near in _near_region(language, region)]),
@@ -84,7 +87,7 @@ def _describe(language: str, region: str) -> Language:
     if name.startswith("Unknown language"):
         # Private-use codes are registered without a name.
         name = f"language {language}"
-    if region != NO_REGION:
+    if _is_region(region) and region != NO_REGION:
         bcp47 = f"{language}-{region}"
         name = f"{name} ({langcodes.Language.make(territory=region).territory_name()})"
     return Language(code=f"{language}_{region}", bcp47=bcp47, name=name)
@@ -113,8 +116,8 @@ def _likely_region(language: str) -> str:
     import langcodes
 
     likely = langcodes.Language.make(language=language).maximize().territory
-    # US is also what a language without any statistics gets.
-    return likely if likely and likely != "US" else NO_REGION
+    # US is also what a language without any statistics gets, and ZZ one without a country.
+    return likely if likely and likely != "US" and _is_region(likely) else NO_REGION
 
 
 def _hint(codes: Sequence[str]) -> str:
@@ -138,6 +141,9 @@ def _near_malformed(code: str) -> list[str]:
         return [f"{named}_{_likely_region(named)}"] if named else []
     if not _is_language(language):
         return _near_language(language, region or NO_REGION)
+    exact = f"{language}_{'_'.join(subtags[1:]).upper()}"
+    if exact in _NO_REGION_EITHER:
+        return [exact]
     if region is None:
         region = next(filter(None, map(_replaced_region, subtags[1:])), None)
     return [f"{language}_{region or _likely_region(language)}"]

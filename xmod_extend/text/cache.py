@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from xmod_extend.errors import CorpusError
+
 
 @contextlib.contextmanager
 def quiet_datasets() -> Iterator[None]:
@@ -35,6 +37,29 @@ def quiet_datasets() -> Iterator[None]:
         logger.setLevel(level)
         if shown:
             datasets.enable_progress_bars()
+
+
+@contextlib.contextmanager
+def explain_full_disk() -> Iterator[None]:
+    """Turn what the system says when prepared text cannot be written into our own error.
+
+    Raises:
+        CorpusError: In the place of an OSError, also of one that `datasets` wrapped.
+    """
+    from datasets.exceptions import DatasetGenerationError
+
+    try:
+        yield
+    except (OSError, DatasetGenerationError) as error:
+        cause = error.__cause__ if isinstance(error, DatasetGenerationError) else error
+        if isinstance(cause, CorpusError):
+            raise cause from None
+        if not isinstance(cause, OSError):
+            raise
+        raise CorpusError(
+            f"the prepared text cannot be written: {cause.strerror or cause}",
+            hint="free some space, or set HF_DATASETS_CACHE to a folder on another disk",
+        ) from error
 
 
 def choose_cache_dir(cache_dir: Path | None) -> tuple[Path, str | None]:

@@ -209,7 +209,8 @@ class _Lines:
         filled = np.flatnonzero(num_bytes)
         if not len(filled):
             raise CorpusError(
-                f"there is no text in {_name(files)}: found {len(rows):,} lines, all of them empty",
+                f"there is no text in {_name(files)}: found {_number(len(rows), 'line')}, none "
+                "with text",
                 hint="give UTF-8 text, one sentence or paragraph a line",
             )
         # np.unique gives the first position of each value.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from xmod_extend.errors import CorpusError, UsageError
-from xmod_extend.text.cache import quiet_datasets
+from xmod_extend.text.cache import explain_full_disk, quiet_datasets
 from xmod_extend.text.cleaning import CLEANING_VERSION, clean_line, cut_line
 from xmod_extend.text.reading import EncodingErrors, Part, read_lines
 from xmod_extend.text.sources import Source
@@ -54,7 +54,10 @@ def prepare_lines(
             if found is not None:
                 return found
             shutil.rmtree(entry)
-        return _write(entry, fingerprint, sources, text_field, encoding_errors)
+        with explain_full_disk():
+            return _from_generator(
+                entry, fingerprint, lambda: _rows(sources, text_field, encoding_errors)
+            )
 
 
 def _fingerprint(
@@ -75,8 +78,10 @@ def _fingerprint(
 def _rows(
     sources: Sequence[Source], text_field: str, encoding_errors: EncodingErrors
 ) -> Iterator[dict[str, Any]]:
+    is_empty = True
     for source in sources:
         for line in read_lines(source, text_field=text_field, encoding_errors=encoding_errors):
+            is_empty = False
             pieces = cut_line(clean_line(line.text))
             part = line.part
             if part is Part.WHOLE and len(pieces) > 1:
@@ -92,6 +97,13 @@ def _rows(
                 }
                 if part is Part.FIRST:
                     part = Part.FURTHER
+    if is_empty:
+        # `datasets` cannot open what it made of no rows.
+        names = ", ".join(source.name for source in sources[:3])
+        raise CorpusError(
+            f"there is no text in {names}{', …' if len(sources) > 3 else ''}: no line at all",
+            hint="give UTF-8 text, one sentence or paragraph a line",
+        )
 
 
 def _from_generator(entry: Path, fingerprint: str, rows: Any) -> datasets.Dataset:
@@ -106,36 +118,6 @@ def _from_generator(entry: Path, fingerprint: str, rows: Any) -> datasets.Datase
     )
     return datasets.Dataset.from_generator(
         rows, features=features, cache_dir=str(entry), fingerprint=fingerprint
-    )
-
-
-def _write(
-    entry: Path,
-    fingerprint: str,
-    sources: Sequence[Source],
-    text_field: str,
-    encoding_errors: EncodingErrors,
-) -> datasets.Dataset:
-    from datasets.exceptions import DatasetGenerationError
-
-    try:
-        return _from_generator(
-            entry, fingerprint, lambda: _rows(sources, text_field, encoding_errors)
-        )
-    except DatasetGenerationError as error:
-        if isinstance(error.__cause__, CorpusError):
-            raise error.__cause__ from None
-        if isinstance(error.__cause__, OSError):
-            raise _unwritable(entry, error.__cause__) from error
-        raise
-    except OSError as error:
-        raise _unwritable(entry, error) from error
-
-
-def _unwritable(entry: Path, error: OSError) -> CorpusError:
-    return CorpusError(
-        f"the prepared text cannot be written to {entry.parent}: {error.strerror or error}",
-        hint="free some space, or set HF_DATASETS_CACHE to a folder on another disk",
     )
 
 

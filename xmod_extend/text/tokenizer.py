@@ -10,6 +10,7 @@ import contextlib
 import functools
 import hashlib
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 
 from xmod_extend.errors import HubError, ModelError
-from xmod_extend.text.cache import quiet_datasets
+from xmod_extend.text.cache import explain_full_disk, quiet_datasets
 from xmod_extend.text.hub import explain_hub_error, quiet_hub
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def tokenize(dataset: datasets.Dataset, loaded: LoadedTokenizer) -> datasets.Dat
 
     Args:
         dataset: One column, `text`, such as `Corpus.train`.
-        loaded: The tokenizer. Its names of special tokens in the text (`<mask>`) are plain text.
+        loaded: The tokenizer. A special token's name in the text (`<mask>`) is ordinary text.
 
     Returns:
         One column, `input_ids` (list of int32), as many rows as `dataset`; it lies beside the
@@ -158,33 +159,30 @@ def tokenize(dataset: datasets.Dataset, loaded: LoadedTokenizer) -> datasets.Dat
     import datasets
     import pyarrow as pa
 
-    backend, sep_id = loaded.tokenizer.backend_tokenizer, loaded.sep_id
-
     def encode(batch: pa.Table) -> pa.Table:
         rows = [
-            np.append(np.asarray(ids, dtype=np.int32), np.int32(sep_id))
+            np.append(np.asarray(ids, dtype=np.int32), np.int32(loaded.sep_id))
             for texts in _portions(batch.column("text").to_pylist())
-            for ids in _encode(backend, texts)
+            for ids in _encode(loaded.tokenizer, texts)
         ]
         offsets = np.cumsum([0, *map(len, rows)], dtype=np.int32)
         ids = pa.ListArray.from_arrays(offsets, np.concatenate(rows))
         return pa.table({"input_ids": ids})
 
     key = f"{dataset._fingerprint} {loaded.sha256} {_TOKENISING_VERSION}"
-    fingerprint = hashlib.sha256(key.encode()).hexdigest()[:32]
-    with quiet_datasets(), _special_tokens_as_text(backend):
-        run = functools.partial(
-            dataset.with_format("arrow").map,
-            encode,
-            batched=True,
-            batch_size=1_000,
-            remove_columns=dataset.column_names,
-            features=datasets.Features({"input_ids": datasets.List(datasets.Value("int32"))}),
-            new_fingerprint=fingerprint,
-        )
+    run = functools.partial(
+        dataset.with_format("arrow").map,
+        encode,
+        batched=True,
+        batch_size=1_000,
+        remove_columns=dataset.column_names,
+        features=datasets.Features({"input_ids": datasets.List(datasets.Value("int32"))}),
+        new_fingerprint=hashlib.sha256(key.encode()).hexdigest()[:32],
+    )
+    with quiet_datasets(), explain_full_disk():
         try:
             tokenised = run()
-        except pa.ArrowException:
+        except (pa.ArrowException, OSError):
             tokenised = run(load_from_cache_file=False)
         # A cached file that lost its end at the seam of two batches loads without an error.
         if len(tokenised) != len(dataset):
@@ -217,19 +215,17 @@ def _portions(texts: list[str]) -> Iterator[list[str]]:
         yield portion
 
 
-def _encode(backend: Tokenizer, texts: list[str]) -> Iterator[list[int]]:
-    for encoding in backend.encode_batch_fast(texts, add_special_tokens=False):
+def _encode(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> Iterator[list[int]]:
+    """Tokens of the texts, where `<mask>` is four or so ordinary tokens.
+
+    XLM-R's special tokens are pieces of its Unigram model too, so that no setting of the tokenizer
+    keeps them from being found in a text; a space inside does.
+    """
+    names = map(re.escape, sorted(set(tokenizer.all_special_tokens), key=len, reverse=True))
+    special = re.compile("|".join(names))
+    apart = [special.sub(lambda match: f"{match[0][0]} {match[0][1:]}", text) for text in texts]
+    for encoding in tokenizer.backend_tokenizer.encode_batch_fast(apart, add_special_tokens=False):
         yield encoding.ids
-
-
-@contextlib.contextmanager
-def _special_tokens_as_text(backend: Tokenizer) -> Iterator[None]:
-    before = backend.encode_special_tokens
-    backend.encode_special_tokens = True
-    try:
-        yield
-    finally:
-        backend.encode_special_tokens = before
 
 
 def _fetch_xlmr() -> Path:

@@ -1,0 +1,40 @@
+"""Made-up sentences and a throw-away tokenizer."""
+
+from __future__ import annotations
+
+import random
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+WORDS = """
+    runa simi ñawi wasi inti killa mayu urqu allqu misi warmi qhari wawa taytay mamay sach'a
+    rumi para wayra nina yaku allpa hanaq kay uku pacha sumaq hatun huch'uy puka yana yuraq
+""".split()  # noqa: SIM905
+
+SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
+
+
+def sentences(count: int, *, seed: int = 0, words: list[str] = WORDS) -> list[str]:
+    """Different sentences of 6 to 14 words."""
+    rng = random.Random(seed)
+    made: dict[str, None] = {}
+    while len(made) < count:
+        sentence = " ".join(rng.choices(words, k=rng.randint(6, 14)))
+        made[sentence.capitalize() + "."] = None
+    return list(made)
+
+
+def build_tokenizer() -> Tokenizer:
+    """A Unigram model in the shape of XLM-R's: the same special tokens, `<mask>` the last id."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=150, special_tokens=list(SPECIAL), unk_token="<unk>", show_progress=False
+    )
+    tokenizer.train_from_iterator(sentences(200, seed=99), trainer)
+    tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    return tokenizer

@@ -1,0 +1,204 @@
+"""The cache of cleaned lines: found again, never trusted blindly, shared by processes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import pytest
+from sample_text import sentences
+
+from xmod_extend.errors import CorpusError
+from xmod_extend.text import lines as lines_module
+from xmod_extend.text.cache import choose_cache_dir, quiet_datasets
+from xmod_extend.text.lines import prepare_lines
+from xmod_extend.text.reading import read_lines
+from xmod_extend.text.sources import find_sources
+
+Write = Callable[..., Path]
+
+
+def prepare(path: Path, cache_dir: Path, text_field: str = "text") -> datasets.Dataset:
+    return prepare_lines(
+        find_sources([path]), text_field=text_field, encoding_errors="strict", cache_dir=cache_dir
+    )
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files that were really read."""
+    names: list[str] = []
+
+    def counted(source: Any, **options: Any) -> Iterator[Any]:
+        names.append(source.path.name)
+        return read_lines(source, **options)
+
+    monkeypatch.setattr(lines_module, "read_lines", counted)
+    return names
+
+
+def test_a_second_start_reads_nothing(
+    write_lines: Write, cache_dir: Path, reads: list[str]
+) -> None:
+    path = write_lines(sentences(50))
+    first = prepare(path, cache_dir)
+    second = prepare(path.rename(path.with_name("renamed.txt")), cache_dir)
+    assert reads == ["corpus.txt"]
+    assert second["text"][:] == first["text"][:] == sentences(50)
+    assert second.cache_files == first.cache_files
+
+
+def test_other_content_or_options_are_read_anew(
+    write_lines: Write, cache_dir: Path, reads: list[str]
+) -> None:
+    path = write_lines(sentences(50))
+    prepare(path, cache_dir)
+    path.write_text(path.read_text().replace("a", "e", 1))
+    assert prepare(path, cache_dir)["text"][0] != sentences(50)[0]
+    prepare(path, cache_dir, text_field="body")
+    assert len(reads) == 3
+
+
+def arrow_file(prepared: datasets.Dataset) -> Path:
+    return Path(prepared.cache_files[0]["filename"])
+
+
+def batch_ends(path: Path) -> list[int]:
+    """Where each record batch of an Arrow stream ends in its file."""
+    with pa.OSFile(str(path)) as file:
+        reader = pa.ipc.open_stream(file)
+        ends = []
+        for _ in reader:
+            ends.append(file.tell())
+    return ends
+
+
+@pytest.mark.parametrize("damage", ["seam", "middle", "empty", "gone", "info"])
+def test_a_damaged_entry_is_made_anew(
+    write_lines: Write, cache_dir: Path, reads: list[str], damage: str
+) -> None:
+    expected = sentences(2_500)
+    path = write_lines(expected)
+    file = arrow_file(prepare(path, cache_dir))
+    content = file.read_bytes()
+    if damage == "seam":
+        # Without its end, the stream looks complete to Arrow.
+        file.write_bytes(content[: batch_ends(file)[0]])
+    elif damage == "middle":
+        file.write_bytes(content[: len(content) // 2])
+    elif damage == "empty":
+        file.write_bytes(b"")
+    elif damage == "gone":
+        file.unlink()
+    else:
+        (file.parent / "dataset_info.json").write_text("{")
+    assert prepare(path, cache_dir)["text"][:] == expected
+    assert len(reads) == 2
+    assert prepare(path, cache_dir)["text"][:] == expected
+    assert len(reads) == 2
+
+
+def test_a_refused_corpus_leaves_no_entry(tmp_path: Path, cache_dir: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes("ñawi\n".encode() * 3_000 + b"\xff\n")
+    for _ in range(2):
+        with pytest.raises(CorpusError, match="0xff"):
+            prepare(path, cache_dir)
+    assert not list(cache_dir.rglob("*.arrow"))
+
+
+PREPARE = """
+import sys, time
+from pathlib import Path
+from xmod_extend.text import lines
+from xmod_extend.text.reading import read_lines
+from xmod_extend.text.sources import find_sources
+
+def slowly(source, **options):
+    for line in read_lines(source, **options):
+        print(line.number, flush=True)
+        time.sleep(float(sys.argv[3]))
+        yield line
+
+lines.read_lines = slowly
+found = lines.prepare_lines(
+    find_sources([sys.argv[1]]), text_field="text", encoding_errors="strict",
+    cache_dir=Path(sys.argv[2]),
+)
+assert len(found) == 1_500, len(found)
+"""
+
+
+def start(path: Path, cache_dir: Path, seconds_a_line: float) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", PREPARE, str(path), str(cache_dir), str(seconds_a_line)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_killed_process_leaves_nothing_that_counts(
+    write_lines: Write, cache_dir: Path, reads: list[str]
+) -> None:
+    path = write_lines(sentences(1_500))
+    killed = start(path, cache_dir, 0.001)
+    assert killed.stdout is not None
+    # The writer has put its first thousand rows on disk by then.
+    while killed.stdout.readline().strip() != "1200":
+        assert killed.poll() is None
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert list(cache_dir.rglob("*.arrow"))
+    assert prepare(path, cache_dir)["text"][:] == sentences(1_500)
+    assert len(reads) == 1
+
+
+def test_two_processes_at_once_prepare_it_once(write_lines: Write, cache_dir: Path) -> None:
+    path = write_lines(sentences(1_500))
+    both = [start(path, cache_dir, 0.0003) for _ in range(2)]
+    outputs = [process.communicate(timeout=60) for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    assert sorted(len(out.splitlines()) for out, _ in outputs) == [0, 1_500]
+
+
+def test_a_cache_that_cannot_be_written_is_replaced_for_this_run(
+    write_lines: Write, tmp_path: Path
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("no folder")
+    folder, warning = choose_cache_dir(blocked / "cache")
+    assert folder.is_dir()
+    assert warning is not None and "cannot be written" in warning
+    assert len(prepare(write_lines(sentences(30)), folder)) == 30
+    assert choose_cache_dir(tmp_path / "cache") == (tmp_path / "cache", None)
+
+
+def test_a_full_disk_is_an_error_about_the_disk(
+    write_lines: Write, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> Iterator[Any]:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(lines_module, "_rows", full)
+    with pytest.raises(CorpusError, match="No space left") as caught:
+        prepare(write_lines(sentences(30)), cache_dir)
+    assert caught.value.hint is not None and "HF_DATASETS_CACHE" in caught.value.hint
+
+
+def test_datasets_is_quiet_and_then_as_it_was(
+    write_lines: Write, cache_dir: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = datasets.are_progress_bars_disabled()
+    with quiet_datasets():
+        assert datasets.are_progress_bars_disabled()
+    prepare(write_lines(sentences(30)), cache_dir)
+    assert datasets.are_progress_bars_disabled() == before
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("", "")

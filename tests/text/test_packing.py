@@ -1,0 +1,109 @@
+"""Blocks are the stream, cut: held against a list that is built the naive way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xmod_extend.text.packing import NO_DOCUMENT, PackedBlocks
+
+BOS, SEP = 0, 2
+
+
+def tokenised(documents: list[list[int]], chunk: int = 3) -> datasets.Dataset:
+    """Documents with `</s>`, in Arrow chunks of a few documents each."""
+    rows = [[*document, SEP] for document in documents]
+    kind = pa.list_(pa.int32())
+    arrays = [pa.array(rows[i : i + chunk], kind) for i in range(0, len(rows), chunk)]
+    column = pa.chunked_array(arrays, type=kind)
+    return datasets.Dataset(pa.table({"input_ids": column}), fingerprint="test")
+
+
+documents_strategy = st.lists(st.lists(st.integers(3, 9), max_size=12), max_size=12)
+
+
+@settings(deadline=None)
+@given(documents_strategy, st.integers(2, 9), st.integers(0, 7), st.integers(1, 4))
+def test_blocks_are_the_stream_cut(
+    documents: list[list[int]], max_length: int, offset: int, chunk: int
+) -> None:
+    offset %= max_length - 1
+    stream = [(token, i) for i, document in enumerate(documents) for token in [*document, SEP]]
+    size = max_length - 1
+    pieces = [stream[i : i + size] for i in range(offset, len(stream), size)]
+    full = [piece for piece in pieces if len(piece) == size]
+    blocks = PackedBlocks(tokenised(documents, chunk), max_length=max_length, bos_id=BOS)
+
+    assert blocks.num_tokens == len(stream)
+    assert blocks.num_documents == len(documents)
+    assert blocks.num_blocks(offset) == len(full)
+    found = blocks.get(range(len(full)), offset)
+    assert found.shape == (len(full), max_length)
+    assert found.dtype == np.int64
+    assert found.tolist() == [[BOS, *(token for token, _ in piece)] for piece in full]
+    assert blocks.document_ids(range(len(full)), offset).tolist() == [
+        [NO_DOCUMENT, *(i for _, i in piece)] for piece in full
+    ]
+
+
+@settings(deadline=None)
+@given(documents_strategy, st.integers(2, 9))
+def test_blocks_and_tail_are_all_of_the_stream(documents: list[list[int]], max_length: int) -> None:
+    blocks = PackedBlocks(tokenised(documents), max_length=max_length, bos_id=BOS)
+    stream = [token for document in documents for token in [*document, SEP]]
+    owners = [i for i, document in enumerate(documents) for _ in [*document, SEP]]
+    tail, tail_documents = blocks.tail(), blocks.tail_document_ids()
+    rows = blocks.get(range(len(blocks)))[:, 1:].ravel().tolist()
+    ids = blocks.document_ids(range(len(blocks)))[:, 1:].ravel().tolist()
+    if tail is None or tail_documents is None:
+        assert tail is None and tail_documents is None
+        assert len(stream) % (max_length - 1) == 0
+    else:
+        assert tail.shape == tail_documents.shape
+        assert 2 <= tail.shape[1] < max_length
+        assert tail[0, 0] == BOS and tail_documents[0, 0] == NO_DOCUMENT
+        rows += tail[0, 1:].tolist()
+        ids += tail_documents[0, 1:].tolist()
+    assert rows == stream
+    assert ids == owners
+
+
+def test_blocks_come_in_any_order_and_number() -> None:
+    blocks = PackedBlocks(tokenised([[3, 4, 5]] * 10), max_length=5, bos_id=BOS)
+    every = blocks.get(np.arange(len(blocks)))
+    assert blocks.get([3, 0, 3]).tolist() == every[[3, 0, 3]].tolist()
+    assert blocks.get([]).shape == (0, 5)
+    assert blocks.document_ids([]).shape == (0, 5)
+
+
+def test_the_values_are_not_copied(tmp_path: Path) -> None:
+    tokenised([[3, 4, 5]] * 10).save_to_disk(tmp_path)
+    blocks = PackedBlocks(datasets.load_from_disk(tmp_path), max_length=5, bos_id=BOS)
+    before = pa.total_allocated_bytes()
+    blocks.get(range(len(blocks)))
+    assert pa.total_allocated_bytes() == before
+    assert not any(chunk.flags.owndata or chunk.flags.writeable for chunk in blocks._chunks)
+
+
+def test_a_selection_is_packed_as_it_was_selected() -> None:
+    selected = tokenised([[3], [4], [5], [6]]).select([2, 0])
+    blocks = PackedBlocks(selected, max_length=5, bos_id=BOS)
+    assert blocks.get([0]).tolist() == [[BOS, 5, SEP, 3, SEP]]
+
+
+def test_what_does_not_exist_is_an_error() -> None:
+    blocks = PackedBlocks(tokenised([[3, 4, 5]] * 10), max_length=5, bos_id=BOS)
+    for indices in ([len(blocks)], [-1]):
+        with pytest.raises(IndexError):
+            blocks.get(indices)
+    for offset in (-1, 4):
+        with pytest.raises(ValueError, match="offset"):
+            blocks.num_blocks(offset)
+    with pytest.raises(ValueError, match="max_length"):
+        PackedBlocks(tokenised([[3]]), max_length=1, bos_id=BOS)

@@ -1,0 +1,203 @@
+"""Reading files: line ends, encodings, JSON lines, tables, and what only looks like text."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from xmod_extend.errors import CorpusError
+from xmod_extend.text import reading
+from xmod_extend.text.reading import Part, read_lines
+from xmod_extend.text.sources import find_sources
+
+
+def read(path: Path, **options: Any) -> list[str]:
+    (source,) = find_sources([path])
+    return [line.text for line in read_lines(source, **options)]
+
+
+def refusal(path: Path, **options: Any) -> CorpusError:
+    with pytest.raises(CorpusError) as caught:
+        read(path, **options)
+    return caught.value
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str, bytes], Path]:
+    def write(name: str, content: bytes) -> Path:
+        path = tmp_path / name
+        path.write_bytes(content)
+        return path
+
+    return write
+
+
+Write = Callable[[str, bytes], Path]
+
+
+def test_lines_end_at_the_three_line_ends_only(write: Write) -> None:
+    content = "a\nb\r\nc\rd\u2028e\x0bf\x85g\x1ch\n\nlast"
+    assert read(write("a.txt", content.encode())) == [
+        "a",
+        "b",
+        "c",
+        "d\u2028e\x0bf\x85g\x1ch",
+        "",
+        "last",
+    ]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(st.sampled_from([b"a", "ñ".encode(), b"\n", b"\r", b"\r\n", b" "])))
+def test_blocks_do_not_change_the_lines(
+    write: Write, monkeypatch: pytest.MonkeyPatch, pieces: list[bytes]
+) -> None:
+    content = b"".join(pieces)
+    path = write("a.txt", content)
+    expected = [line.decode() for line in content.splitlines()]
+    for block in (1, 2, 3, 1 << 20):
+        monkeypatch.setattr(reading, "_BLOCK_BYTES", block)
+        assert read(path) == expected
+
+
+def test_an_overlong_line_comes_in_pieces_of_little_memory(write: Write) -> None:
+    path = write("a.txt", b"short\n" + "ñawi rumi ".encode() * 2_000_000 + b"\nend\n")
+    (source,) = find_sources([path])
+    tracemalloc.start()
+    size = 0
+    parts = []
+    for line in read_lines(source):
+        parts.append((line.number, line.part))
+        size += len(line.text)
+        assert line.text.endswith((" ", "short", "end"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert size == 20_000_000 + len("shortend")
+    assert parts[:3] == [(1, Part.WHOLE), (2, Part.FIRST), (2, Part.FURTHER)]
+    assert parts[-1] == (3, Part.WHOLE)
+    assert peak < 16 << 20
+
+
+def test_an_overlong_line_without_spaces_is_cut_between_characters(write: Write) -> None:
+    text = "語" * 1_500_000
+    assert "".join(read(write("a.txt", text.encode()))) == text
+
+
+def test_gzip_is_read_and_its_damage_reported(write: Write) -> None:
+    packed = gzip.compress("ñ\nb\n".encode() * 5_000)
+    assert read(write("a.txt.gz", packed))[:2] == ["ñ", "b"]
+    assert "damaged or incomplete gzip" in refusal(write("b.txt.gz", packed[:-9])).message
+    broken = packed[:30] + bytes(8) + packed[38:]
+    assert "damaged or incomplete gzip" in refusal(write("c.txt.gz", broken)).message
+    assert "damaged or incomplete gzip" in refusal(write("d.txt.gz", b"plain text")).message
+
+
+def test_invalid_utf8_is_located(write: Write) -> None:
+    path = write("a.txt", "ñ\nabc ".encode() + b"\xf1 x\n")
+    error = refusal(path)
+    assert "line 2 has the byte 0xf1 at offset 7" in error.message
+    assert error.hint is not None and "--encoding-errors replace" in error.hint
+    assert read(path, encoding_errors="replace") == ["ñ", "abc \ufffd x"]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        ("runa simi\n".encode("utf-16"), "UTF-16 by its byte-order mark"),
+        ("runa simi\n".encode("utf-32"), "UTF-32 by its byte-order mark"),
+        (b"\xfe\xff\0r\0u", "UTF-16 by its byte-order mark"),
+        ("runa simi\n".encode("utf-16-le") * 9, "UTF-16LE by its pattern"),
+        ("runa simi\n".encode("utf-16-be") * 9, "UTF-16BE by its pattern"),
+        (b"%PDF-1.7\n...", "a PDF document"),
+        (b"PK\x03\x04....", "a ZIP archive or an office document"),
+        (gzip.compress(b"x"), "gzip data without the suffix"),
+        (b"\x89PNG\r\n\x1a\n", "a PNG image"),
+        (b"SQLite format 3\0", "an SQLite database"),
+        (b"\x7fELF\x02", "an ELF program"),
+        (bytes(range(256)), "binary data of an unknown kind"),
+    ],
+)
+def test_what_is_no_utf8_text_is_named(write: Write, content: bytes, kind: str) -> None:
+    assert kind in refusal(write("a.txt", content)).message
+
+
+def test_a_stray_zero_byte_and_a_mark_do_not_make_text_binary(write: Write) -> None:
+    assert len(read(write("a.txt", b"\xef\xbb\xbfrow\n" * 200 + b"\0\n"))) == 201
+    assert read(write("b.txt", b"GIF8 is how a picture begins\n")) == [
+        "GIF8 is how a picture begins"
+    ]
+
+
+def jsonl(*records: Any) -> bytes:
+    return b"".join(json.dumps(record).encode() + b"\n" for record in records)
+
+
+def test_a_json_record_is_one_line(write: Write) -> None:
+    content = (
+        b"\xef\xbb\xbf" + jsonl({"text": "a\nb"}, {"text": None}) + b"\n" + jsonl({"text": ""})
+    )
+    assert read(write("a.jsonl", content)) == ["a\nb", "", "", ""]
+    packed = gzip.compress(jsonl({"content": "x"}))
+    assert read(write("a.jsonl.gz", packed), text_field="content") == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"text": "a"}\n{"text": \n', "a.jsonl:2 is not valid JSON: Expecting value"),
+        (b'["text"]\n', "a.jsonl:1 is JSON but no object (found an array)"),
+        (b'"text"\n', "found a string"),
+        (b"3\n", "found a number"),
+        (b"[" * 100_000 + b"\n", "a.jsonl:1 is not valid JSON"),
+        (b'{"text": 3}\n', "the field 'text' is no string (found a number)"),
+        (b'{"text": ["a"]}\n', "found an array"),
+        (b'{"texto": "a", "id": 1}\n', "no field 'text' (found 'texto', 'id')"),
+        (b'{"text": "\xff"}\n', "line 1 has the byte 0xff at offset 10"),
+    ],
+)
+def test_a_wrong_json_line_is_named(write: Write, content: bytes, message: str) -> None:
+    assert message in refusal(write("a.jsonl", content)).message
+
+
+def test_a_missing_field_is_answered_with_the_nearest_one(write: Write) -> None:
+    hint = refusal(write("a.jsonl", jsonl({"texto": "a", "id": 1}))).hint
+    assert hint == "did you mean --text-field texto?"
+    hint = refusal(write("a.jsonl", jsonl({"zzz": "a"}))).hint
+    assert hint is not None and "--text-field" in hint
+
+
+def test_a_record_without_end_is_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_MAX_RECORD_BYTES", 1 << 20)
+    path = write("a.jsonl", b'{"text": "' + b"x" * (2 << 20))
+    assert "a record of more than 1 MiB" in refusal(path).message
+
+
+def table(path: Path, **columns: Any) -> Path:
+    pq.write_table(pa.table(columns), path, row_group_size=2)
+    return path
+
+
+def test_a_parquet_column_is_read(tmp_path: Path) -> None:
+    texts = ["a", None, "b\nc", ""]
+    assert read(table(tmp_path / "a.parquet", id=[1, 2, 3, 4], text=texts)) == ["a", "", "b\nc", ""]
+    categories = pa.array(["x", "y", "x"]).dictionary_encode()
+    assert read(table(tmp_path / "b.parquet", text=categories)) == ["x", "y", "x"]
+
+
+def test_a_wrong_table_is_named(tmp_path: Path) -> None:
+    path = table(tmp_path / "a.parquet", texts=["a"], n=[1])
+    assert "no field 'text' (found 'texts', 'n')" in refusal(path).message
+    assert refusal(path).hint == "did you mean --text-field texts?"
+    assert "does not hold strings but int64" in refusal(path, text_field="n").message
+    path.write_bytes(path.read_bytes()[:40])
+    assert "is damaged or no parquet file" in refusal(path).message

@@ -1,0 +1,101 @@
+"""Which files a corpus expands to, and what is said about those that cannot be read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from xmod_extend.errors import CorpusError
+from xmod_extend.text.sources import find_sources
+
+
+def names(*paths: str | Path) -> list[str]:
+    return [source.path.name for source in find_sources(paths)]
+
+
+def refusal(*paths: str | Path) -> CorpusError:
+    with pytest.raises(CorpusError) as caught:
+        find_sources(paths)
+    return caught.value
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("b.txt", "a.txt.gz", "sub/c.JSONL", "sub/d.parquet", "notes.pdf", ".hidden.txt"):
+        path = tmp_path / "data" / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text("x")
+    (tmp_path / "data" / ".git").mkdir()
+    (tmp_path / "data" / ".git" / "e.txt").write_text("x")
+    return tmp_path / "data"
+
+
+def test_a_folder_is_read_in_order_without_hidden_and_foreign_files(folder: Path) -> None:
+    assert names(folder) == ["a.txt.gz", "b.txt", "c.JSONL", "d.parquet"]
+    assert [source.format for source in find_sources([folder])] == [
+        "text",
+        "text",
+        "jsonl",
+        "parquet",
+    ]
+
+
+def test_a_pattern_matches_supported_files(folder: Path) -> None:
+    assert names(f"{folder}/**/*.p*") == ["d.parquet"]
+    assert names(f"{folder}/*.t*") == ["a.txt.gz", "b.txt"]
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path: Path) -> None:
+    (tmp_path / "a[1].txt").write_text("x")
+    assert names(tmp_path / "a[1].txt") == ["a[1].txt"]
+
+
+def test_a_file_given_twice_counts_once(folder: Path) -> None:
+    (folder / "link.txt").symlink_to(folder / "b.txt")
+    assert names(folder / "b.txt", folder, f"{folder}/../data/b.txt").count("b.txt") == 1
+    assert "link.txt" not in names(folder / "b.txt", folder / "link.txt")
+
+
+def test_a_missing_file_is_answered_with_the_nearest_name(folder: Path) -> None:
+    error = refusal(folder / "bb.txt")
+    assert "does not exist" in error.message
+    assert error.hint is not None and "b.txt" in error.hint
+    assert "neither does its folder" in refusal(folder / "none" / "b.txt").message
+
+
+def test_what_cannot_be_read_says_what_could_be(folder: Path) -> None:
+    error = refusal(folder / "notes.pdf")
+    assert "'.pdf'" in error.message
+    assert error.hint is not None and ".txt.gz, .jsonl, .jsonl.gz and .parquet" in error.hint
+    assert "found 1 .pdf" in refusal(f"{folder}/*.pdf").message
+    assert "matches no file" in refusal(f"{folder}/*.csv").message
+
+
+def test_a_folder_without_text_says_what_it_has(tmp_path: Path) -> None:
+    assert "no file at all" in refusal(tmp_path).message
+    (tmp_path / "a.docx").write_text("x")
+    (tmp_path / "b.docx").write_text("x")
+    assert "found 2 .docx" in refusal(tmp_path).message
+
+
+def test_pipes_and_devices_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.txt")
+    assert "a pipe or a device" in refusal(tmp_path / "pipe.txt").message
+    assert "a pipe or a device" in refusal("/dev/null").message
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_named(folder: Path) -> None:
+    (folder / "b.txt").chmod(0)
+    assert "permission denied" in refusal(folder / "b.txt").message
+
+
+@pytest.mark.parametrize("given", ["", "  ", "a\0b", "https://example.org/a.txt"])
+def test_what_is_no_path_is_refused(given: str) -> None:
+    assert refusal(given).exit_code == 3
+
+
+def test_no_path_at_all_is_refused() -> None:
+    assert "no corpus" in refusal().message
