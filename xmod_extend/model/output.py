@@ -43,7 +43,7 @@ def os_error(error: OSError, output: Path) -> UsageError:
 
 
 def check_target(output: Path, *, force: bool) -> None:
-    """Refuses a target that must not be written to.
+    """Refuses a target that must not be written to, after putting right what a killed process left.
 
     With `force` only a folder that holds a checkpoint or an adapter is ever replaced, so that
     `--output ~ --force` destroys nothing.
@@ -52,11 +52,12 @@ def check_target(output: Path, *, force: bool) -> None:
         UsageError: The target is a file, is not empty, or is no checkpoint.
     """
     target = output.expanduser().resolve()
-    if not target.exists():
-        return
-    if not target.is_dir():
-        raise UsageError(f"{output} is a file.", hint="Give the name of a folder.")
     try:
+        _put_right(target)
+        if not target.exists():
+            return
+        if not target.is_dir():
+            raise UsageError(f"{output} is a file.", hint="Give the name of a folder.")
         held = {entry.name for entry in target.iterdir()}
     except OSError as error:
         raise os_error(error, output) from error
@@ -104,10 +105,10 @@ def new_folder(output: Path, *, force: bool) -> Iterator[Path]:
         UsageError: The target must not be replaced, or the file system refuses something.
     """
     check_target(output, force=force)
+    check_writable(output)
     target = output.expanduser().resolve()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _put_right(target)
         temporary = target.with_name(f".{target.name}.writing-{_owner()}")
         temporary.mkdir()
     except OSError as error:
@@ -138,6 +139,8 @@ def _move_into_place(temporary: Path, target: Path, *, force: bool) -> None:
 
 def _put_right(target: Path) -> None:
     """Removes what dead processes left for this target, and restores what they moved away."""
+    if not target.parent.is_dir():
+        return
     prefix = re.escape(f".{target.name}.")
     pattern = re.compile(rf"{prefix}(writing|replaced|probe)-(.+)-(\d+)")
     for entry in list(target.parent.iterdir()):
