@@ -109,6 +109,10 @@ def test_a_damaged_tokenizer_is_refused(tokenizer_dir: Path, tmp_path: Path) -> 
     (tmp_path / "tokenizer.json").write_text('{"version": ')
     with pytest.raises(ModelError, match="cannot be loaded"):
         load_tokenizer(tmp_path, vocab_size=1_000)
+    (tmp_path / "tokenizer.json").rename(tmp_path / "sentencepiece.bpe.model")
+    with pytest.raises(ModelError, match="cannot be loaded") as caught:
+        load_tokenizer(tmp_path, vocab_size=1_000)
+    assert caught.value.hint is not None and "tokenizer.json" in caught.value.hint
 
 
 def test_without_files_only_a_base_of_xlmr_size_gets_xlmr(tmp_path: Path) -> None:

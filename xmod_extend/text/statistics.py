@@ -49,6 +49,10 @@ _UNSPACED_LETTER = regex.compile(
 _JOINERS = frozenset("'’·׳״")
 
 
+# By code point; filled as characters turn up.
+_ROLES = np.full(0x110000, _UNKNOWN, dtype=np.uint8)
+
+
 @dataclass
 class TextStatistics:
     """What was counted in one side of a corpus."""
@@ -79,13 +83,13 @@ def count_words(text: str) -> int:
     every letter counts as a word: where their words end is not for counting to decide. Marks and
     zero-width joiners never end a word.
     """
-    return _CharacterTable().count(text)
+    return _CharacterCounts().count(text)
 
 
 def measure(lines: Iterable[list[str]]) -> TextStatistics:
     """Count lines of cleaned text, given in batches of any size."""
     statistics = TextStatistics()
-    table = _CharacterTable()
+    counts = _CharacterCounts()
     sha256 = hashlib.sha256()
     for batch in _regroup(lines):
         text = "\n".join(batch) + "\n"
@@ -94,10 +98,10 @@ def measure(lines: Iterable[list[str]]) -> TextStatistics:
         statistics.lines += len(batch)
         statistics.bytes += len(encoded) - len(batch)
         statistics.characters += len(text) - len(batch)
-        statistics.words += table.count(text)
+        statistics.words += counts.count(text)
     statistics.sha256 = sha256.hexdigest()
-    statistics.replaced_characters = int(table.histogram[ord(REPLACEMENT)])
-    statistics.letters_by_script = _letters_by_script(table.histogram)
+    statistics.replaced_characters = int(counts.histogram[ord(REPLACEMENT) :][:1].sum())
+    statistics.letters_by_script = _letters_by_script(counts.histogram)
     return statistics
 
 
@@ -115,12 +119,11 @@ def _regroup(lines: Iterable[list[str]]) -> Iterator[list[str]]:
         yield group
 
 
-class _CharacterTable:
-    """What each character does to words, filled as characters turn up, and how often each did."""
+class _CharacterCounts:
+    """How often each character turned up, as a vector over code points, and the words it made."""
 
     def __init__(self) -> None:
-        self.roles = np.full(0x110000, _UNKNOWN, dtype=np.uint8)
-        self.histogram: npt.NDArray[np.int64] = np.zeros(0x110000, dtype=np.int64)
+        self.histogram: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 
     def count(self, text: str) -> int:
         """The words of the text; its characters are added to the histogram."""
@@ -128,11 +131,13 @@ class _CharacterTable:
         if not len(codes):
             return 0
         counts = np.bincount(codes)
+        if len(counts) > len(self.histogram):
+            self.histogram = np.pad(self.histogram, (0, len(counts) - len(self.histogram)))
         self.histogram[: len(counts)] += counts
         present = np.flatnonzero(counts)
-        for code in present[self.roles[present] == _UNKNOWN].tolist():
-            self.roles[code] = _role(chr(code))
-        roles = self.roles[codes]
+        for code in present[_ROLES[present] == _UNKNOWN].tolist():
+            _ROLES[code] = _role(chr(code))
+        roles = _ROLES[codes]
         roles = roles[roles != _TRANSPARENT]
         padded = np.concatenate([np.full(2, _BREAK, dtype=np.uint8), roles])
         joined = (padded[1:-1] == _JOINER) & (padded[:-2] == _IN_WORD)

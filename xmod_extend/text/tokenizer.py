@@ -259,8 +259,13 @@ def _open(folder: Path, source: str) -> PreTrainedTokenizerFast:
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     loader: Any = PreTrainedTokenizerFast
+    hint = "download the base's tokenizer files again"
     if not (folder / "tokenizer.json").is_file():
         loader = AutoTokenizer
+        hint = (
+            "put the base's tokenizer.json there, or install protobuf, without which "
+            "sentencepiece.bpe.model cannot be read"
+        )
     try:
         with _quiet_transformers():
             tokenizer = loader.from_pretrained(
@@ -276,7 +281,7 @@ def _open(folder: Path, source: str) -> PreTrainedTokenizerFast:
         first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(
             f"the tokenizer in {source} cannot be loaded: {first_line}",
-            hint="download the base's tokenizer files again",
+            hint=hint,
         ) from error
     return cast("PreTrainedTokenizerFast", tokenizer)
 
