@@ -9,7 +9,7 @@ from pathlib import Path
 from xmod_extend.evaluation.probe import Candidate, probe_adapters
 from xmod_extend.model.base import resolve_base
 from xmod_extend.model.checkpoint import open_checkpoint
-from xmod_extend.model.slice import load_slice
+from xmod_extend.model.slice import load_training_slice
 from xmod_extend.options import EncodingErrors, as_paths
 from xmod_extend.preparation import add_token_counts, prepare_text
 from xmod_extend.progress import Observer
@@ -99,7 +99,7 @@ def probe_corpus(
     observer.on_stage(f"Probing {len(checkpoint.languages)} adapters")
     device = make_accelerator().device
     precision, dtype = choose_precision("auto", device)
-    model = load_slice(checkpoint, checkpoint.languages[0], dtype=dtype).to(device)
+    model = load_training_slice(checkpoint, checkpoint.languages[0], dtype=dtype).to(device)
     result = probe_adapters(
         model,
         checkpoint,

@@ -33,7 +33,7 @@ from xmod_extend.model.adapter import (
 from xmod_extend.model.base import BaseReference, resolve_base
 from xmod_extend.model.checkpoint import Checkpoint, open_checkpoint
 from xmod_extend.model.graft import OutputPlan, check_output, plan_output, write_extended
-from xmod_extend.model.slice import load_slice
+from xmod_extend.model.slice import load_training_slice
 from xmod_extend.options import AddOptions, merge_options
 from xmod_extend.preparation import PreparedText, prepare_text
 from xmod_extend.progress import Observer
@@ -177,7 +177,7 @@ def prepare(options: AddOptions, observer: Observer) -> Job:
     observer.on_stage("Loading the shared weights")
     accelerator = make_accelerator()
     precision, dtype = choose_precision(options.precision, accelerator.device)
-    model = load_slice(checkpoint, language.code, dtype=dtype)
+    model = load_training_slice(checkpoint, language.code, dtype=dtype)
     return Job(
         options=options,
         observer=observer,

@@ -14,7 +14,7 @@ from transformers import XmodForMaskedLM
 
 from xmod_extend.model.adapter import Adapter, full_names, get_adapter, random_adapter, set_adapter
 from xmod_extend.model.checkpoint import open_checkpoint
-from xmod_extend.model.slice import load_slice
+from xmod_extend.model.slice import load_training_slice
 from xmod_extend.text.masking import MaskingScheme
 from xmod_extend.training.configuration import TrainingConfig
 from xmod_extend.training.loop import _batches, _mix, train
@@ -88,7 +88,7 @@ def test_slice_training_equals_full_model_training(
     config = TrainingConfig(
         num_steps=8, batch_size=5, lr=1e-2, seed=3, num_validations=1, dropout=dropout
     )
-    model = load_slice(open_checkpoint(folder), NEW)
+    model = load_training_slice(open_checkpoint(folder), NEW, dtype=torch.float32)
     start = random_adapter(model, seed=1)
     set_adapter(model, start)
     losses: list[float] = []

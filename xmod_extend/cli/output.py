@@ -157,12 +157,8 @@ def _plain(value: Any) -> Any:
 
 
 def sentence(text: str) -> str:
-    """With a capital and a full stop, as a reader expects."""
+    """With a full stop, as a reader expects; a code or path at its start keeps its spelling."""
     text = text.strip()
-    # A code or a path keeps its spelling: `quz-PE is ...` must not become `Quz-PE is ...`.
-    first = text.split(" ", 1)[0]
-    if first.isalpha() and first.islower():
-        text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "?", "!", "`")) else text + "."
 
 

@@ -18,7 +18,6 @@ from torch.nn import functional as F
 from xmod_extend.model.adapter import (
     adapter_slots,
     full_names,
-    random_adapter,
     read_adapter,
     set_adapter,
 )
@@ -54,6 +53,15 @@ def load_slice(
     if language in checkpoint.languages:
         set_adapter(model, read_adapter(checkpoint, language))
     model.train(False)
+    return model
+
+
+def load_training_slice(
+    checkpoint: Checkpoint, language: str, *, dtype: torch.dtype
+) -> XmodForMaskedLM:
+    """`load_slice`, with upstream's loop over adapters replaced: what is trained and scored."""
+    model = load_slice(checkpoint, language, dtype=dtype)
+    run_adapter_directly(model)
     return model
 
 
@@ -131,12 +139,3 @@ def _materialise_buffers(model: XmodForMaskedLM) -> None:
     positions = torch.arange(model.config.max_position_embeddings).expand((1, -1))
     embeddings.register_buffer("position_ids", positions, persistent=False)
     embeddings.register_buffer("token_type_ids", torch.zeros_like(positions), persistent=False)
-
-
-__all__ = [
-    "freeze_all_but_adapter",
-    "load_adapter",
-    "load_slice",
-    "random_adapter",
-    "run_adapter_directly",
-]

@@ -19,7 +19,7 @@ import torch
 from xmod_extend.errors import TrainingError
 from xmod_extend.model.adapter import Adapter, get_adapter
 from xmod_extend.model.loss import masked_lm_loss
-from xmod_extend.model.slice import freeze_all_but_adapter, run_adapter_directly
+from xmod_extend.model.slice import freeze_all_but_adapter
 from xmod_extend.text.masking import MaskingScheme
 from xmod_extend.training.configuration import TrainingConfig
 
@@ -96,7 +96,7 @@ def train(
     """Trains the adapter in the slice's slot and leaves the best one in it.
 
     Args:
-        model: A one-language slice whose slot holds the start values.
+        model: From `load_training_slice`; its slot holds the start values.
         blocks: Packed training text with at least one full block.
         validate: Returns the held-out loss of the adapter as it is; lower is better.
 
@@ -187,7 +187,6 @@ class _Stepper:
         config: TrainingConfig,
         accelerator: Accelerator,
     ) -> None:
-        run_adapter_directly(model)
         self._model, self._scheme, self._config = model, scheme, config
         self._accelerator = accelerator
         self._parameters = freeze_all_but_adapter(model)

@@ -1,0 +1,129 @@
+"""What all tests share: no network, no user's cache, and a base that trains in seconds."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from checkpoints import make_checkpoint
+
+SYLLABLES = [
+    "ka",
+    "ki",
+    "ku",
+    "ma",
+    "mi",
+    "mu",
+    "na",
+    "ni",
+    "nu",
+    "pa",
+    "pi",
+    "pu",
+    "ra",
+    "ri",
+    "ru",
+    "sa",
+    "si",
+    "su",
+    "ta",
+    "ti",
+    "tu",
+    "wa",
+    "ya",
+]
+VOCABULARY = 120
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps the user's caches out of the tests and the tests out of the user's caches."""
+    home = tmp_path_factory.mktemp("caches")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("datasets.config.HF_DATASETS_CACHE", str(home / "datasets"))
+        patch.setenv("HF_HOME", str(home))
+        patch.setenv("HF_DATASETS_CACHE", str(home / "datasets"))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        yield
+
+
+def make_words(count: int, seed: int) -> list[str]:
+    """Words of two to four syllables."""
+    rng = random.Random(seed)
+    words: dict[str, None] = {}
+    while len(words) < count:
+        words["".join(rng.choices(SYLLABLES, k=rng.randint(2, 4)))] = None
+    return list(words)
+
+
+def make_sentences(count: int, seed: int = 0) -> list[str]:
+    """Different sentences in which each word tells something about the next."""
+    rng = random.Random(seed)
+    words = make_words(60, seed=5)
+    sentences: dict[str, None] = {}
+    while len(sentences) < count:
+        position = rng.randrange(len(words))
+        sentence = []
+        for _ in range(rng.randint(5, 12)):
+            sentence.append(words[position])
+            position = (position + rng.randint(1, 3)) % len(words)
+        sentences[" ".join(sentence).capitalize() + "."] = None
+    return list(sentences)
+
+
+def write_tokenizer(folder: Path) -> None:
+    """A throw-away Unigram tokenizer with XLM-R's special tokens and `VOCABULARY` entries."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=VOCABULARY - 1, special_tokens=special, unk_token="<unk>", show_progress=False
+    )
+    tokenizer.train_from_iterator(make_sentences(300, seed=8), trainer)
+    tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True)])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": "<s>",
+        "cls_token": "<s>",
+        "eos_token": "</s>",
+        "sep_token": "</s>",
+        "pad_token": "<pad>",
+        "unk_token": "<unk>",
+        "mask_token": "<mask>",
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random post-norm X-MOD with three languages and a tokenizer."""
+    folder = make_checkpoint(tmp_path_factory.mktemp("bases") / "small", vocab_size=VOCABULARY)
+    write_tokenizer(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pre_norm_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with xmod-large-prenorm's flags."""
+    folder = make_checkpoint(
+        tmp_path_factory.mktemp("bases") / "prenorm", vocab_size=VOCABULARY, pre_norm=True
+    )
+    write_tokenizer(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """800 sentences of a made-up language, one a line."""
+    path = tmp_path_factory.mktemp("text") / "corpus.txt"
+    path.write_text("\n".join(make_sentences(800)) + "\n", encoding="utf-8")
+    return path

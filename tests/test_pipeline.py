@@ -1,0 +1,238 @@
+"""The main job on a small random base: what users rely on after `add`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from transformers import AutoModelForMaskedLM, AutoTokenizer, XmodForMaskedLM
+
+import xmod_extend
+from xmod_extend.errors import (
+    CorpusError,
+    LanguageError,
+    TrainingError,
+    UsageError,
+    XmodExtendError,
+)
+from xmod_extend.report.record import RunRecord
+
+X_MOD_CLASSES = (
+    "XmodModel",
+    "XmodForMaskedLM",
+    "XmodForCausalLM",
+    "XmodForSequenceClassification",
+    "XmodForMultipleChoice",
+    "XmodForTokenClassification",
+    "XmodForQuestionAnswering",
+)
+
+
+def add(base: Path, corpus: Path, output: Path, **options: Any) -> RunRecord:
+    defaults = {"lang": "quz_PE", "max_steps": 30, "batch_size": 8, "lr": 0.02}
+    return xmod_extend.add_language(
+        base=str(base), corpus=str(corpus), output=output, **(defaults | options)
+    )
+
+
+@pytest.fixture(scope="module")
+def added(
+    base: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, RunRecord]:
+    output = tmp_path_factory.mktemp("added") / "out"
+    return output, add(base, corpus, output)
+
+
+def test_the_language_improved_and_the_record_says_by_how_much(
+    added: tuple[Path, RunRecord],
+) -> None:
+    output, record = added
+    assert record.evaluation is not None and record.training is not None
+    before, after = record.evaluation.before, record.evaluation.after
+    assert after.perplexity < before.perplexity
+    gain = record.evaluation.improvement
+    assert gain.ratio == pytest.approx(before.perplexity / after.perplexity)
+    assert 1 < gain.low < gain.ratio < gain.high
+    assert before.signature == after.signature
+    assert record.training.steps_done == 30
+    assert json.loads((output / "run.json").read_text()) == record.to_dict()
+    assert record.to_dict()["schema_version"] == 1
+
+
+def test_the_bases_file_is_the_same_byte_for_byte(
+    base: Path, added: tuple[Path, RunRecord]
+) -> None:
+    output, record = added
+    digests = {
+        hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in (base / "model.safetensors", output / "model-base.safetensors")
+    }
+    assert digests == {record.base.files["model.safetensors"]}
+    assert not (output / "model.safetensors").exists()
+    config, base_config = (
+        json.loads((folder / "config.json").read_text()) for folder in (output, base)
+    )
+    assert config == base_config | {"languages": [*base_config["languages"], "quz_PE"]}
+    assert record.verification is not None and record.verification.identical
+    assert record.verification.languages_compared == 3
+
+
+@pytest.mark.parametrize("name", X_MOD_CLASSES)
+def test_loads_in_every_class_with_no_key_missing_but_a_task_heads(
+    added: tuple[Path, RunRecord], name: str
+) -> None:
+    _, info = getattr(transformers, name).from_pretrained(added[0], output_loading_info=True)
+    assert not info["unexpected_keys"] or name not in ("XmodForMaskedLM", "XmodForCausalLM")
+    assert all(key.startswith("lm_head.") for key in info["unexpected_keys"])
+    heads = ("classifier.", "qa_outputs.", "pooler.", "roberta.pooler.")
+    assert all(key.startswith(heads) for key in info["missing_keys"])
+    assert not info["mismatched_keys"]
+
+
+def test_plain_transformers_loads_it_and_old_logits_are_bit_equal(
+    base: Path, added: tuple[Path, RunRecord]
+) -> None:
+    model = AutoModelForMaskedLM.from_pretrained(added[0]).eval()
+    old = XmodForMaskedLM.from_pretrained(base).eval()
+    tokenizer = AutoTokenizer.from_pretrained(added[0])
+    encoded = tokenizer("Kamiru tanisa wari.", return_tensors="pt")
+    inputs = {name: encoded[name] for name in ("input_ids", "attention_mask")}
+    with torch.no_grad():
+        for index in range(3):
+            lang_ids = torch.tensor([index])
+            new, before = (m(**inputs, lang_ids=lang_ids).logits for m in (model, old))
+            assert torch.equal(new, before)
+        model.set_default_language("quz_PE")
+        assert torch.equal(
+            model(**inputs).logits, model(**inputs, lang_ids=torch.tensor([3])).logits
+        )
+    fill = transformers.pipeline("fill-mask", model=model, tokenizer=tokenizer)
+    assert len(fill("Kamiru <mask> wari.", top_k=3)) == 3
+
+
+def test_the_recorded_perplexity_is_that_of_plain_transformers(
+    added: tuple[Path, RunRecord], corpus: Path
+) -> None:
+    """Scored again from the files alone, through upstream's own forward and loss."""
+    from xmod_extend.model.checkpoint import open_checkpoint
+    from xmod_extend.preparation import prepare_text
+    from xmod_extend.progress import Observer
+    from xmod_extend.text.corpus import read_corpus
+
+    output, record = added
+    model = XmodForMaskedLM.from_pretrained(output).eval()
+    text = prepare_text(
+        read_corpus([corpus]), open_checkpoint(output), max_length=None, observer=Observer()
+    )
+    total, count = 0.0, 0
+    for inputs, labels, _ in text.held_out.batches():
+        scored = int((labels != -100).sum())
+        with torch.no_grad():
+            loss = model(
+                torch.from_numpy(inputs),
+                lang_ids=torch.full((len(inputs),), 3),
+                labels=torch.from_numpy(labels),
+            ).loss
+        total, count = total + loss.double().item() * scored, count + scored
+    assert record.evaluation is not None
+    assert record.evaluation.after.num_scored_tokens == count
+    assert record.evaluation.after.perplexity == pytest.approx(
+        float(torch.tensor(total / count, dtype=torch.float64).exp()), rel=1e-4
+    )
+
+
+def test_a_second_language_leaves_the_first_as_it_was(
+    added: tuple[Path, RunRecord], corpus: Path, tmp_path: Path
+) -> None:
+    first = added[0]
+    second = tmp_path / "second"
+    record = add(first, corpus, second, lang="ay_BO", max_steps=2)
+    for shard in ("model-base.safetensors", "model-quz_PE.safetensors"):
+        assert (first / shard).read_bytes() == (second / shard).read_bytes()
+    assert record.base.languages[-1] == "quz_PE"
+    config = json.loads((second / "config.json").read_text())
+    assert config["languages"][-2:] == ["quz_PE", "ay_BO"]
+    assert json.loads((second / "run-quz_PE.json").read_text())["language"] == "quz_PE"
+    assert xmod_extend.verify_checkpoint(second, first).identical
+
+
+def test_the_same_seed_gives_the_same_bytes(
+    base: Path, corpus: Path, added: tuple[Path, RunRecord], tmp_path: Path
+) -> None:
+    add(base, corpus, tmp_path / "again")
+    add(base, corpus, tmp_path / "other", seed=1)
+    shard = "model-quz_PE.safetensors"
+    again, other = (tmp_path / name / shard for name in ("again", "other"))
+    assert again.read_bytes() == (added[0] / shard).read_bytes()
+    assert other.read_bytes() != again.read_bytes()
+
+
+def test_pre_norm_bases_and_bf16_work(pre_norm_base: Path, corpus: Path, tmp_path: Path) -> None:
+    record = add(pre_norm_base, corpus, tmp_path / "out", precision="bf16")
+    assert record.evaluation is not None and record.training is not None
+    assert record.training.precision == "bf16"
+    assert record.evaluation.improvement.low > 1
+
+
+@pytest.mark.parametrize(
+    ("init", "recorded"),
+    [("mean", "mean"), ("nearest", None), ("from:de_DE", "from:de_DE")],
+)
+def test_every_start_trains(
+    base: Path, corpus: Path, tmp_path: Path, init: str, recorded: str | None
+) -> None:
+    record = add(base, corpus, tmp_path / "out", init=init, max_steps=3)
+    assert record.training is not None and record.evaluation is not None
+    assert record.training.init == (recorded or f"from:{record.evaluation.best_existing}")
+
+
+def test_a_plan_writes_nothing(base: Path, corpus: Path, tmp_path: Path) -> None:
+    record = add(base, corpus, tmp_path / "out", plan=True)
+    assert record.plan is not None and record.training is None
+    assert record.plan.num_steps == 30 and record.plan.seconds_per_step > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_diverging_run_without_a_good_adapter_writes_nothing(
+    base: Path, corpus: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingError, match="loss was"):
+        add(base, corpus, tmp_path / "out", lr=1e30, max_steps=50)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"lang": "quz-PE"}, LanguageError),
+        ({"lang": "en_XX"}, LanguageError),
+        ({"init": "from:fo_FO"}, LanguageError),
+        ({"max_length": 33}, UsageError),
+        ({"corpus": "missing.txt"}, CorpusError),
+        ({"batchsize": 4}, UsageError),
+        ({"epochs": 2.0}, UsageError),
+        ({"lr": 0.0}, UsageError),
+    ],
+)
+def test_bad_options_are_refused_and_leave_nothing_behind(
+    base: Path, corpus: Path, tmp_path: Path, options: dict[str, Any], error: type[XmodExtendError]
+) -> None:
+    with pytest.raises(error):
+        add(base, Path(options.pop("corpus", corpus)), tmp_path / "out", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_output_is_not_overwritten_without_force(base: Path, corpus: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    add(base, corpus, output, max_steps=1)
+    before = (output / "run.json").read_bytes()
+    with pytest.raises(UsageError, match="not empty"):
+        add(base, corpus, output, max_steps=1)
+    assert (output / "run.json").read_bytes() == before
+    add(base, corpus, output, max_steps=2, force=True)
+    assert json.loads((output / "run.json").read_text())["training"]["num_steps"] == 2
