@@ -10,31 +10,8 @@ from pathlib import Path
 import pytest
 from checkpoints import make_checkpoint
 
-SYLLABLES = [
-    "ka",
-    "ki",
-    "ku",
-    "ma",
-    "mi",
-    "mu",
-    "na",
-    "ni",
-    "nu",
-    "pa",
-    "pi",
-    "pu",
-    "ra",
-    "ri",
-    "ru",
-    "sa",
-    "si",
-    "su",
-    "ta",
-    "ti",
-    "tu",
-    "wa",
-    "ya",
-]
+CONSONANTS, VOWELS = "kmnprstwy", "aiu"
+SYLLABLES = [consonant + vowel for consonant in CONSONANTS for vowel in VOWELS]
 VOCABULARY = 120
 
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from xmod_extend.model.checkpoint import Checkpoint
 
-FIRST_SAMPLE_TOKENS = 768
-"""Tokens read in the first round: some 115 of them masked."""
+FIRST_SAMPLE_TOKENS = 512
+"""Tokens read in the first round: some 75 of them masked."""
 KEPT_ONE_IN = 3
 NUM_FINALISTS = 3
 
