@@ -20,7 +20,7 @@ XMOD_BASE = """
     ka_GE tl_XX ur_PK is_IS hy_AM ml_IN mk_MK be_BY la_VA te_IN eu_ES gl_ES mn_MN kn_IN ne_NP
     sw_KE si_LK mr_IN af_ZA gu_IN cy_GB eo_EO km_KH ky_KG uz_UZ ps_AF pa_IN ga_IE ha_NG am_ET
     lo_LA ku_TR so_SO my_MM or_IN sa_IN
-""".split()  # noqa: SIM905
+""".split()
 
 
 def refusal(code: str, existing: tuple[str, ...] = ()) -> LanguageError:

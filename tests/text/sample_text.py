@@ -9,7 +9,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 WORDS = """
     runa simi ñawi wasi inti killa mayu urqu allqu misi warmi qhari wawa taytay mamay sach'a
     rumi para wayra nina yaku allpa hanaq kay uku pacha sumaq hatun huch'uy puka yana yuraq
-""".split()  # noqa: SIM905
+""".split()
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
 

@@ -1,0 +1,74 @@
+"""Successive halving: the right winner, at the price of a few full evaluations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from checkpoints import make_checkpoint
+
+from xmod_extend.evaluation import probe as probe_module
+from xmod_extend.evaluation.perplexity import Block, MaskedText, evaluate
+from xmod_extend.evaluation.probe import Candidate, probe_adapters
+from xmod_extend.model.checkpoint import open_checkpoint
+from xmod_extend.model.slice import load_adapter, load_slice
+from xmod_extend.text.masking import MaskingScheme
+
+LANGUAGES = tuple(f"{a}{b}_XX" for a in "abcde" for b in "abcd")
+
+
+@pytest.fixture
+def text() -> MaskedText:
+    scheme = MaskingScheme(
+        mask_id=119, special_ids=(0, 119), vocabulary_size=120, mlm_probability=0.3, seed=1
+    )
+    blocks = []
+    for index, ids in enumerate(np.random.default_rng(3).integers(4, 119, (60, 32))):
+        inputs, labels = scheme.corrupt(ids[None], index)
+        blocks.append(Block(inputs[0], labels[0], np.full(32, index)))
+    return MaskedText(blocks)
+
+
+def test_finds_the_best_of_many_with_little_work(
+    tmp_path: Path, text: MaskedText, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe_module, "FIRST_SAMPLE_TOKENS", 192)
+    folder = make_checkpoint(tmp_path / "base", languages=LANGUAGES, initializer_range=0.3)
+    checkpoint = open_checkpoint(folder)
+    model = load_slice(checkpoint, "quz_PE")
+    seen: list[Candidate] = []
+    tokens = 0
+
+    def counting(slice_model: torch.nn.Module, sample: MaskedText) -> object:
+        nonlocal tokens
+        tokens += sample.num_tokens
+        return evaluate(slice_model, sample)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(probe_module, "evaluate", counting)
+    result = probe_adapters(model, checkpoint, text, on_score=seen.append)
+
+    everything = {}
+    for language in LANGUAGES:
+        load_adapter(model, checkpoint, language)
+        everything[language] = float(np.exp(evaluate(model, text).mean_nats))
+    ranked = sorted(everything, key=lambda language: everything[language])
+    assert {c.language for c in result.candidates} == set(LANGUAGES)
+    assert len(result.candidates) == len(LANGUAGES)
+    # The noise of a small sample may drop a near-tie, but never hand out a poor adapter.
+    assert result.best.language in ranked[:3]
+    assert result.best.perplexity == pytest.approx(everything[result.best.language])
+    assert result.best.num_scored_tokens == text.num_scored_tokens
+    assert result.best_losses.mean_nats == pytest.approx(np.log(result.best.perplexity))
+    assert tokens < 0.4 * len(LANGUAGES) * text.num_tokens
+    assert len(seen) > len(LANGUAGES)
+
+
+def test_few_languages_are_all_scored_in_full(tmp_path: Path, text: MaskedText) -> None:
+    checkpoint = open_checkpoint(make_checkpoint(tmp_path / "base"))
+    model = load_slice(checkpoint, "quz_PE")
+    result = probe_adapters(model, checkpoint, text)
+    assert {c.num_scored_tokens for c in result.candidates} == {text.num_scored_tokens}
+    perplexities = [c.perplexity for c in result.candidates]
+    assert perplexities == sorted(perplexities)

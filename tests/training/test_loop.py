@@ -1,0 +1,153 @@
+"""The loop: order, validation, the best state, and what happens when a loss is not finite."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from checkpoints import make_checkpoint
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import XmodForMaskedLM
+
+from xmod_extend.errors import TrainingError, UsageError
+from xmod_extend.model.adapter import get_adapter, random_adapter, set_adapter
+from xmod_extend.model.checkpoint import open_checkpoint
+from xmod_extend.model.slice import load_training_slice
+from xmod_extend.text.masking import MaskingScheme
+from xmod_extend.training.configuration import TrainingConfig, default_lr, default_num_steps
+from xmod_extend.training.loop import TrainingResult, _batches, train
+
+SCHEME = MaskingScheme(
+    mask_id=119, special_ids=(0, 1, 2, 3, 119), vocabulary_size=120, mlm_probability=0.15, seed=7
+)
+
+
+class CountingBlocks:
+    """Blocks whose second token is their own number."""
+
+    max_length = 8
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def num_blocks(self, offset: int = 0) -> int:
+        return self.count
+
+    def get(self, indices: np.ndarray, offset: int = 0) -> np.ndarray:
+        blocks = np.full((len(indices), self.max_length), 50)
+        blocks[:, 0] = 0
+        blocks[:, 1] = indices
+        return blocks
+
+
+def configure(num_steps: int, **changes: object) -> TrainingConfig:
+    values = {"batch_size": 4, "lr": 1e-2, "seed": 0, "num_validations": 5}
+    return TrainingConfig(num_steps=num_steps, **(values | changes))  # type: ignore[arg-type]
+
+
+@given(count=st.integers(1, 30), batch=st.integers(1, 12), seed=st.integers(0, 99))
+def test_every_block_is_seen_once_an_epoch(count: int, batch: int, seed: int) -> None:
+    steps = math.ceil(3 * count / batch)
+    config = configure(steps, batch_size=batch, seed=seed)
+    rows = np.concatenate([b[:, 1] for b in _batches(CountingBlocks(count), config)])
+    assert len(rows) == steps * batch
+    for epoch in range(len(rows) // count):
+        assert sorted(rows[epoch * count : (epoch + 1) * count]) == list(range(count))
+
+
+@given(st.integers(1, 500))
+def test_the_learning_rate_rises_then_falls_and_never_reaches_zero(num_steps: int) -> None:
+    config = configure(num_steps)
+    rates = [config.lr_at(step) for step in range(num_steps)]
+    top = rates.index(max(rates))
+    assert max(rates) == pytest.approx(config.lr)
+    assert all(a < b for a, b in itertools.pairwise(rates))
+    assert all(a >= b for a, b in zip(rates[top:], rates[top + 1 :], strict=False))
+    assert min(rates) > 0
+
+
+@given(st.integers(1, 10**9), st.integers(1, 256), st.integers(16, 512))
+def test_default_steps_are_positive_and_grow_with_the_text(
+    tokens: int, batch: int, length: int
+) -> None:
+    few, many = (default_num_steps(n, batch, length) for n in (tokens, 2 * tokens))
+    assert 1 <= few <= many
+
+
+def test_default_lr_falls_with_the_width() -> None:
+    assert default_lr(192) > default_lr(768) > default_lr(1024) > 0
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> XmodForMaskedLM:
+    checkpoint = open_checkpoint(make_checkpoint(tmp_path / "base"))
+    made = load_training_slice(checkpoint, "quz_PE", dtype=torch.float32)
+    set_adapter(made, random_adapter(made, seed=1))
+    return made
+
+
+def run(
+    model: XmodForMaskedLM, config: TrainingConfig, validate: Callable[[], float]
+) -> TrainingResult:
+    return train(
+        model,
+        CountingBlocks(20),
+        SCHEME,
+        config,
+        accelerator=Accelerator(cpu=True),
+        validate=validate,
+    )
+
+
+def test_the_state_with_the_lowest_held_out_loss_is_kept(model: XmodForMaskedLM) -> None:
+    scores = iter([3.0, 2.0, 2.5, 2.4, 2.9])
+    seen = []
+
+    def validate() -> float:
+        seen.append(get_adapter(model))
+        return next(scores)
+
+    result = run(model, configure(10), validate)
+    assert result.best_step == 4 and result.steps_done == 10 and result.stopped is None
+    assert [point.step for point in result.curve] == [2, 4, 6, 8, 10]
+    for name, values in seen[1].items():
+        assert torch.equal(result.adapter[name], values)
+        assert name.endswith("bias") or not torch.equal(values, seen[4][name])
+
+
+def test_no_shared_weight_moves(model: XmodForMaskedLM) -> None:
+    before = {
+        name: p.detach().clone() for name, p in model.named_parameters() if "quz_PE" not in name
+    }
+    run(model, configure(5, lr=1.0), lambda: 1.0)
+    for name, parameter in model.named_parameters():
+        if "quz_PE" not in name:
+            assert torch.equal(parameter, before[name]) and parameter.grad is None, name
+
+
+def test_a_bad_loss_after_a_validation_keeps_the_last_good_adapter(
+    model: XmodForMaskedLM,
+) -> None:
+    scores = iter([2.0, float("nan")])
+    result = run(model, configure(10), lambda: next(scores))
+    assert result.best_step == 2 and result.steps_done == 4
+    assert result.stopped is not None and "nan" in result.stopped
+    assert all(bool(torch.isfinite(values).all()) for values in result.adapter.values())
+
+
+def test_a_bad_loss_before_any_validation_is_an_error(model: XmodForMaskedLM) -> None:
+    with pytest.raises(TrainingError, match="before any adapter"):
+        run(model, configure(10), lambda: float("inf"))
+
+
+@pytest.mark.parametrize("changes", [{"num_steps": 0}, {"lr": 0.0}, {"batch_size": 0}])
+def test_a_wrong_setting_is_refused(changes: dict[str, float]) -> None:
+    with pytest.raises(UsageError):
+        configure(**({"num_steps": 1} | changes))  # type: ignore[arg-type]
