@@ -77,7 +77,7 @@ def test_what_is_no_language_with_a_region_is_refused(code: str) -> None:
 
 def test_a_language_that_the_base_has_is_refused() -> None:
     error = refusal("en_XX", existing=("de_DE", "en_XX"))
-    assert error.message == "the base already has en_XX"
+    assert error.message == "The base already has en_XX."
     assert "EN_xx" in refusal("en_XX", existing=("EN_xx",)).message
 
 
@@ -119,7 +119,7 @@ def test_case_and_separator_are_all_that_a_hint_changes(
     if written == code:
         assert parse_language(written).code == code
     else:
-        assert refusal(written).hint == f"did you mean {code}?"
+        assert refusal(written).hint == f"Did you mean {code}?"
 
 
 @settings(deadline=None)

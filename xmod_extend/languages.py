@@ -55,26 +55,26 @@ def parse_language(code: str, *, existing: Sequence[str] = ()) -> Language:
     form = _FORM.fullmatch(code)
     if form is None:
         raise LanguageError(
-            f"{code!r} is not a language code of the form ll_CC or lll_CC, such as quz_PE",
+            f"{code!r} is not a language code of the form ll_CC or lll_CC, such as quz_PE.",
             hint=_hint(_near_malformed(code)),
         )
     language, region = form["language"], form["region"]
     if not _is_language(language):
         raise LanguageError(
-            f"{code!r} names no registered language: {language!r} is unknown",
+            f"{code!r} names no registered language: {language!r} is unknown.",
             hint=_hint(_near_language(language, region)),
         )
     if not _is_region(region) and code not in _NO_REGION_EITHER:
         raise LanguageError(
-            f"{code!r} names no registered region: {region!r} is unknown",
+            f"{code!r} names no registered region: {region!r} is unknown.",
             hint=_hint([f"{language}_{near}" for near in _near_region(language, region)]),
         )
     taken = next((known for known in existing if known.casefold() == code.casefold()), None)
     if taken is not None:
         raise LanguageError(
-            f"the base already has {taken}",
-            hint="only a language that the base lacks can be added; "
-            "the languages it has can be measured with eval and listed with info",
+            f"The base already has {taken}.",
+            hint="Only a language that the base lacks can be added; "
+            "the languages it has can be measured with eval and listed with info.",
         )
     return _describe(language, region)
 
@@ -122,10 +122,10 @@ def _likely_region(language: str) -> str:
 
 def _hint(codes: Sequence[str]) -> str:
     if codes:
-        return f"did you mean {' or '.join(codes)}?"
+        return f"Did you mean {' or '.join(codes)}?"
     return (
-        "use an ISO 639 code in lower case, an underscore and a region of two capital letters, "
-        "or XX for no region"
+        "Use an ISO 639 code in lower case, an underscore and a region of two capital letters, "
+        "or XX for no region."
     )
 
 

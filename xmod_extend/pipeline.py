@@ -105,11 +105,11 @@ def add_language(*, observer: Observer | None = None, **options: Any) -> RunReco
 def run_add(options: AddOptions, observer: Observer) -> RunRecord:
     """`add_language` for options that are already checked."""
     job = prepare(options, observer)
-    probe = _probe(job)
+    probe = probe_base(job)
     if options.plan:
         return _record(job, probe, plan=_plan(job))
-    trained = _train(job, probe)
-    evaluation = _evaluate(job, probe, trained)
+    trained = train_adapter(job, probe)
+    evaluation = evaluate_adapter(job, probe, trained)
     observer.on_stage("Writing and verifying the checkpoint")
     record: RunRecord | None = None
 
@@ -202,7 +202,7 @@ def _check_donor(init: str, languages: list[str]) -> None:
         )
 
 
-def _probe(job: Job) -> ProbeResult:
+def probe_base(job: Job) -> ProbeResult:
     languages = job.checkpoint.languages
     job.observer.on_stage(f"Probing {len(languages)} existing adapters on the held-out text")
     probe = probe_adapters(
@@ -225,7 +225,7 @@ def _coverage_warnings(probe: ProbeResult) -> tuple[str, ...]:
         return ()
     return (
         f"{probe.best.language} already reads this text with a perplexity of "
-        f"{probe.best.perplexity:.1f}: the base may know the language well enough",
+        f"{probe.best.perplexity:.1f}: the base may know the language well enough.",
     )
 
 
@@ -254,7 +254,7 @@ def _initial_adapter(job: Job, probe: ProbeResult) -> tuple[str, Adapter]:
     return f"from:{donor}", read_adapter(job.checkpoint, donor)
 
 
-def _train(job: Job, probe: ProbeResult) -> TrainingResult:
+def train_adapter(job: Job, probe: ProbeResult) -> TrainingResult:
     config = _training_config(job)
     init, adapter = _initial_adapter(job, probe)
     set_adapter(job.model, adapter)
@@ -275,13 +275,13 @@ def _train(job: Job, probe: ProbeResult) -> TrainingResult:
     )
     if trained.stopped:
         job.observer.on_warning(
-            f"training stopped early: {trained.stopped}; the adapter of step "
-            f"{trained.best_step} is kept; a lower --lr may help"
+            f"Training stopped early: {trained.stopped}; the adapter of step "
+            f"{trained.best_step} is kept; a lower --lr may help."
         )
     return trained
 
 
-def _evaluate(job: Job, probe: ProbeResult, trained: TrainingResult) -> EvaluationRecord:
+def evaluate_adapter(job: Job, probe: ProbeResult, trained: TrainingResult) -> EvaluationRecord:
     job.observer.on_stage("Scoring the held-out text")
     set_adapter(job.model, trained.adapter)
     losses = evaluate(job.model, job.text.held_out)
@@ -296,9 +296,9 @@ def _evaluate(job: Job, probe: ProbeResult, trained: TrainingResult) -> Evaluati
         )
     if gain.low <= 1:
         job.observer.on_warning(
-            f"the new adapter is not clearly better than {probe.best.language}: perplexity "
+            f"The new adapter is not clearly better than {probe.best.language}: perplexity "
             f"{after.perplexity:,.1f} against {before.perplexity:,.1f} on the held-out text; more "
-            "text or more steps may help"
+            "text or more steps may help."
         )
     return EvaluationRecord(
         best_existing=probe.best.language, before=before, after=after, improvement=gain

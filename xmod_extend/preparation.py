@@ -132,7 +132,7 @@ def add_token_counts(
     if report.unk_rate is not None and report.unk_rate > MANY_UNKNOWN:
         warning = (
             f"{report.unk_rate:.0%} of the tokens are unknown to the base's tokenizer, which may "
-            "not know the script of this text"
+            "not know the script of this text."
         )
         report = replace(report, warnings=(*report.warnings, warning))
     return report

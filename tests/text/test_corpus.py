@@ -97,7 +97,7 @@ def test_the_same_text_as_corpus_and_held_out_is_refused(
     path = write_lines(sentences(400))
     error = refusal(path, held_out=path, cache_dir=cache_dir)
     assert "400 are in the held-out text too" in error.message
-    assert error.hint == "give a held-out text that is not in the corpus"
+    assert error.hint == "Give a held-out text that is not in the corpus."
 
 
 lengths = st.lists(st.integers(1, 5_000), min_size=20, max_size=300)
@@ -140,7 +140,7 @@ def test_too_little_text_is_refused_with_the_figures(write_lines: Write, cache_d
 
 def test_no_text_is_refused(write_lines: Write, cache_dir: Path) -> None:
     error = refusal(write_lines([]), cache_dir=cache_dir)
-    assert "there is no text in" in error.message and "no line at all" in error.message
+    assert "There is no text in" in error.message and "no line at all" in error.message
     error = refusal(write_lines([" ", "\ufeff"]), cache_dir=cache_dir)
     assert "found 2 lines, none with text" in error.message
 
@@ -162,7 +162,7 @@ def test_one_line_is_cut_where_it_has_spaces_and_refused_where_not(
     assert any("1 line of more than 20,000 characters was cut" in w for w in report.warnings)
     solid = refusal(write_lines([words.replace(" ", "")]), cache_dir=cache_dir)
     assert "is one line of" in solid.message and "without a space" in solid.message
-    assert solid.hint == "one sentence or paragraph a line is needed"
+    assert solid.hint == "One sentence or paragraph a line is needed."
 
 
 def test_doubtful_text_is_warned_of(write_lines: Write, cache_dir: Path) -> None:
@@ -172,9 +172,9 @@ def test_doubtful_text_is_warned_of(write_lines: Write, cache_dir: Path) -> None
     held_out = write_lines(cyrillic, "held_out.txt")
     warnings = read_corpus([path], held_out=held_out, cache_dir=cache_dir).report.warnings
     for expected in (
-        "the training text is small",
+        "The training text is small",
         "characters are U+FFFD",
-        "most lines are repetitions (800 of 1,301)",
+        "Most lines are repetitions (800 of 1,301)",
         "mostly Cyrillic script, but the training text is mostly Latin",
     ):
         assert any(expected in warning for warning in warnings), expected

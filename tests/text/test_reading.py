@@ -171,7 +171,7 @@ def test_a_wrong_json_line_is_named(write: Write, content: bytes, message: str) 
 
 def test_a_missing_field_is_answered_with_the_nearest_one(write: Write) -> None:
     hint = refusal(write("a.jsonl", jsonl({"texto": "a", "id": 1}))).hint
-    assert hint == "did you mean --text-field texto?"
+    assert hint == "Did you mean --text-field texto?"
     hint = refusal(write("a.jsonl", jsonl({"zzz": "a"}))).hint
     assert hint is not None and "--text-field" in hint
 
@@ -197,7 +197,7 @@ def test_a_parquet_column_is_read(tmp_path: Path) -> None:
 def test_a_wrong_table_is_named(tmp_path: Path) -> None:
     path = table(tmp_path / "a.parquet", texts=["a"], n=[1])
     assert "no field 'text' (found 'texts', 'n')" in refusal(path).message
-    assert refusal(path).hint == "did you mean --text-field texts?"
+    assert refusal(path).hint == "Did you mean --text-field texts?"
     assert "does not hold strings but int64" in refusal(path, text_field="n").message
     path.write_bytes(path.read_bytes()[:40])
     assert "is damaged or no parquet file" in refusal(path).message

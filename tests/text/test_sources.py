@@ -98,4 +98,4 @@ def test_what_is_no_path_is_refused(given: str) -> None:
 
 
 def test_no_path_at_all_is_refused() -> None:
-    assert "no corpus" in refusal().message
+    assert "No corpus" in refusal().message

@@ -57,8 +57,8 @@ def explain_full_disk() -> Iterator[None]:
         if not isinstance(cause, OSError):
             raise
         raise CorpusError(
-            f"the prepared text cannot be written: {cause.strerror or cause}",
-            hint="free some space, or set HF_DATASETS_CACHE to a folder on another disk",
+            f"The prepared text cannot be written: {cause.strerror or cause}.",
+            hint="Free some space, or set HF_DATASETS_CACHE to a folder on another disk.",
         ) from error
 
 
@@ -81,8 +81,8 @@ def choose_cache_dir(cache_dir: Path | None) -> tuple[Path, str | None]:
             pass
     except OSError as error:
         return _temporary_cache_dir(), (
-            f"the cache folder {wanted} cannot be written ({error.strerror or error}), so the text "
-            "is prepared in a temporary folder and anew in every run"
+            f"The cache folder {wanted} cannot be written ({error.strerror or error}), so the text "
+            "is prepared in a temporary folder and anew in every run."
         )
     return wanted, None
 

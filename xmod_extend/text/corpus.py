@@ -209,9 +209,9 @@ class _Lines:
         filled = np.flatnonzero(num_bytes)
         if not len(filled):
             raise CorpusError(
-                f"there is no text in {_name(files)}: found {_number(len(rows), 'line')}, none "
-                "with text",
-                hint="give UTF-8 text, one sentence or paragraph a line",
+                f"There is no text in {_name(files)}: found {_number(len(rows), 'line')}, none "
+                "with text.",
+                hint="Give UTF-8 text, one sentence or paragraph a line.",
             )
         # np.unique gives the first position of each value.
         distinct = filled[np.sort(np.unique(digests[filled], return_index=True)[1])]
@@ -240,9 +240,9 @@ class _Lines:
             return
         if not any(" " in line for batch in _batches(self.rows) for line in batch):
             raise CorpusError(
-                f"{_name(self.files)} is one line of {int(self.num_bytes.sum()):,} bytes without a "
-                "space",
-                hint="one sentence or paragraph a line is needed",
+                f"{_start(self.files)} is one line of {int(self.num_bytes.sum()):,} bytes without "
+                "a space.",
+                hint="One sentence or paragraph a line is needed.",
             )
 
 
@@ -265,27 +265,27 @@ def _require_enough(
     lines, size = len(corpus.distinct), int(corpus.num_bytes[corpus.distinct].sum())
     found = f"found {_number(lines, 'line')} ({size:,} bytes)"
     if corpus.empty_lines or corpus.duplicate_lines:
-        found += " that are neither empty nor repeated"
+        found += ", empty and repeated ones left out"
     if contaminated:
         found += f", of which {contaminated:,} are in the held-out text too"
         lines, size = len(train), int(corpus.num_bytes[train].sum())
     needed_bytes = MIN_TRAIN_BYTES if contaminated is not None else MIN_BYTES
     needed = None
-    hint = "add text; for a useful adapter a few hundred kilobytes are the least"
+    hint = "Add text; for a useful adapter a few hundred kilobytes are the least."
     if lines < MIN_LINES:
         needed = f"{MIN_LINES} different lines"
-        hint = "one sentence or paragraph a line is needed"
+        hint = "One sentence or paragraph a line is needed."
     elif size < needed_bytes:
         needed = f"{needed_bytes:,} bytes"
     elif contaminated is None and (
         len(held_out) < MIN_HELD_OUT_LINES or corpus.num_bytes[train].sum() < MIN_TRAIN_BYTES
     ):
         needed = f"{MIN_LINES} lines of similar length"
-        hint = "one sentence or paragraph a line is needed"
+        hint = "One sentence or paragraph a line is needed."
     if needed is not None:
         raise CorpusError(
-            f"{_name(corpus.files)} has too little text: {found}; at least {needed} are needed",
-            hint="give a held-out text that is not in the corpus" if contaminated else hint,
+            f"{_start(corpus.files)} has too little text: {found}; at least {needed} are needed.",
+            hint="Give a held-out text that is not in the corpus." if contaminated else hint,
         )
 
 
@@ -293,10 +293,10 @@ def _require_enough_held_out(text: _Lines, lines: Indices) -> None:
     size = int(text.num_bytes[lines].sum())
     if len(lines) < MIN_HELD_OUT_LINES or size < MIN_HELD_OUT_BYTES:
         raise CorpusError(
-            f"{_name(text.files)} has too little text to measure on: found "
+            f"{_start(text.files)} has too little text to measure on: found "
             f"{_number(len(lines), 'line')} ({size:,} bytes); at least {MIN_HELD_OUT_LINES} "
-            f"different lines and {MIN_HELD_OUT_BYTES:,} bytes are needed",
-            hint="give more text, one sentence or paragraph a line",
+            f"different lines and {MIN_HELD_OUT_BYTES:,} bytes are needed.",
+            hint="Give more text, one sentence or paragraph a line.",
         )
 
 
@@ -338,31 +338,32 @@ def _warnings(report: CorpusReport, train: TextStatistics, held_out: TextStatist
     warnings = []
     if report.train_bytes < SMALL_TRAIN_BYTES:
         warnings.append(
-            f"the training text is small ({report.train_bytes:,} bytes): expect a small gain, and "
-            "read the interval beside it"
+            f"The training text is small ({report.train_bytes:,} bytes): expect a small gain, and "
+            "read the interval beside it."
         )
     warnings += _replacement_warnings(report.replaced_characters, report.characters)
     filled = report.lines - report.empty_lines
     if report.duplicate_lines * 2 > filled:
         warnings.append(
-            f"most lines are repetitions ({report.duplicate_lines:,} of {filled:,}) and were "
-            "left out"
+            f"Most lines are repetitions ({report.duplicate_lines:,} of {filled:,}) and were "
+            "left out."
         )
     if report.cut_lines:
         warnings.append(
             f"{_number(report.cut_lines, 'line')} of more than 20,000 characters "
-            f"{'was' if report.cut_lines == 1 else 'were'} cut into pieces"
+            f"{'was' if report.cut_lines == 1 else 'were'} cut into pieces."
         )
     overlap = sum(min(s, held_out.scripts.get(name, 0.0)) for name, s in train.scripts.items())
     if train.scripts and held_out.scripts and overlap < 0.5:
         warnings.append(
-            f"the held-out text is mostly {next(iter(held_out.scripts))} script, but the training "
-            f"text is mostly {next(iter(train.scripts))}"
+            f"The held-out text is mostly {next(iter(held_out.scripts))} script, but the training "
+            f"text is mostly {next(iter(train.scripts))}."
         )
     if report.contaminated_lines * 10 > report.held_out_lines:
         warnings.append(
-            f"{report.contaminated_lines:,} of the {report.held_out_lines:,} held-out lines are in "
-            "the corpus too and were left out of training; lines that differ slightly are not found"
+            f"{report.contaminated_lines:,} of the {report.held_out_lines:,} held-out lines are "
+            "in the corpus too and were left out of training; lines that differ slightly are not "
+            "found."
         )
     return warnings
 
@@ -372,12 +373,17 @@ def _replacement_warnings(replaced: int, characters: int) -> list[str]:
         return []
     return [
         f"{replaced:,} of {characters:,} characters are U+FFFD: the text was not read, or not "
-        "written, in its right encoding"
+        "written, in its right encoding."
     ]
 
 
 def _name(files: Sequence[str]) -> str:
     return files[0] if len(files) == 1 else f"the corpus of {len(files):,} files"
+
+
+def _start(files: Sequence[str]) -> str:
+    """`_name` as the start of a sentence; a path keeps its spelling."""
+    return files[0] if len(files) == 1 else f"The corpus of {len(files):,} files"
 
 
 def _number(count: int, noun: str) -> str:

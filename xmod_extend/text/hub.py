@@ -38,8 +38,8 @@ class HubAddress:
         match = _ADDRESS.fullmatch(address.rstrip("/"))
         if match is None:
             raise CorpusError(
-                f"{address} is no address of a data set",
-                hint=f"write {HUB_PREFIX}USER/NAME[@REVISION][/path/in/repository]",
+                f"{address} is no address of a data set.",
+                hint=f"Write {HUB_PREFIX}USER/NAME[@REVISION][/path/in/repository].",
             )
         return cls(**match.groupdict())
 
@@ -90,8 +90,8 @@ def fetch_training_split(address: HubAddress) -> list[Path]:
         if isinstance(error, ValueError) and not isinstance(error, of_the_hub):
             # An unknown split, or several configurations without a default.
             raise CorpusError(
-                f"{address} has no training split of its own: {_first_line(error)}",
-                hint=f"name one of its files: {HUB_PREFIX}{address.repository}/path/in/repository",
+                f"{_start(str(address))} has no training split of its own: {_first_line(error)}.",
+                hint=f"Name one of its files: {HUB_PREFIX}{address.repository}/path/in/repository.",
             ) from error
         raise explain_hub_error(error, str(address)) from error
     return [Path(entry["filename"]) for entry in split.cache_files]
@@ -122,32 +122,34 @@ def explain_hub_error(error: Exception, wanted: str) -> HubError:
     chain = _causes(error)
     if _is(chain, errors.GatedRepoError) or "gated dataset" in str(error):
         return HubError(
-            f"{wanted} is gated: the Hub wants its terms accepted first",
-            hint="accept them on its page, then log in with `hf auth login` or set HF_TOKEN",
+            f"{_start(wanted)} is gated: the Hub wants its terms accepted first.",
+            hint="Accept them on its page, then log in with `hf auth login` or set HF_TOKEN.",
         )
     status = next((code for code in map(_status, chain) if code is not None), None)
     # To those who may not see it, a private repository is answered as an unknown one.
     if status in (401, 403) and not _is(chain, errors.RepositoryNotFoundError):
         return HubError(
-            f"the Hub refused {wanted} (HTTP {status})",
-            hint="log in with `hf auth login` or set HF_TOKEN to a token that may read it",
+            f"The Hub refused {wanted} (HTTP {status}).",
+            hint="Log in with `hf auth login` or set HF_TOKEN to a token that may read it.",
         )
     if _is(chain, errors.RevisionNotFoundError):
-        return HubError(f"{wanted} does not have this revision", hint="check what follows the @")
+        return HubError(
+            f"{_start(wanted)} does not have this revision.", hint="Check what follows the @."
+        )
     offline = (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError)
     if _is(chain, *offline) or any(map(_is_connection_error, chain)):
         return HubError(
-            f"{wanted} is not on this machine, and the Hub cannot be reached",
-            hint="connect to the network (and unset HF_HUB_OFFLINE), or download it elsewhere "
-            "and give a local path",
+            f"{_start(wanted)} is not on this machine, and the Hub cannot be reached.",
+            hint="Connect to the network (and unset HF_HUB_OFFLINE), or download it elsewhere "
+            "and give a local path.",
         )
     missing = (errors.RepositoryNotFoundError, errors.EntryNotFoundError, DatasetNotFoundError)
     if _is(chain, *missing):
         return HubError(
-            f"the Hub does not know {wanted}",
-            hint="check the spelling; if it is private, log in with `hf auth login`",
+            f"The Hub does not know {wanted}.",
+            hint="Check the spelling; if it is private, log in with `hf auth login`.",
         )
-    return HubError(f"{wanted} could not be had from the Hub: {_first_line(error)}")
+    return HubError(f"{_start(wanted)} could not be had from the Hub: {_first_line(error)}.")
 
 
 def _is(chain: list[BaseException], *classes: type[BaseException]) -> bool:
@@ -175,6 +177,11 @@ def _is_connection_error(error: BaseException) -> bool:
     )
 
 
+def _start(wanted: str) -> str:
+    """As the start of a sentence; names keep their spelling."""
+    return "The" + wanted[3:] if wanted.startswith("the ") else wanted
+
+
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -42,8 +42,8 @@ def prepare_lines(
 
     if encoding_errors not in get_args(EncodingErrors):
         raise UsageError(
-            f"{encoding_errors!r} is no way to treat bytes that are not UTF-8",
-            hint=f"choose {' or '.join(get_args(EncodingErrors))}",
+            f"{encoding_errors!r} is no way to treat bytes that are not UTF-8.",
+            hint=f"Choose {' or '.join(get_args(EncodingErrors))}.",
         )
     fingerprint = _fingerprint(sources, text_field, encoding_errors)
     entry = cache_dir / f"lines-{fingerprint}"
@@ -70,7 +70,9 @@ def _fingerprint(
             with source.path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
-            raise CorpusError(f"{source.name} cannot be read: {error.strerror or error}") from error
+            raise CorpusError(
+                f"{source.name} cannot be read: {error.strerror or error}."
+            ) from error
         parts.append([source.format, source.is_compressed, digest])
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
@@ -101,8 +103,8 @@ def _rows(
         # `datasets` cannot open what it made of no rows.
         names = ", ".join(source.name for source in sources[:3])
         raise CorpusError(
-            f"there is no text in {names}{', …' if len(sources) > 3 else ''}: no line at all",
-            hint="give UTF-8 text, one sentence or paragraph a line",
+            f"There is no text in {names}{', …' if len(sources) > 3 else ''}: no line at all.",
+            hint="Give UTF-8 text, one sentence or paragraph a line.",
         )
 
 

@@ -69,11 +69,11 @@ def read_lines(
             yield from _read_table(source, text_field)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise CorpusError(
-            f"{source.name} is damaged or incomplete gzip data: {error}",
-            hint="download or compress it again",
+            f"{source.name} is damaged or incomplete gzip data: {error}.",
+            hint="Download or compress it again.",
         ) from error
     except OSError as error:
-        raise CorpusError(f"{source.name} cannot be read: {error.strerror or error}") from error
+        raise CorpusError(f"{source.name} cannot be read: {error.strerror or error}.") from error
 
 
 def _open(source: Source) -> BinaryIO:
@@ -131,8 +131,8 @@ def _read_jsonl(
         number += 1
         if len(line) == _MAX_RECORD_BYTES:
             raise CorpusError(
-                f"{source.name}:{number} is a record of more than {_MAX_RECORD_BYTES >> 20} MiB",
-                hint="write one JSON object a line, each with one document",
+                f"{source.name}:{number} is a record of more than {_MAX_RECORD_BYTES >> 20} MiB.",
+                hint="Write one JSON object a line, each with one document.",
             )
         try:
             text = line.decode("utf-8", errors)
@@ -155,13 +155,13 @@ def _field_of(source: Source, number: int, text: str, field: str) -> str:
             else str(error)
         )
         raise CorpusError(
-            f"{where} is not valid JSON: {found}",
-            hint="a .jsonl file has one JSON object a line; name plain text .txt",
+            f"{where} is not valid JSON: {found}.",
+            hint="A .jsonl file has one JSON object a line; name plain text .txt.",
         ) from error
     if not isinstance(record, dict):
         raise CorpusError(
-            f"{where} is JSON but no object (found {_json_type(record)})",
-            hint=f'each line should look like {{"{field}": "…"}}; name plain text .txt',
+            f"{where} is JSON but no object (found {_json_type(record)}).",
+            hint=f'Each line should look like {{"{field}": "…"}}; name plain text .txt.',
         )
     if field not in record:
         raise _missing_field(where, field, list(record))
@@ -170,8 +170,8 @@ def _field_of(source: Source, number: int, text: str, field: str) -> str:
         return ""
     if not isinstance(value, str):
         raise CorpusError(
-            f"{where}: the field {field!r} is no string (found {_json_type(value)})",
-            hint="choose the field that holds the text with --text-field",
+            f"{where}: the field {field!r} is no string (found {_json_type(value)}).",
+            hint="Choose the field that holds the text with --text-field.",
         )
     return value
 
@@ -180,10 +180,10 @@ def _missing_field(where: str, field: str, found: list[str]) -> CorpusError:
     shown = ", ".join(map(repr, found[:8])) + (", …" if len(found) > 8 else "")
     near = difflib.get_close_matches(field, found, n=1)
     return CorpusError(
-        f"{where} has no field {field!r} (found {shown or 'none'})",
-        hint=f"did you mean --text-field {near[0]}?"
+        f"{where} has no field {field!r} (found {shown or 'none'}).",
+        hint=f"Did you mean --text-field {near[0]}?"
         if near
-        else "name the field that holds the text with --text-field",
+        else "Name the field that holds the text with --text-field.",
     )
 
 
@@ -203,14 +203,18 @@ def _read_table(source: Source, column: str) -> Iterator[RawLine]:
                 yield RawLine(value or "", number, Part.WHOLE)
     except pa.ArrowException as error:
         raise CorpusError(
-            f"{source.name} is damaged or no {source.format} file: {str(error).splitlines()[0]}",
-            hint="download or write it again",
+            f"{source.name} is damaged or no {source.format} file: {_first_line(error)}.",
+            hint="Download or write it again.",
         ) from error
     except UnicodeDecodeError as error:
         raise CorpusError(
-            f"{source.name}: row {number + 1} or one of the next is not valid UTF-8",
-            hint="write the table again with valid text",
+            f"{source.name}: row {number + 1} or one of the next is not valid UTF-8.",
+            hint="Write the table again with valid text.",
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0].rstrip(".")
 
 
 def _column_batches(source: Source, column: str) -> Iterator[Any]:
@@ -245,6 +249,6 @@ def _check_column(source: Source, column: str, schema: Any) -> None:
         or pa.types.is_null(kind)
     ):
         raise CorpusError(
-            f"{source.name}: the column {column!r} does not hold strings but {kind}",
-            hint="choose the column that holds the text with --text-field",
+            f"{source.name}: the column {column!r} does not hold strings but {kind}.",
+            hint="Choose the column that holds the text with --text-field.",
         )

@@ -58,15 +58,15 @@ def refuse_if_no_text(source: Source, head: bytes) -> None:
     for magic, kind in _MAGIC:
         if head.startswith(magic) and (is_binary or magic not in _MAYBE_TEXT):
             raise CorpusError(
-                f"{source.name} is no text but {kind}",
-                hint="extract its text to a UTF-8 .txt file, one sentence or paragraph a line",
+                f"{source.name} is no text but {kind}.",
+                hint="Extract its text to a UTF-8 .txt file, one sentence or paragraph a line.",
             )
     if wide := _wide_encoding(head):
         raise _wrong_encoding(source, f"{wide} by its pattern of zero bytes", wide)
     if is_binary:
         raise CorpusError(
-            f"{source.name} is no text but binary data of an unknown kind",
-            hint="give UTF-8 text, one sentence or paragraph a line",
+            f"{source.name} is no text but binary data of an unknown kind.",
+            hint="Give UTF-8 text, one sentence or paragraph a line.",
         )
 
 
@@ -89,8 +89,8 @@ def _wide_encoding(head: bytes) -> str | None:
 
 def _wrong_encoding(source: Source, found: str, encoding: str) -> CorpusError:
     return CorpusError(
-        f"{source.name} is not UTF-8 but {found}",
-        hint=f"convert it first, for example with iconv -f {encoding} -t UTF-8",
+        f"{source.name} is not UTF-8 but {found}.",
+        hint=f"Convert it first, for example with iconv -f {encoding} -t UTF-8.",
     )
 
 
@@ -108,6 +108,6 @@ def explain_undecodable(
     byte = error.object[error.start]
     return CorpusError(
         f"{source.name} is not valid UTF-8: line {number:,} has the byte 0x{byte:02x} at offset "
-        f"{offset + error.start:,} of the file",
-        hint="convert the file to UTF-8, or put U+FFFD there with --encoding-errors replace",
+        f"{offset + error.start:,} of the file.",
+        hint="Convert the file to UTF-8, or put U+FFFD there with --encoding-errors replace.",
     )

@@ -55,7 +55,7 @@ def find_sources(paths: Sequence[str | Path]) -> list[Source]:
         HubError: A data set cannot be had from the Hub.
     """
     if not paths:
-        raise CorpusError("no corpus was given", hint="name at least one file or folder of text")
+        raise CorpusError("No corpus was given.", hint="Name at least one file or folder of text.")
     sources: dict[Path, Source] = {}
     for path in paths:
         for source in _expand(str(path)):
@@ -65,13 +65,13 @@ def find_sources(paths: Sequence[str | Path]) -> list[Source]:
 
 def _expand(given: str) -> list[Source]:
     if not given.strip() or "\0" in given:
-        raise CorpusError(f"{given!r} is no path", hint="name a file or folder of text")
+        raise CorpusError(f"{given!r} is no path.", hint="Name a file or folder of text.")
     if given.startswith(HUB_PREFIX):
         return _expand_hub(given)
     if "://" in given:
         raise CorpusError(
-            f"{given} cannot be read: of addresses only {HUB_PREFIX}USER/NAME is supported",
-            hint="download the text and give the file's path",
+            f"{given} cannot be read: of addresses only {HUB_PREFIX}USER/NAME is supported.",
+            hint="Download the text and give the file's path.",
         )
     path = Path(given).expanduser()
     try:
@@ -109,10 +109,10 @@ def _expand_pattern(pattern: str) -> list[Source]:
     if found:
         raise CorpusError(
             f"{pattern} matches {_number(len(found), 'file')}, none of a kind that is read "
-            f"(found {_suffixes(found)})",
-            hint=f"{_SUFFIX_LIST} files are read",
+            f"(found {_suffixes(found)}).",
+            hint=f"{_SUFFIX_LIST} files are read.",
         )
-    raise CorpusError(f"{pattern} matches no file", hint="check the pattern and the folder")
+    raise CorpusError(f"{pattern} matches no file.", hint="Check the pattern and the folder.")
 
 
 def _expand_folder(folder: Path, given: str) -> list[Source]:
@@ -131,8 +131,8 @@ def _expand_folder(folder: Path, given: str) -> list[Source]:
     if not sources:
         found = _suffixes(files) if files else "no file at all"
         raise CorpusError(
-            f"the folder {given} has no text to read: found {found}",
-            hint=f"{_SUFFIX_LIST} files are read, also in subfolders",
+            f"The folder {given} has no text to read: found {found}.",
+            hint=f"{_SUFFIX_LIST} files are read, also in subfolders.",
         )
     return sources
 
@@ -143,8 +143,8 @@ def _open_source(path: Path, name: str) -> Source:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise CorpusError(
-                f"{name} is no regular file but a pipe or a device",
-                hint="write the text to a file first: it is read more than once",
+                f"{name} is no regular file but a pipe or a device.",
+                hint="Write the text to a file first: it is read more than once.",
             )
         with path.open("rb"):
             pass
@@ -163,12 +163,12 @@ def _format_of(path: Path, name: str) -> Format:
             return source_format
     if path.exists() and not path.is_file():
         raise CorpusError(
-            f"{name} is no regular file but a pipe or a device",
-            hint="write the text to a file first: it is read more than once",
+            f"{name} is no regular file but a pipe or a device.",
+            hint="Write the text to a file first: it is read more than once.",
         )
     raise CorpusError(
-        f"{name} is of a kind that is not read (its suffix is {path.suffix or 'missing'!r})",
-        hint=f"{_SUFFIX_LIST} files are read; rename plain text to end in .txt",
+        f"{name} is of a kind that is not read (its suffix is {path.suffix or 'missing'!r}).",
+        hint=f"{_SUFFIX_LIST} files are read; rename plain text to end in .txt.",
     )
 
 
@@ -176,24 +176,26 @@ def _missing(path: Path) -> CorpusError:
     folder = path.parent
     if not folder.is_dir():
         return CorpusError(
-            f"{path} does not exist, and neither does its folder {folder}",
-            hint=f"relative paths start at the current folder, {Path.cwd()}",
+            f"{path} does not exist, and neither does its folder {folder}.",
+            hint=f"Relative paths start at the current folder, {Path.cwd()}.",
         )
     try:
         names = [entry.name for entry in folder.iterdir()]
     except OSError:
         names = []
     near = difflib.get_close_matches(path.name, names, n=1)
-    hint = f"did you mean {folder / near[0]}?" if near else f"check the name; it is not in {folder}"
-    return CorpusError(f"{path} does not exist", hint=hint)
+    hint = (
+        f"Did you mean {folder / near[0]}?" if near else f"Check the name; it is not in {folder}."
+    )
+    return CorpusError(f"{path} does not exist.", hint=hint)
 
 
 def _unreadable(name: str, error: OSError) -> CorpusError:
     if isinstance(error, PermissionError):
         return CorpusError(
-            f"{name} may not be read: permission denied", hint="check the file's permissions"
+            f"{name} may not be read: permission denied.", hint="Check the file's permissions."
         )
-    return CorpusError(f"{name} cannot be read: {error.strerror or error}")
+    return CorpusError(f"{name} cannot be read: {error.strerror or error}.")
 
 
 def _suffixes(files: Sequence[Path]) -> str:

@@ -129,11 +129,11 @@ def load_tokenizer(path: Path, *, vocab_size: int) -> LoadedTokenizer:
         if vocab_size != XLMR_VOCAB_SIZE:
             raise ModelError(
                 f"{path} has no tokenizer, and with {vocab_size:,} embeddings it does not fit "
-                f"XLM-R's of {XLMR_VOCAB_SIZE:,} tokens",
-                hint=f"put the base's tokenizer there ({' or '.join(_VOCABULARY_FILES)})",
+                f"XLM-R's of {XLMR_VOCAB_SIZE:,} tokens.",
+                hint=f"Put the base's tokenizer there ({' or '.join(_VOCABULARY_FILES)}).",
             )
         source, folder = XLMR_REPOSITORY, _fetch_xlmr()
-        note = f"the base has no tokenizer files, so XLM-R's are used ({XLMR_REPOSITORY})"
+        note = f"The base has no tokenizer files, so XLM-R's are used ({XLMR_REPOSITORY})."
     tokenizer = _open(folder, source)
     _refuse_misfit(tokenizer, source, vocab_size)
     return LoadedTokenizer(
@@ -244,9 +244,9 @@ def _fetch_xlmr() -> Path:
     except Exception as error:
         explained = explain_hub_error(error, f"XLM-R's tokenizer ({XLMR_REPOSITORY})")
         raise HubError(
-            f"the base has no tokenizer files: {explained.message}",
-            hint=f"put the tokenizer.json of {XLMR_REPOSITORY} into the base's folder, or connect "
-            "to the network once",
+            f"The base has no tokenizer files: {explained.message}",
+            hint=f"Put the tokenizer.json of {XLMR_REPOSITORY} into the base's folder, or connect "
+            "to the network once.",
         ) from error
 
 
@@ -259,12 +259,12 @@ def _open(folder: Path, source: str) -> PreTrainedTokenizerFast:
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     loader: Any = PreTrainedTokenizerFast
-    hint = "download the base's tokenizer files again"
+    hint = "Download the base's tokenizer files again."
     if not (folder / "tokenizer.json").is_file():
         loader = AutoTokenizer
         hint = (
-            "put the base's tokenizer.json there, or install protobuf, without which "
-            "sentencepiece.bpe.model cannot be read"
+            "Put the base's tokenizer.json there, or install protobuf, without which "
+            "sentencepiece.bpe.model cannot be read."
         )
     try:
         with _quiet_transformers():
@@ -278,9 +278,9 @@ def _open(folder: Path, source: str) -> PreTrainedTokenizerFast:
                 if getattr(tokenizer, role) is None and token in vocabulary:
                     setattr(tokenizer, role, token)
     except Exception as error:
-        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise ModelError(
-            f"the tokenizer in {source} cannot be loaded: {first_line}",
+            f"The tokenizer in {source} cannot be loaded: {first_line}.",
             hint=hint,
         ) from error
     return cast("PreTrainedTokenizerFast", tokenizer)
@@ -292,15 +292,15 @@ def _refuse_misfit(tokenizer: PreTrainedTokenizerFast, source: str, vocab_size: 
     if missing:
         names = ", ".join(f"{role} ({_SPECIAL_TOKENS[role]})" for role in missing)
         raise ModelError(
-            f"the tokenizer in {source} has no {names}",
-            hint="a masked language model needs the tokenizer that it was pretrained with",
+            f"The tokenizer in {source} has no {names}.",
+            hint="A masked language model needs the tokenizer that it was pretrained with.",
         )
     size = max(len(tokenizer), max(tokenizer.get_vocab().values()) + 1)
     if size > vocab_size:
         raise ModelError(
-            f"the tokenizer in {source} has {size:,} tokens, more than the base's {vocab_size:,} "
-            "embeddings",
-            hint="use the tokenizer that the base was pretrained with",
+            f"The tokenizer in {source} has {size:,} tokens, more than the base's {vocab_size:,} "
+            "embeddings.",
+            hint="Use the tokenizer that the base was pretrained with.",
         )
 
 
