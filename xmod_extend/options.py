@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -18,6 +18,11 @@ from xmod_extend.errors import UsageError
 Precision = Literal["auto", "fp32", "bf16"]
 EncodingErrors = Literal["strict", "replace"]
 INITS = ("random", "nearest", "mean")
+MAX_STEPS = 1_000_000_000
+MAX_BATCH_SIZE = 65_536
+MAX_EPOCHS = 1e6
+MAX_LR = 1e30
+"""What is above these is a slip of the hand; it would end in a full memory or an overflow."""
 
 
 def _help(text: str) -> dict[str, str]:
@@ -103,22 +108,22 @@ class AddOptions:
             value = getattr(self, name)
             if value not in get_args(choices):
                 raise _bad(name, value, "one of " + ", ".join(get_args(choices)))
-        if self.init not in INITS and not re.fullmatch(r"from:\w+", self.init):
+        if self.init not in INITS and not re.fullmatch(r"from:\S+", self.init):
             raise _bad("init", self.init, "random, nearest, mean or from:CODE")
         if self.max_steps is not None and self.epochs is not None:
             raise UsageError(
                 "--max-steps and --epochs are both given.", hint="Give one of the two."
             )
-        for name in ("max_steps", "batch_size"):
+        for name, most in (("max_steps", MAX_STEPS), ("batch_size", MAX_BATCH_SIZE)):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise _bad(name, value, "at least 1")
+            if value is not None and not 1 <= value <= most:
+                raise _bad(name, value, "at least 1" if value < 1 else f"at most {most:,}")
         if self.max_length is not None and self.max_length < 8:
             raise _bad("max_length", self.max_length, "at least 8 tokens")
-        for name in ("epochs", "lr"):
+        for name, highest in (("epochs", MAX_EPOCHS), ("lr", MAX_LR)):
             value = getattr(self, name)
-            if value is not None and not 0 < value < float("inf"):
-                raise _bad(name, value, "above 0")
+            if value is not None and not 0 < value <= highest:
+                raise _bad(name, value, f"above 0 and at most {highest:g}")
         if not 0 < self.mlm_probability < 1:
             raise _bad("mlm_probability", self.mlm_probability, "between 0 and 1")
         if not 0 <= self.seed < 2**32:
@@ -151,6 +156,8 @@ def merge_options(config_file: Path | None, given: Mapping[str, Any]) -> AddOpti
                 hint="For example: xmod-extend add --lang quz_PE --corpus data/quechua.txt",
             )
     values["corpus"] = as_paths(values["corpus"])
+    if values.get("output") == "":
+        raise UsageError("--output is empty.", hint="Give the name of a folder, or leave it out.")
     if values.get("output") is not None:
         values["output"] = Path(values["output"])
     if values.get("held_out") is not None:
@@ -186,8 +193,11 @@ def _known(name: str, where: str) -> str:
     names = [item.name for item in dataclasses.fields(AddOptions)]
     if spelled in names:
         return spelled
-    nearest = difflib.get_close_matches(spelled, names, n=1, cutoff=0.0)
-    raise UsageError(f"{name!r} is an unknown {where}.", hint=f"Did you mean {nearest[0]!r}?")
+    nearest = difflib.get_close_matches(spelled, names, n=1)
+    raise UsageError(
+        f"{name!r} is an unknown {where}.",
+        hint=f"Did you mean {nearest[0]!r}?" if nearest else f"There are {', '.join(names)}.",
+    )
 
 
 def _typed(name: str, value: Any, path: Path) -> Any:
@@ -199,7 +209,8 @@ def _typed(name: str, value: Any, path: Path) -> Any:
     )
     try:
         if name == "corpus":
-            return tuple(value) if isinstance(value, list) else (str(value),)
+            paths = value if isinstance(value, list) else [value]
+            return tuple(_exactly(str, path) for path in paths)
         if annotation.startswith("bool"):
             return _exactly(bool, value)
         if annotation.startswith("int"):
@@ -210,7 +221,12 @@ def _typed(name: str, value: Any, path: Path) -> Any:
         return _exactly(str, value)
     except (TypeError, ValueError):
         kind = annotation.split("|")[0].strip()
-        raise UsageError(f"{name} in {path} is {value!r}; it must be of type {kind}.") from None
+        if kind not in ("bool", "int", "float"):
+            kind = "a list of str" if isinstance(value, list) and name == "corpus" else "str"
+        raise UsageError(
+            f"{name} in {path} is {value!r}; it must be of type {kind}.",
+            hint="Put it in quotes." if kind == "str" and not isinstance(value, Iterable) else None,
+        ) from None
 
 
 def _exactly(kind: type | tuple[type, ...], value: Any) -> Any:
