@@ -15,6 +15,7 @@ from huggingface_hub import errors
 from sample_text import sentences
 
 from xmod_extend.errors import CorpusError, HubError
+from xmod_extend.text import hub as hub_module
 from xmod_extend.text.corpus import read_corpus
 from xmod_extend.text.hub import HubAddress, explain_hub_error
 from xmod_extend.text.sources import find_sources
@@ -51,6 +52,7 @@ def test_a_file_of_a_data_set_is_read_as_a_local_one(
         asked.update(repository=repository, name=name, **options)
         return str(path)
 
+    monkeypatch.setattr(hub_module, "ask_hub", lambda *_, **__: None)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     address = "hf://datasets/me/quz@v1/a/corpus.txt"
     (source,) = find_sources([address])
@@ -60,6 +62,7 @@ def test_a_file_of_a_data_set_is_read_as_a_local_one(
         "name": "a/corpus.txt",
         "repo_type": "dataset",
         "revision": "v1",
+        "local_files_only": False,
     }
 
 
@@ -80,6 +83,7 @@ def test_a_whole_data_set_is_read_from_its_training_split(
         asked.update(repository=repository, **options)
         return datasets.load_from_disk(tmp_path / "set")
 
+    monkeypatch.setattr(hub_module, "ask_hub", lambda *_, **__: None)
     monkeypatch.setattr(datasets, "load_dataset", load)
     corpus = read_corpus(["hf://datasets/me/quz@v1"], cache_dir=cache_dir)
     assert asked == {"repository": "me/quz", "split": "train", "revision": "v1"}
@@ -95,6 +99,7 @@ def test_a_data_set_without_a_training_split_is_a_matter_of_the_corpus(
     def load(*_: Any, **__: Any) -> None:
         raise ValueError("Unknown split \"train\". Should be one of ['test'].")
 
+    monkeypatch.setattr(hub_module, "ask_hub", lambda *_, **__: None)
     monkeypatch.setattr(datasets, "load_dataset", load)
     with pytest.raises(CorpusError, match="Unknown split"):
         find_sources(["hf://datasets/me/quz"])

@@ -23,6 +23,7 @@ from xmod_extend.model.layout import (
     read_config,
     read_json_object,
 )
+from xmod_extend.text.hub import ask_hub, quiet_hub
 
 BUNDLED = "tiny"
 
@@ -106,13 +107,25 @@ class BaseReference:
         from huggingface_hub import hf_hub_download
 
         assert self.repo_id is not None
+        problem: Exception | None = None
         try:
-            file = hf_hub_download(
-                self.repo_id, CONFIG_NAME, revision=self.revision, endpoint=self.endpoint
-            )
+            with quiet_hub():
+                problem = ask_hub(
+                    self.repo_id,
+                    repo_type="model",
+                    revision=self.revision,
+                    endpoint=self.endpoint,
+                )
+                file = hf_hub_download(
+                    self.repo_id,
+                    CONFIG_NAME,
+                    revision=self.revision,
+                    endpoint=self.endpoint,
+                    local_files_only=problem is not None,
+                )
         except Exception as error:  # the Hub's client raises the errors of many libraries
             raise hub_error(
-                error, self.repo_id, revision=self.revision, endpoint=self.endpoint
+                problem or error, self.repo_id, revision=self.revision, endpoint=self.endpoint
             ) from error
         # The cache keeps a file under snapshots/COMMIT, which is known offline as well.
         self.commit = Path(file).parent.name
@@ -228,6 +241,9 @@ def _fetch_snapshot(repo_id: str, commit: str, endpoint: str | None) -> Path:
     from huggingface_hub import HfApi, snapshot_download
 
     try:
+        problem = ask_hub(repo_id, repo_type="model", revision=commit, endpoint=endpoint)
+        if problem is not None:
+            return _cached_snapshot(repo_id, commit, problem)
         names = HfApi(endpoint=endpoint).list_repo_files(repo_id, revision=commit)
         wanted = choose_files(names)
         if wanted:
@@ -238,6 +254,8 @@ def _fetch_snapshot(repo_id: str, commit: str, endpoint: str | None) -> Path:
                     repo_id, revision=commit, allow_patterns=patterns, endpoint=endpoint
                 )
             )
+    except HubError:
+        raise
     except Exception as error:  # the Hub's client raises the errors of many libraries
         if is_unreachable(error):
             return _cached_snapshot(repo_id, commit, error)
@@ -277,14 +295,18 @@ def fetch_tokenizer(
     """
     from huggingface_hub import snapshot_download
 
+    problem: Exception | None = None
     try:
-        return Path(
-            snapshot_download(
-                repo_id,
-                revision=revision,
-                allow_patterns=[CONFIG_NAME, *TOKENIZER_PATTERNS],
-                endpoint=endpoint,
+        with quiet_hub():
+            problem = ask_hub(repo_id, repo_type="model", revision=revision, endpoint=endpoint)
+            return Path(
+                snapshot_download(
+                    repo_id,
+                    revision=revision,
+                    allow_patterns=[CONFIG_NAME, *TOKENIZER_PATTERNS],
+                    endpoint=endpoint,
+                    local_files_only=problem is not None,
+                )
             )
-        )
     except Exception as error:  # the Hub's client raises the errors of many libraries
-        raise hub_error(error, repo_id, endpoint=endpoint) from error
+        raise hub_error(problem or error, repo_id, endpoint=endpoint) from error

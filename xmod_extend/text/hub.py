@@ -14,6 +14,9 @@ from xmod_extend.text.cache import quiet_datasets
 
 HUB_PREFIX = "hf://datasets/"
 
+ANSWER_SECONDS = 10.0
+"""How long the Hub may take to say whether it has something."""
+
 _ADDRESS = re.compile(
     re.escape(HUB_PREFIX)
     + r"(?P<repository>[^/@\s]+/[^/@\s]+)(?:@(?P<revision>[^/\s]+))?(?:/(?P<path>.+))?"
@@ -47,6 +50,47 @@ class HubAddress:
         return f"the data set {self.repository}" + (f"@{self.revision}" if self.revision else "")
 
 
+def ask_hub(
+    repo_id: str, *, repo_type: str, revision: str | None = None, endpoint: str | None = None
+) -> Exception | None:
+    """Asks the Hub for a repository, once and with a timeout.
+
+    The Hub's client repeats a download that meets no server for half a minute, and says so on
+    stderr. Asking first, which it does not repeat, lets a machine without a network know at once.
+
+    Returns:
+        Why only what is on this machine can be had, as the client's error: there is no network, the
+        Hub does not answer in time or is down, or offline mode forbids to ask it. None if it
+        answered.
+
+    Raises:
+        Exception: The client's error where the Hub answers that it has no such repository or
+            revision, or does not show it.
+    """
+    from huggingface_hub import HfApi
+
+    try:
+        HfApi(endpoint=endpoint).repo_info(
+            repo_id, repo_type=repo_type, revision=revision, timeout=ANSWER_SECONDS
+        )
+    except Exception as error:  # the client raises the errors of the HTTP library below it
+        if _is_out_of_reach(error):
+            return error
+        raise
+    return None
+
+
+def _is_out_of_reach(error: BaseException) -> bool:
+    from huggingface_hub import errors
+
+    return any(
+        isinstance(cause, errors.OfflineModeIsEnabled)
+        or _is_connection_error(cause)
+        or (_status(cause) or 0) >= 500
+        for cause in _causes(error)
+    )
+
+
 def fetch_file(address: HubAddress) -> Path:
     """Bring the file that the address names into the Hub's cache on this machine.
 
@@ -58,12 +102,14 @@ def fetch_file(address: HubAddress) -> Path:
     assert address.path is not None
     try:
         with quiet_hub():
+            problem = _ask_for(address)
             return Path(
                 hf_hub_download(
                     address.repository,
                     address.path,
                     repo_type="dataset",
                     revision=address.revision,
+                    local_files_only=problem is not None,
                 )
             )
     except Exception as error:
@@ -78,10 +124,14 @@ def fetch_training_split(address: HubAddress) -> list[Path]:
         HubError: The Hub cannot be reached, does not know it, or refuses it.
     """
     import datasets
-    from huggingface_hub import errors
+    from huggingface_hub import errors, is_offline_mode
 
     try:
         with quiet_hub(), quiet_datasets():
+            problem = _ask_for(address)
+            if problem is not None and not is_offline_mode():
+                # In offline mode `datasets` finds what it has; otherwise it asks for half a minute.
+                raise problem
             split = datasets.load_dataset(
                 address.repository, split="train", revision=address.revision
             )
@@ -95,6 +145,10 @@ def fetch_training_split(address: HubAddress) -> list[Path]:
             ) from error
         raise explain_hub_error(error, str(address)) from error
     return [Path(entry["filename"]) for entry in split.cache_files]
+
+
+def _ask_for(address: HubAddress) -> Exception | None:
+    return ask_hub(address.repository, repo_type="dataset", revision=address.revision)
 
 
 @contextlib.contextmanager
@@ -140,8 +194,8 @@ def explain_hub_error(error: Exception, wanted: str) -> HubError:
     if _is(chain, *offline) or any(map(_is_connection_error, chain)):
         return HubError(
             f"{_start(wanted)} is not on this machine, and the Hub cannot be reached.",
-            hint="Connect to the network (and unset HF_HUB_OFFLINE), or download it elsewhere "
-            "and give a local path.",
+            hint="Connect to the network (and unset HF_HUB_OFFLINE), or give a local path; with "
+            "HF_HUB_OFFLINE=1 what was read before is found again.",
         )
     missing = (errors.RepositoryNotFoundError, errors.EntryNotFoundError, DatasetNotFoundError)
     if _is(chain, *missing):

@@ -20,7 +20,7 @@ import numpy as np
 
 from xmod_extend.errors import HubError, ModelError
 from xmod_extend.text.cache import explain_full_disk, quiet_datasets
-from xmod_extend.text.hub import explain_hub_error, quiet_hub
+from xmod_extend.text.hub import ask_hub, explain_hub_error, quiet_hub
 
 if TYPE_CHECKING:
     import datasets
@@ -240,6 +240,9 @@ def _fetch_xlmr() -> Path:
             return folder
     try:
         with quiet_hub():
+            problem = ask_hub(XLMR_REPOSITORY, repo_type="model")
+            if problem is not None:
+                raise problem
             return Path(snapshot_download(**wanted))
     except Exception as error:
         explained = explain_hub_error(error, f"XLM-R's tokenizer ({XLMR_REPOSITORY})")
