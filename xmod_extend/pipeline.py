@@ -84,6 +84,16 @@ class Job:
         return score(losses, token_bytes=self.text.token_bytes, signature=signature)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A training run's result, with what it was started from and how it was set."""
+
+    init: str
+    """`random`, `mean` or `from:CODE`; `nearest` is resolved."""
+    config: TrainingConfig
+    result: TrainingResult
+
+
 def add_language(*, observer: Observer | None = None, **options: Any) -> RunRecord:
     """Adds a language to an X-MOD and writes the extended checkpoint.
 
@@ -119,7 +129,7 @@ def run_add(options: AddOptions, observer: Observer) -> RunRecord:
         record = _record(
             job,
             probe,
-            training=_training_record(job, probe, trained),
+            training=_training_record(job, trained),
             evaluation=evaluation,
             verification=_verify(job, folder),
             output=str(job.output_plan.output),
@@ -130,7 +140,7 @@ def run_add(options: AddOptions, observer: Observer) -> RunRecord:
         job.checkpoint,
         job.output_plan.output,
         language=job.language.code,
-        adapter=full_names(trained.adapter, job.language.code),
+        adapter=full_names(trained.result.adapter, job.language.code),
         documents=document,
         tokenizer_files=job.text.tokenizer.files,
         force=options.force,
@@ -203,6 +213,7 @@ def _check_donor(init: str, languages: list[str]) -> None:
 
 
 def probe_base(job: Job) -> ProbeResult:
+    """Ranks the existing adapters on the held-out text."""
     languages = job.checkpoint.languages
     job.observer.on_stage(f"Probing {len(languages)} existing adapters on the held-out text")
     probe = probe_adapters(
@@ -254,7 +265,8 @@ def _initial_adapter(job: Job, probe: ProbeResult) -> tuple[str, Adapter]:
     return f"from:{donor}", read_adapter(job.checkpoint, donor)
 
 
-def train_adapter(job: Job, probe: ProbeResult) -> TrainingResult:
+def train_adapter(job: Job, probe: ProbeResult) -> Trained:
+    """Trains the new language's adapter as the options say."""
     config = _training_config(job)
     init, adapter = _initial_adapter(job, probe)
     set_adapter(job.model, adapter)
@@ -263,7 +275,7 @@ def train_adapter(job: Job, probe: ProbeResult) -> TrainingResult:
         f"tokens from {init}, peak lr {config.lr:g}, {job.precision} on {job.accelerator.device}"
     )
     sample = job.text.held_out.sample(VALIDATION_TOKENS)
-    trained = train(
+    result = train(
         job.model,
         job.text.train,
         job.text.masking_scheme(mlm_probability=job.options.mlm_probability, seed=job.options.seed),
@@ -273,24 +285,25 @@ def train_adapter(job: Job, probe: ProbeResult) -> TrainingResult:
         on_step=job.observer.on_step,
         on_validation=job.observer.on_validation,
     )
-    if trained.stopped:
+    if result.stopped:
         job.observer.on_warning(
-            f"Training stopped early: {trained.stopped}; the adapter of step "
-            f"{trained.best_step} is kept; a lower --lr may help."
+            f"Training stopped early: {result.stopped}; the adapter of step {result.best_step} is "
+            "kept. A lower --lr may help."
         )
-    return trained
+    return Trained(init=init, config=config, result=result)
 
 
-def evaluate_adapter(job: Job, probe: ProbeResult, trained: TrainingResult) -> EvaluationRecord:
+def evaluate_adapter(job: Job, probe: ProbeResult, trained: Trained) -> EvaluationRecord:
+    """Scores the new adapter on all of the held-out text, against the best existing one."""
     job.observer.on_stage("Scoring the held-out text")
-    set_adapter(job.model, trained.adapter)
+    set_adapter(job.model, trained.result.adapter)
     losses = evaluate(job.model, job.text.held_out)
     before, after = job.signed_score(probe.best_losses), job.signed_score(losses)
     gain = compare(probe.best_losses, losses, seed=job.options.seed)
-    if gain.ratio <= 1 and trained.stopped:
+    if gain.ratio <= 1 and trained.result.stopped:
         raise TrainingError(
-            f"Training stopped early ({trained.stopped}), and its best adapter has a held-out "
-            f"perplexity of {after.perplexity:,.1f}, no better than {probe.best.language}'s "
+            f"Training stopped early ({trained.result.stopped}), and its best adapter has a "
+            f"held-out perplexity of {after.perplexity:,.1f}, no better than {probe.best.language}'s "
             f"{before.perplexity:,.1f}; nothing was written.",
             hint="Try a lower --lr.",
         )
@@ -342,14 +355,14 @@ def _plan(job: Job) -> PlanRecord:
     )
 
 
-def _training_record(job: Job, probe: ProbeResult, trained: TrainingResult) -> TrainingRecord:
-    config = _training_config(job)
+def _training_record(job: Job, trained: Trained) -> TrainingRecord:
+    config, result = trained.config, trained.result
     return TrainingRecord(
-        init=_initial_adapter(job, probe)[0],
-        num_parameters=sum(tensor.numel() for tensor in trained.adapter.values()),
+        init=trained.init,
+        num_parameters=sum(tensor.numel() for tensor in result.adapter.values()),
         num_steps=config.num_steps,
-        steps_done=trained.steps_done,
-        best_step=trained.best_step,
+        steps_done=result.steps_done,
+        best_step=result.best_step,
         batch_size=config.batch_size,
         max_length=job.text.max_length,
         lr=config.lr,
@@ -361,11 +374,11 @@ def _training_record(job: Job, probe: ProbeResult, trained: TrainingResult) -> T
         dropout=config.dropout,
         precision=job.precision,
         device=job.accelerator.device.type,
-        num_tokens=trained.num_tokens,
-        num_epochs=trained.num_epochs,
-        seconds=trained.seconds,
-        curve=trained.curve,
-        stopped=trained.stopped,
+        num_tokens=result.num_tokens,
+        num_epochs=result.num_epochs,
+        seconds=result.seconds,
+        curve=result.curve,
+        stopped=result.stopped,
     )
 
 
