@@ -1,9 +1,10 @@
 """Which existing adapter already models the text best.
 
 Every adapter is scored on the same masked tokens, one in memory at a time. With 81 languages, most
-are hopeless and show it within a few hundred tokens: by successive halving, a third of the
-candidates goes on to a sample three times as long, until the finalists are scored on the whole
-text. The best of them is the honest "before" of an added language: what the base offers today.
+are hopeless and show it within a few hundred tokens: by successive halving each round reads about as
+many tokens, shared among a third of the languages of the round before, and the best of the last
+round is scored on the whole text. That is the honest "before" of an added language: what the base
+offers today.
 
 Source: Jamieson and Talwalkar 2016 (arXiv 1502.07943), successive halving.
 """
@@ -15,7 +16,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from xmod_extend.errors import ModelError
 from xmod_extend.evaluation.perplexity import MaskedText, TokenLosses, evaluate
+from xmod_extend.model.loss import SENSELESS_NATS
 from xmod_extend.model.slice import load_adapter
 
 if TYPE_CHECKING:
@@ -23,8 +26,8 @@ if TYPE_CHECKING:
 
     from xmod_extend.model.checkpoint import Checkpoint
 
-FIRST_SAMPLE_TOKENS = 512
-"""Tokens read in the first round: some 75 of them masked."""
+ROUND_TOKENS = 24_576
+"""Tokens read in one round, by all of its candidates together."""
 KEPT_ONE_IN = 3
 NUM_FINALISTS = 3
 
@@ -62,35 +65,45 @@ def probe_adapters(
     """Ranks the checkpoint's adapters on `text`.
 
     Args:
-        model: A one-language slice of `checkpoint`; its slot is left with the last adapter scored.
+        model: A one-language slice of `checkpoint`; its slot is left with the best adapter.
         languages: Candidates; all of the checkpoint's by default.
         on_score: Called after each adapter, for a progress display.
     """
     alive = list(languages or checkpoint.languages)
     fallen: list[Candidate] = []
-    losses: dict[str, TokenLosses] = {}
-
-    def run_round(sample: MaskedText) -> list[Candidate]:
-        ranked = []
-        for language in alive:
-            load_adapter(model, checkpoint, language)
-            losses[language] = evaluate(model, sample)
-            candidate = Candidate(
-                language=language,
-                perplexity=math.exp(losses[language].mean_nats),
-                num_scored_tokens=sample.num_scored_tokens,
-            )
-            on_score(candidate)
-            ranked.append(candidate)
-        return sorted(ranked, key=lambda candidate: candidate.perplexity)
-
-    sample_tokens = FIRST_SAMPLE_TOKENS
-    while len(alive) > NUM_FINALISTS and sample_tokens < text.num_tokens:
-        ranked = run_round(text.sample(sample_tokens))
+    while True:
+        sample = text.sample(ROUND_TOKENS // len(alive))
+        ranked = _run_round(model, checkpoint, sample, alive, on_score)
+        if len(alive) <= NUM_FINALISTS:
+            break
         kept = max(NUM_FINALISTS, math.ceil(len(ranked) / KEPT_ONE_IN))
         fallen = ranked[kept:] + fallen
         alive = [candidate.language for candidate in ranked[:kept]]
-        sample_tokens *= KEPT_ONE_IN
-        losses.clear()
-    finalists = run_round(text)
-    return ProbeResult(tuple(finalists + fallen), losses[finalists[0].language])
+    load_adapter(model, checkpoint, ranked[0].language)
+    losses = evaluate(model, text)
+    best = _candidate(ranked[0].language, losses)
+    on_score(best)
+    return ProbeResult((best, *ranked[1:], *fallen), losses)
+
+
+def _run_round(
+    model: XmodForMaskedLM,
+    checkpoint: Checkpoint,
+    sample: MaskedText,
+    languages: Sequence[str],
+    on_score: Callable[[Candidate], None],
+) -> list[Candidate]:
+    scored = []
+    for language in languages:
+        load_adapter(model, checkpoint, language)
+        scored.append(_candidate(language, evaluate(model, sample)))
+        on_score(scored[-1])
+    return sorted(scored, key=lambda candidate: candidate.perplexity)
+
+
+def _candidate(language: str, losses: TokenLosses) -> Candidate:
+    return Candidate(
+        language=language,
+        perplexity=math.exp(losses.mean_nats),
+        num_scored_tokens=losses.nats.size,
+    )

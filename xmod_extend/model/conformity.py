@@ -25,15 +25,25 @@ def expected_shapes(config: XmodConfig) -> dict[str, tuple[int, ...]]:
     """Name -> shape of every tensor that `XmodForMaskedLM` stores, tied weights once.
 
     Adapters come in the order of layers, languages and parts, as in upstream's modules.
+
+    Raises:
+        ModelError: transformers cannot build a model of this config.
     """
     import torch
     from transformers import XmodForMaskedLM
 
     languages = list(config.languages)
-    one = type(config).from_dict(config.to_dict() | {"languages": ["one"]})
-    one.default_language = None
-    with torch.device("meta"):
-        model = XmodForMaskedLM(one)
+    try:
+        one = type(config).from_dict(config.to_dict() | {"languages": ["one"]})
+        one.default_language = None
+        with torch.device("meta"):
+            model = XmodForMaskedLM(one)
+    except Exception as error:  # whatever a senseless value leads to
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise ModelError(
+            f"config.json describes no model that can be built: {type(error).__name__}: {reason}.",
+            hint="Compare it with the config.json of facebook/xmod-base.",
+        ) from error
     shapes: dict[str, tuple[int, ...]] = {}
     adapter: list[tuple[str, tuple[int, ...]]] = []
     for name, tensor in model.state_dict().items():

@@ -69,12 +69,17 @@ class OutputPlan:
     replaces: bool
 
 
-def check_output(output: Path, *, force: bool) -> None:
+def check_output(output: Path, *, force: bool, base: Path | None = None) -> None:
     """What can be known of an output before the base is there: that it may and can be written.
+
+    Args:
+        base: The base's folder, if it is one.
 
     Raises:
         UsageError: It may not or cannot.
     """
+    if base is not None:
+        _check_apart(base, output)
     check_target(output, force=force)
     check_writable(output)
 
@@ -298,7 +303,8 @@ def _copy_companions(base: Checkpoint, folder: Path, tokenizer_files: Sequence[P
 
 
 def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    # A path may hold bytes that are no UTF-8; JSON can spell what stands for them.
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _megabytes(num_bytes: int) -> str:

@@ -34,6 +34,7 @@ def os_error(error: OSError, output: Path) -> UsageError:
         errno.ENOTEMPTY: ("it is not empty", "Use --force to replace it, or choose another."),
         errno.EEXIST: ("it exists", "Use --force to replace it, or choose another."),
         errno.ENOTDIR: ("a part of its path is a file", "Choose another output folder."),
+        errno.ENOENT: ("a folder there cannot be made", "Choose another output folder."),
         errno.ENAMETOOLONG: ("its name is too long", "Choose a shorter name."),
     }
     what, hint = reasons.get(
@@ -61,6 +62,17 @@ def check_target(output: Path, *, force: bool) -> None:
         held = {entry.name for entry in target.iterdir()}
     except OSError as error:
         raise os_error(error, output) from error
+    # A new folder takes the name, which would leave a shell in one that is not there any more.
+    if Path.cwd().is_relative_to(target):
+        raise UsageError(
+            f"{output} is or holds the current folder and is not replaced.",
+            hint="Give the name of a folder in it.",
+        )
+    if target.is_mount():
+        raise UsageError(
+            f"{output} is a mount point, which cannot be replaced.",
+            hint="Give the name of a folder in it.",
+        )
     if not held:
         return
     if not force:
@@ -72,11 +84,6 @@ def check_target(output: Path, *, force: bool) -> None:
         raise UsageError(
             f"{output} holds no checkpoint, and --force replaces nothing else.",
             hint="Choose another folder, or empty this one yourself.",
-        )
-    if Path.cwd().is_relative_to(target):
-        raise UsageError(
-            f"{output} is or holds the current folder and is not replaced.",
-            hint="Change to another folder first.",
         )
 
 

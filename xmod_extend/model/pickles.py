@@ -7,6 +7,7 @@ by torch's restricted unpickler alone.
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -105,9 +106,12 @@ def _load_pickle(path: Path) -> object:
         # Only files in torch's zip format (since torch 1.6) can be mapped.
         with path.open("rb") as file:
             in_zip = file.read(4) == b"PK\x03\x04"
-        return torch.load(
-            path, map_location="cpu", weights_only=True, mmap=True if in_zip else None
-        )
+        with warnings.catch_warnings():
+            # About the pickle's protocol; what matters of it becomes an error.
+            warnings.simplefilter("ignore")
+            return torch.load(
+                path, map_location="cpu", weights_only=True, mmap=True if in_zip else None
+            )
     except pickle.UnpicklingError as error:
         if "unsupported global" not in str(error).lower():
             raise ModelError(

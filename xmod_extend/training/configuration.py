@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xmod_extend.errors import UsageError
+from xmod_extend.options import MAX_STEPS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,13 @@ class TrainingConfig:
     """Largest norm of the adapter's gradient."""
 
     def __post_init__(self) -> None:
-        _require(self.num_steps >= 1, "the number of steps", self.num_steps, "at least 1")
+        _require(self.num_steps >= 1, "The number of steps", self.num_steps, "at least 1")
+        _require(
+            self.num_steps <= MAX_STEPS,
+            "The number of steps",
+            f"{self.num_steps:,}",
+            f"at most {MAX_STEPS:,}; use fewer --epochs",
+        )
         _require(self.batch_size >= 1, "--batch-size", self.batch_size, "at least 1")
         _require(0 < self.lr < float("inf"), "--lr", self.lr, "above 0")
         _require(0 <= self.seed < 2**32, "--seed", self.seed, "from 0 to 4294967295")

@@ -18,10 +18,10 @@ import torch
 
 from xmod_extend.errors import TrainingError
 from xmod_extend.model.adapter import Adapter, get_adapter
-from xmod_extend.model.loss import masked_lm_loss
+from xmod_extend.model.loss import SENSELESS_NATS, masked_lm_loss
 from xmod_extend.model.slice import freeze_all_but_adapter
 from xmod_extend.text.masking import MaskingScheme
-from xmod_extend.training.configuration import TrainingConfig
+from xmod_extend.training.configuration import TrainingConfig, default_lr
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -132,7 +132,7 @@ def train(
         if steps_done in validation_steps:
             with clock.paused():
                 held_out_loss = validate()
-            if not math.isfinite(held_out_loss):
+            if not held_out_loss < SENSELESS_NATS:
                 stopped = f"the held-out loss was {held_out_loss} at step {steps_done}"
                 break
             mean = sum(recent) / len(recent)
@@ -146,7 +146,7 @@ def train(
     if best.adapter is None:
         raise TrainingError(
             f"Training stopped: {stopped}, before any adapter was worth keeping.",
-            hint=f"Try a lower learning rate, such as --lr {config.lr / 10:g}.",
+            hint=f"Try a lower learning rate, such as --lr {_lower_lr(config, model):g}.",
         )
     return TrainingResult(
         adapter=best.adapter,
@@ -287,6 +287,10 @@ def _batches(blocks: Blocks, config: TrainingConfig) -> Iterator[Ids]:
             position += len(taken)
             needed -= len(taken)
         yield np.concatenate(rows)
+
+
+def _lower_lr(config: TrainingConfig, model: XmodForMaskedLM) -> float:
+    return min(config.lr / 10, default_lr(model.config.hidden_size))
 
 
 def _validation_steps(config: TrainingConfig) -> frozenset[int]:
