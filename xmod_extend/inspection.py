@@ -98,8 +98,8 @@ def probe_corpus(
     text = prepare_text(read, checkpoint, max_length=max_length, observer=observer)
     observer.on_stage(f"Probing {len(checkpoint.languages)} adapters")
     device = make_accelerator().device
-    precision, dtype = choose_precision("auto", device)
-    model = load_training_slice(checkpoint, checkpoint.languages[0], dtype=dtype).to(device)
+    precision = choose_precision("auto", device)
+    model = load_training_slice(checkpoint, checkpoint.languages[0], precision=precision).to(device)
     result = probe_adapters(
         model,
         checkpoint,
@@ -107,5 +107,5 @@ def probe_corpus(
         on_score=lambda candidate: observer.on_candidate(candidate, len(checkpoint.languages)),
     )
     return ProbeReport(
-        base=reference.base, candidates=result.candidates, signature=text.signature(precision)
+        base=reference.base, candidates=result.candidates, signature=text.signature(precision.name)
     )

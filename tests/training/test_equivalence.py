@@ -88,7 +88,7 @@ def test_slice_training_equals_full_model_training(
     config = TrainingConfig(
         num_steps=8, batch_size=5, lr=1e-2, seed=3, num_validations=1, dropout=dropout
     )
-    model = load_training_slice(open_checkpoint(folder), NEW, dtype=torch.float32)
+    model = load_training_slice(open_checkpoint(folder), NEW)
     start = random_adapter(model, seed=1)
     set_adapter(model, start)
     losses: list[float] = []

@@ -88,7 +88,7 @@ def test_default_lr_falls_with_the_width() -> None:
 @pytest.fixture
 def model(tmp_path: Path) -> XmodForMaskedLM:
     checkpoint = open_checkpoint(make_checkpoint(tmp_path / "base"))
-    made = load_training_slice(checkpoint, "quz_PE", dtype=torch.float32)
+    made = load_training_slice(checkpoint, "quz_PE")
     set_adapter(made, random_adapter(made, seed=1))
     return made
 

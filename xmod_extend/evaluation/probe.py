@@ -1,8 +1,8 @@
 """Which existing adapter already models the text best.
 
 Every adapter is scored on the same masked tokens, one in memory at a time. With 81 languages, most
-are hopeless and show it within a few hundred tokens: by successive halving each round reads about as
-many tokens, shared among a third of the languages of the round before, and the best of the last
+are hopeless and show it within a few hundred tokens: by successive halving each round reads about
+as many tokens, shared among a third of the languages of the round before, and the best of the last
 round is scored on the whole text. That is the honest "before" of an added language: what the base
 offers today.
 
@@ -102,6 +102,12 @@ def _run_round(
 
 
 def _candidate(language: str, losses: TokenLosses) -> Candidate:
+    if not losses.mean_nats < SENSELESS_NATS:
+        raise ModelError(
+            f"The base's {language} adapter has a loss of {losses.mean_nats:g} on this text, which "
+            "no working model has: its weights are damaged.",
+            hint="Download the base again, or use another one.",
+        )
     return Candidate(
         language=language,
         perplexity=math.exp(losses.mean_nats),

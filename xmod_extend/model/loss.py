@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 CHUNK_LOGITS = 1 << 25
 """Most logits held at once: 134 MB in fp32."""
+CHUNK_VOCABULARY = 1 << 14
+"""Rows of the decoder cast at once, where it is not stored in the dtype that is computed in."""
 
 SENSELESS_NATS = 100.0
 """A mean loss that no working model has: guessing among XLM-R's 250,002 tokens loses 12.4."""
@@ -55,7 +57,7 @@ def masked_token_losses(
     features, targets = _scored_features(model, input_ids, labels)
     decoder = model.lm_head.decoder
     losses = [
-        F.cross_entropy(F.linear(f, decoder.weight, decoder.bias).float(), t, reduction="none")
+        F.cross_entropy(_logits(f, decoder.weight, decoder.bias), t, reduction="none")
         for f, t in zip(*_chunks(features, targets, decoder.weight.shape[0]), strict=True)
     ]
     return torch.cat(losses)
@@ -83,6 +85,34 @@ def _chunks(
     return torch.split(features, rows), torch.split(targets, rows)
 
 
+def _logits(features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """(N, V) in fp32, computed in the dtype of `features`, (N, D)."""
+    dtype = features.dtype
+    if weight.dtype == dtype:
+        return F.linear(features, weight, bias.to(dtype)).float()
+    logits = torch.empty(
+        features.shape[0], weight.shape[0], dtype=torch.float32, device=features.device
+    )
+    for start in range(0, weight.shape[0], CHUNK_VOCABULARY):
+        rows = slice(start, start + CHUNK_VOCABULARY)
+        logits[:, rows] = F.linear(features, weight[rows].to(dtype), bias[rows].to(dtype))
+    return logits
+
+
+def _project_back(gradient: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """`gradient @ weight`, (N, V) @ (V, D), in the dtype of `gradient`."""
+    dtype = gradient.dtype
+    if weight.dtype == dtype:
+        return gradient @ weight
+    result = torch.zeros(
+        gradient.shape[0], weight.shape[1], dtype=torch.float32, device=gradient.device
+    )
+    for start in range(0, weight.shape[0], CHUNK_VOCABULARY):
+        rows = slice(start, start + CHUNK_VOCABULARY)
+        result += gradient[:, rows] @ weight[rows].to(dtype)
+    return result.to(dtype)
+
+
 class _FrozenHeadCrossEntropy(torch.autograd.Function):
     """Summed cross-entropy of `features @ weight.T + bias`, with a gradient for `features` only."""
 
@@ -97,14 +127,14 @@ class _FrozenHeadCrossEntropy(torch.autograd.Function):
         total = torch.zeros((), dtype=torch.float32, device=features.device)
         gradients = []
         for chunk, target in zip(*_chunks(features, targets, weight.shape[0]), strict=True):
-            logits = F.linear(chunk, weight, bias).float()
+            logits = _logits(chunk, weight, bias)
             chosen = logits.gather(1, target[:, None])
             normaliser = logits.logsumexp(dim=1, keepdim=True)
             total += (normaliser - chosen).sum()
             # softmax - onehot, in place of the logits
             logits.sub_(normaliser).exp_()
             logits.scatter_add_(1, target[:, None], -torch.ones_like(chosen))
-            gradients.append(logits.to(weight.dtype) @ weight)
+            gradients.append(_project_back(logits.to(chunk.dtype), weight))
         ctx.save_for_backward(torch.cat(gradients))
         return total
 

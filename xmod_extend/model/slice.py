@@ -8,8 +8,9 @@ the file, so nothing is initialised only to be overwritten, and nothing is in me
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import MethodType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
@@ -29,22 +30,39 @@ if TYPE_CHECKING:
     from xmod_extend.model.checkpoint import Checkpoint
 
 
+@dataclass(frozen=True, kw_only=True)
+class Precision:
+    """How the frozen weights are kept and how the body computes; the adapter is always fp32."""
+
+    name: str
+    """`fp32` or `bf16`, as the options and the signatures spell it."""
+    storage: torch.dtype
+    """Of the frozen matrices."""
+    compute: torch.dtype
+    """Of the hidden states. Where bf16 is only emulated, bf16 weights are cast as they are used."""
+
+
+FP32 = Precision(name="fp32", storage=torch.float32, compute=torch.float32)
+
+
 def load_slice(
-    checkpoint: Checkpoint, language: str, *, dtype: torch.dtype = torch.float32
+    checkpoint: Checkpoint, language: str, *, precision: Precision = FP32
 ) -> XmodForMaskedLM:
     """Loads the shared weights and one language, in `eval()` mode on the CPU.
 
     Args:
         language: An existing language, whose adapter is read, or a new one, whose slot is zeros
             until `set_adapter` fills it.
-        dtype: Of the shared weights. The adapter is always fp32: it is what is trained.
+        precision: Of the shared weights. In fp32 the model's maths is upstream's to the bit.
     """
     from transformers import XmodForMaskedLM
 
     with torch.device("meta"):
         model = XmodForMaskedLM(checkpoint.xmod_config(languages=[language]))
     for name in checkpoint.shared_names():
-        _assign(model, name, checkpoint.read(name).to(dtype))
+        values = checkpoint.read(name)
+        # Biases and layer norms are a thousandth of the memory: nothing is gained by rounding them.
+        _assign(model, name, values.to(precision.storage if values.ndim > 1 else precision.compute))
     for name, slot in adapter_slots(model):
         ((full, _),) = full_names({name: slot}, language).items()
         _assign(model, full, torch.zeros(slot.shape))
@@ -57,11 +75,13 @@ def load_slice(
 
 
 def load_training_slice(
-    checkpoint: Checkpoint, language: str, *, dtype: torch.dtype
+    checkpoint: Checkpoint, language: str, *, precision: Precision = FP32
 ) -> XmodForMaskedLM:
     """`load_slice`, with upstream's loop over adapters replaced: what is trained and scored."""
-    model = load_slice(checkpoint, language, dtype=dtype)
+    model = load_slice(checkpoint, language, precision=precision)
     run_adapter_directly(model)
+    if precision.storage != precision.compute:
+        _cast_as_used(model, precision)
     return model
 
 
@@ -125,6 +145,41 @@ def _single_adapter(
 
 def _linear(layer: nn.Linear, inputs: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return F.linear(inputs, layer.weight.to(dtype), layer.bias.to(dtype))
+
+
+def _cast_as_used(model: XmodForMaskedLM, precision: Precision) -> None:
+    """Lets frozen matrices of one dtype work on hidden states of another.
+
+    The adapter and the decoder see to that themselves.
+    """
+    slots = {id(slot) for _, slot in adapter_slots(model)}
+    for module in model.modules():
+        if isinstance(module, nn.Embedding):
+            module.register_forward_hook(lambda _, inputs, rows: rows.to(precision.compute))
+        if isinstance(module, nn.Linear) and id(module.weight) not in slots:
+            module.forward = MethodType(_frozen_linear, module)  # type: ignore[method-assign]
+
+
+def _frozen_linear(layer: nn.Linear, inputs: torch.Tensor) -> torch.Tensor:
+    arguments = (inputs, layer.weight, layer.bias)
+    outputs: torch.Tensor = _FrozenLinear.apply(*arguments)  # type: ignore[no-untyped-call]
+    return outputs
+
+
+class _FrozenLinear(torch.autograd.Function):
+    """A linear layer that keeps its weight as it is stored for the backward pass, not as cast."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
+    ) -> torch.Tensor:
+        ctx.save_for_backward(weight)
+        return F.linear(inputs, weight.to(inputs.dtype), bias)
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        (weight,) = ctx.saved_tensors
+        return outputs[0] @ weight.to(outputs[0].dtype), None, None
 
 
 def _assign(model: nn.Module, name: str, values: torch.Tensor) -> None:
