@@ -20,6 +20,7 @@ STAGES = (
     "evaluation",
     "report",
     "sharing",
+    "preflight",
     "preparation",
     "inspection",
     "pipeline",

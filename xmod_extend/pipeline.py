@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xmod_extend.errors import CheckFailedError, LanguageError, TrainingError
+from xmod_extend.errors import CheckFailedError, TrainingError
 from xmod_extend.evaluation.perplexity import Score, TokenLosses, compare, evaluate, score
 from xmod_extend.evaluation.probe import ProbeResult, probe_adapters
 from xmod_extend.evaluation.verify import verify_checkpoint
-from xmod_extend.languages import Language, parse_language
+from xmod_extend.languages import Language
 from xmod_extend.model.adapter import (
     Adapter,
     full_names,
@@ -30,11 +30,12 @@ from xmod_extend.model.adapter import (
     read_adapter,
     set_adapter,
 )
-from xmod_extend.model.base import BaseReference, resolve_base
+from xmod_extend.model.base import BaseReference
 from xmod_extend.model.checkpoint import Checkpoint, open_checkpoint
-from xmod_extend.model.graft import OutputPlan, check_output, plan_output, write_extended
+from xmod_extend.model.graft import OutputPlan, plan_output, write_extended
 from xmod_extend.model.slice import load_training_slice
 from xmod_extend.options import AddOptions, merge_options
+from xmod_extend.preflight import Request, check_request
 from xmod_extend.preparation import PreparedText, prepare_text
 from xmod_extend.progress import Observer
 from xmod_extend.report.record import (
@@ -109,14 +110,15 @@ def add_language(*, observer: Observer | None = None, **options: Any) -> RunReco
     Raises:
         XmodExtendError: What cannot be done, as one of the classes in `xmod_extend.errors`.
     """
-    return run_add(merge_options(None, options), observer or Observer())
+    observer = observer or Observer()
+    return run_add(check_request(merge_options(None, options), observer), observer)
 
 
-def run_add(options: AddOptions, observer: Observer) -> RunRecord:
-    """`add_language` for options that are already checked."""
-    job = prepare(options, observer)
+def run_add(request: Request, observer: Observer) -> RunRecord:
+    """`add_language` for a request that is already checked."""
+    job = load_job(request, observer)
     probe = probe_base(job)
-    if options.plan:
+    if request.options.plan:
         return _record(job, probe, plan=_plan(job))
     trained = train_adapter(job, probe)
     evaluation = evaluate_adapter(job, probe, trained)
@@ -143,7 +145,7 @@ def run_add(options: AddOptions, observer: Observer) -> RunRecord:
         adapter=full_names(trained.result.adapter, job.language.code),
         documents=document,
         tokenizer_files=job.text.tokenizer.files,
-        force=options.force,
+        force=request.options.force,
     )
     assert record is not None
     return record
@@ -151,16 +153,13 @@ def run_add(options: AddOptions, observer: Observer) -> RunRecord:
 
 def prepare(options: AddOptions, observer: Observer) -> Job:
     """Checks everything that can be checked, reads the text and loads the slice."""
-    started = time.perf_counter()
-    base = resolve_base(options.base, revision=options.revision)
-    observer.on_stage(f"Looking at {base.base}")
-    config = base.load_config()
-    language = parse_language(options.lang, existing=config.get("languages", ()))
-    observer.on_note(f"new language: {language.code}, {language.name}")
-    _check_donor(options.init, config.get("languages", ()))
-    output = options.output or Path(f"{base.name}-{language.code}")
-    check_output(output, force=options.force)
+    return load_job(check_request(options, observer), observer)
 
+
+def load_job(request: Request, observer: Observer) -> Job:
+    """Reads the text and loads the slice."""
+    started = time.perf_counter()
+    options, base, language = request.options, request.base, request.language
     observer.on_stage("Reading the corpus")
     corpus = read_corpus(
         options.corpus,
@@ -169,7 +168,9 @@ def prepare(options: AddOptions, observer: Observer) -> Job:
         encoding_errors=options.encoding_errors,
     )
     checkpoint = open_checkpoint(base.fetch())
-    output_plan = plan_output(checkpoint, output, language=language.code, force=options.force)
+    output_plan = plan_output(
+        checkpoint, request.output, language=language.code, force=options.force
+    )
     text = prepare_text(corpus, checkpoint, max_length=options.max_length, observer=observer)
     report = text.report
     observer.on_note(
@@ -186,8 +187,8 @@ def prepare(options: AddOptions, observer: Observer) -> Job:
 
     observer.on_stage("Loading the shared weights")
     accelerator = make_accelerator()
-    precision, dtype = choose_precision(options.precision, accelerator.device)
-    model = load_training_slice(checkpoint, language.code, dtype=dtype)
+    precision = choose_precision(options.precision, accelerator.device)
+    model = load_training_slice(checkpoint, language.code, precision=precision)
     return Job(
         options=options,
         observer=observer,
@@ -197,19 +198,10 @@ def prepare(options: AddOptions, observer: Observer) -> Job:
         output_plan=output_plan,
         text=text,
         accelerator=accelerator,
-        precision=precision,
+        precision=precision.name,
         model=model.to(accelerator.device),
         started=started,
     )
-
-
-def _check_donor(init: str, languages: list[str]) -> None:
-    donor = init.removeprefix("from:")
-    if init.startswith("from:") and donor not in languages:
-        raise LanguageError(
-            f"--init is {init}, but the base has no {donor}.",
-            hint=f"It has {', '.join(languages[:8])}{' ...' if len(languages) > 8 else ''}.",
-        )
 
 
 def probe_base(job: Job) -> ProbeResult:
@@ -303,8 +295,8 @@ def evaluate_adapter(job: Job, probe: ProbeResult, trained: Trained) -> Evaluati
     if gain.ratio <= 1 and trained.result.stopped:
         raise TrainingError(
             f"Training stopped early ({trained.result.stopped}), and its best adapter has a "
-            f"held-out perplexity of {after.perplexity:,.1f}, no better than {probe.best.language}'s "
-            f"{before.perplexity:,.1f}; nothing was written.",
+            f"held-out perplexity of {after.perplexity:,.1f}, no better than "
+            f"{probe.best.language}'s {before.perplexity:,.1f}; nothing was written.",
             hint="Try a lower --lr.",
         )
     if gain.low <= 1:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from xmod_extend.errors import CorpusError, UsageError
+from xmod_extend.errors import CorpusError
 from xmod_extend.evaluation.perplexity import MaskedText, signature
+from xmod_extend.preflight import choose_max_length
 from xmod_extend.progress import Observer
 from xmod_extend.text.corpus import Corpus
 from xmod_extend.text.masking import MaskingScheme
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from xmod_extend.model.checkpoint import Checkpoint
 
-DEFAULT_MAX_LENGTH = 128
 EVALUATION_SEED = 20_220_512
 """Of the held-out masks: the same in every run, so that runs with other seeds compare."""
 EVALUATION_MLM_PROBABILITY = 0.15
@@ -74,7 +74,7 @@ def prepare_text(
         ModelError: The base has no tokenizer that fits.
         CorpusError: The text makes too few tokens to train or to measure on.
     """
-    length = choose_max_length(checkpoint, max_length)
+    length = choose_max_length(checkpoint.config, max_length, name=checkpoint.path.name)
     tokenizer = load_tokenizer(checkpoint.path, vocab_size=checkpoint.config["vocab_size"])
     if tokenizer.note:
         observer.on_warning(tokenizer.note)
@@ -101,24 +101,6 @@ def prepare_text(
         report=report,
         max_length=length,
     )
-
-
-def choose_max_length(checkpoint: Checkpoint, wanted: int | None) -> int:
-    """Tokens per sequence, `<s>` included.
-
-    Raises:
-        UsageError: More than the base has positions for.
-    """
-    # Positions are counted from `pad_token_id + 1` on, so two of the table's rows are never used.
-    limit = int(checkpoint.config["max_position_embeddings"]) - 2
-    if wanted is None:
-        return min(DEFAULT_MAX_LENGTH, limit)
-    if wanted > limit:
-        raise UsageError(
-            f"--max-length is {wanted}, but {checkpoint.path.name} reads at most {limit} tokens.",
-            hint=f"Use --max-length {limit} or less.",
-        )
-    return wanted
 
 
 def add_token_counts(

@@ -5,6 +5,10 @@ from __future__ import annotations
 
 def main() -> None:
     """Entry point of `xmod-extend` and of `python -m xmod_extend`."""
-    from xmod_extend.cli.app import run
+    try:
+        from xmod_extend.cli.app import run
 
-    run()
+        run()
+    except KeyboardInterrupt:
+        # Before a command began, there is nothing to say.
+        raise SystemExit(130) from None

@@ -25,7 +25,7 @@ EPILOG = (
 def add(config: Path | None, json: bool, quiet: bool, **given: Any) -> None:
     """Add a language: train its adapter on text, write the extended checkpoint, verify it."""
     output = Output(as_json=json, quiet=quiet)
-    with error_boundary(output):
+    with error_boundary(output) as boundary:
         # What was not typed must not hide what the file says.
         chosen = {
             name: value
@@ -33,12 +33,16 @@ def add(config: Path | None, json: bool, quiet: bool, **given: Any) -> None:
             if value is not None and value is not False and value != []
         }
         options = merge_options(config, chosen)
-        output.note("Starting (loading torch and transformers) ...")
-        from xmod_extend.pipeline import run_add
+        from xmod_extend.preflight import check_request
 
         display = Display(output)
+        request = check_request(options, display)
+        boundary.watch(request.output)
+        output.note("Loading torch and transformers ...")
+        from xmod_extend.pipeline import run_add
+
         try:
-            record = run_add(options, display)
+            record = run_add(request, display)
         finally:
             display.close()
         _show(output, record)
@@ -62,7 +66,7 @@ def _show(output: Output, record: RunRecord) -> None:
     output.minimal(
         record.to_dict(),
         str(record.output),
-        f"{record.language} ({record.language_name}) is in {record.output}",
+        f"{record.language}, {record.language_name}, is in {record.output}",
         f"Held-out perplexity: {before.perplexity:,.1f} with {record.evaluation.best_existing}, "
         f"the best existing adapter; {after.perplexity:,.1f} with the new one: {gain.ratio:.1f} "
         f"times lower (95 % interval {gain.low:.1f} to {gain.high:.1f})",

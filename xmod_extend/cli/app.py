@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
 import typer
 
 from xmod_extend.cli.add import add
 from xmod_extend.cli.check import check
 from xmod_extend.cli.info import info
+from xmod_extend.cli.output import Output
 from xmod_extend.cli.probe import probe
 from xmod_extend.cli.verify import verify
+from xmod_extend.errors import UsageError
 
 app = typer.Typer(
     name="xmod-extend",
@@ -41,6 +47,20 @@ def root(
     """Add a language to a pretrained X-MOD, and prove that nothing else changed."""
 
 
-def run() -> None:
-    """Runs the command that was typed."""
-    app()
+def run(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command that was typed, and exits with its code."""
+    try:
+        code = app(args=arguments, prog_name="xmod-extend", standalone_mode=False)
+    except Exception as error:
+        # typer's errors have this method; their classes have moved from click to typer.
+        if not hasattr(error, "format_message"):
+            raise
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()  # type: ignore[attr-defined]
+        else:
+            context = getattr(error, "ctx", None)
+            command = context.command_path if context else "xmod-extend"
+            reason = " ".join(error.format_message().split())
+            Output().error(reason, f"`{command} --help` lists what there is")
+        sys.exit(UsageError.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)

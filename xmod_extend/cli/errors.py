@@ -8,7 +8,9 @@ import signal
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
+from typing import TypeGuard
 
 from xmod_extend.cli.output import Output
 from xmod_extend.errors import UsageError, XmodExtendError
@@ -23,19 +25,49 @@ class Terminated(BaseException):
     """SIGTERM, raised where the program stands so that everything is cleaned up on the way out."""
 
 
+class Boundary:
+    """What `error_boundary` knows of a command."""
+
+    def __init__(self) -> None:
+        self._output: Path | None = None
+        self._before: int | None = None
+
+    def watch(self, output: Path) -> None:
+        """Names the folder that the command writes, so that an interrupt can say if it did."""
+        self._output = output
+        self._before = self._identity()
+
+    @property
+    def what_was_written(self) -> str:
+        """The end of a sentence on an interrupt."""
+        if self._output is None:
+            return ""
+        if self._identity() not in (None, self._before):
+            return f"; {self._output} was complete by then"
+        return "; nothing was written"
+
+    def _identity(self) -> int | None:
+        assert self._output is not None
+        try:
+            return self._output.expanduser().stat().st_ino
+        except OSError:
+            return None
+
+
 @contextmanager
-def error_boundary(output: Output) -> Iterator[None]:
+def error_boundary(output: Output) -> Iterator[Boundary]:
     """Turns whatever a command raises into one or two lines on stderr and an exit code."""
     previous = signal.signal(signal.SIGTERM, _raise_terminated)
+    boundary = Boundary()
     try:
-        yield
+        yield boundary
+    except SystemExit:
+        raise
     except BaseException as error:
-        if isinstance(error, SystemExit) or os.environ.get(DEBUG_VARIABLE):
-            if not isinstance(error, SystemExit):
-                traceback.print_exc()
-                raise SystemExit(exit_code(error)) from error
-            raise
-        _explain(output, error)
+        if os.environ.get(DEBUG_VARIABLE):
+            traceback.print_exc()
+        else:
+            _explain(output, error, boundary)
         raise SystemExit(exit_code(error)) from error
     finally:
         signal.signal(signal.SIGTERM, previous)
@@ -54,25 +86,32 @@ def exit_code(error: BaseException) -> int:
     return EXIT_UNEXPECTED
 
 
-def _explain(output: Output, error: BaseException) -> None:
+def _explain(output: Output, error: BaseException, boundary: Boundary) -> None:
     if isinstance(error, XmodExtendError):
         output.error(error.message, error.hint)
     elif isinstance(error, KeyboardInterrupt | Terminated):
-        output.error("Interrupted; nothing was written.", None)
+        word = "Interrupted" if isinstance(error, KeyboardInterrupt) else "Terminated"
+        output.error(f"{word}{boundary.what_was_written}.", None)
     elif _is_about_disk(error):
+        place = f" ({error.filename})" if error.filename else ""
         output.error(
-            f"A file could not be written: {error}.",
-            "Free some space, or name another --output or cache folder (HF_HOME, TMPDIR).",
+            f"A file could not be read or written: {error.strerror}{place}.",
+            "Check its permissions and the free space, or name another --output or cache folder "
+            "(HF_HOME, TMPDIR).",
+        )
+    elif _is_about_memory(error):
+        output.error(
+            "There is not enough memory.", "Use a smaller --batch-size or a smaller --max-length."
         )
     else:
-        reason = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error).split())[:300].rstrip(".")
         output.error(
             f"Unexpected {type(error).__name__}: {reason or 'no message'}.",
             f"Set {DEBUG_VARIABLE}=1 to see where it happened, and please report it.",
         )
 
 
-def _is_about_disk(error: BaseException) -> bool:
+def _is_about_disk(error: BaseException) -> TypeGuard[OSError]:
     return isinstance(error, OSError) and error.errno in (
         errno.ENOSPC,
         errno.EROFS,
@@ -81,5 +120,16 @@ def _is_about_disk(error: BaseException) -> bool:
     )
 
 
+def _is_about_memory(error: BaseException) -> bool:
+    # torch's own class cannot be named without importing torch; on the CPU it raises another.
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    )
+
+
 def _raise_terminated(signum: int, frame: FrameType | None) -> None:
+    # A second one must not interrupt the cleaning up.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise Terminated

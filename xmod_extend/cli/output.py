@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -34,23 +36,36 @@ class Output:
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
         self.as_json = as_json
         self.quiet = quiet
-        self.err = Console(stderr=True, highlight=False, soft_wrap=True)
-        self.out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-
-    def result(self, value: Any, *lines: str | Table) -> None:
-        """Prints the command's result: `value` as JSON if that was asked for, else the lines."""
-        if self.as_json:
-            print(to_json(value))
-            return
-        for line in lines:
-            self.out.print(line)
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                # A path may hold bytes, and a name letters, that the terminal's encoding lacks.
+                stream.reconfigure(errors="backslashreplace")
+        self.err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
+        # Results hold paths and texts of users: brackets and colons in them mean nothing.
+        self.out = _Results(highlight=False, markup=False, emoji=False)
 
     def minimal(self, value: Any, line: str, *lines: str | Table) -> None:
-        """As `result`, but a quiet command prints only `line`."""
-        if self.quiet and not self.as_json:
-            print(line)
-        else:
-            self.result(value, *lines)
+        """Prints the command's result.
+
+        Args:
+            value: Printed as JSON if that was asked for.
+            line: The one line that a quiet command prints.
+            lines: What people see.
+        """
+        try:
+            if self.as_json:
+                print(to_json(value))
+            elif self.quiet:
+                print(line)
+            else:
+                for each in lines:
+                    # A terminal wraps long lines itself, so that a path can be copied whole.
+                    self.out.print(each, soft_wrap=isinstance(each, str))
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            # The reader, such as `head`, has seen enough; the command itself is done.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def note(self, text: str) -> None:
         if not self.quiet:
@@ -63,6 +78,12 @@ class Output:
         self.err.print(f"[bold red]error:[/] {escape(sentence(message))}")
         if hint:
             self.err.print(f"[bold]hint:[/] {escape(sentence(hint))}")
+
+
+class _Results(Console):
+    def on_broken_pipe(self) -> None:
+        """rich would end the program."""
+        raise BrokenPipeError
 
 
 class Display(Observer):
@@ -145,8 +166,11 @@ def to_json(value: Any) -> str:
     """One JSON object with its `schema_version` first."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = dataclasses.asdict(value)
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     return json.dumps(
-        {"schema_version": JSON_SCHEMA_VERSION} | value, ensure_ascii=False, default=_plain
+        {"schema_version": JSON_SCHEMA_VERSION} | value,
+        ensure_ascii=encoding.lower().replace("-", "") != "utf8",
+        default=_plain,
     )
 
 

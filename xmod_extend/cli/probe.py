@@ -24,6 +24,10 @@ def probe(
     """Rank the base's existing adapters by their perplexity on the held-out part of a corpus."""
     output = Output(as_json=json, quiet=quiet)
     with error_boundary(output):
+        from xmod_extend.preflight import check_places
+
+        check_places(corpus, held_out, base=base, revision=revision)
+        output.note("Loading torch and transformers ...")
         from xmod_extend.inspection import probe_corpus
 
         display = Display(output)

@@ -23,11 +23,15 @@ def verify(
     """Compare a checkpoint with its base: tensors, config, and logits of every old language."""
     output = Output(as_json=json, quiet=quiet)
     with error_boundary(output):
-        from xmod_extend.evaluation.verify import verify_checkpoint
         from xmod_extend.model.base import resolve_base
+        from xmod_extend.model.layout import read_config
 
+        reference = resolve_base(base, revision=revision)
+        read_config(checkpoint)
+        folder = reference.fetch()
         output.note("Comparing tensors, config and logits ...")
-        folder = resolve_base(base, revision=revision).fetch()
+        from xmod_extend.evaluation.verify import verify_checkpoint
+
         result = verify_checkpoint(checkpoint, folder)
         lines = [f"differs: {difference}" for difference in result.differences]
         added = ", ".join(result.added_languages) or "no language"

@@ -12,7 +12,7 @@ import re
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from xmod_extend.errors import UsageError
@@ -114,13 +114,11 @@ def new_folder(output: Path, *, force: bool) -> Iterator[Path]:
     check_target(output, force=force)
     check_writable(output)
     target = output.expanduser().resolve()
+    temporary = target.with_name(f".{target.name}.writing-{_owner()}")
+    made = [folder for folder in target.parents if not folder.exists()]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.writing-{_owner()}")
         temporary.mkdir()
-    except OSError as error:
-        raise os_error(error, output) from error
-    try:
         yield temporary
         _flush_folder(temporary)
         _move_into_place(temporary, target, force=force)
@@ -128,16 +126,20 @@ def new_folder(output: Path, *, force: bool) -> Iterator[Path]:
         raise os_error(error, output) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        for folder in made:
+            # Those that are not empty are in use: the output lies in them.
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def _move_into_place(temporary: Path, target: Path, *, force: bool) -> None:
     replaced = target.with_name(f".{target.name}.replaced-{_owner()}")
-    if force and target.exists():
-        target.rename(replaced)
     try:
+        if force and target.exists():
+            target.rename(replaced)
         temporary.rename(target)
-    except OSError:
-        if replaced.exists():
+    except BaseException:  # an interrupt as well
+        if replaced.exists() and not target.exists():
             replaced.rename(target)
         raise
     _flush(target.parent)

@@ -63,6 +63,22 @@ def find_sources(paths: Sequence[str | Path]) -> list[Source]:
     return list(sources.values())
 
 
+def check_paths(paths: Sequence[str | Path]) -> None:
+    """Refuses at once what `find_sources` would refuse on this machine; nothing is downloaded.
+
+    Raises:
+        CorpusError: A path is missing, unreadable, of an unsupported kind, or matches nothing; or
+            a Hub address is malformed.
+    """
+    for path in map(str, paths):
+        if path.startswith(HUB_PREFIX):
+            address = HubAddress.parse(path)
+            if address.path is not None:
+                _format_of(Path(address.path), path)
+        else:
+            _expand(path)
+
+
 def _expand(given: str) -> list[Source]:
     if not given.strip() or "\0" in given:
         raise CorpusError(f"{given!r} is no path.", hint="Name a file or folder of text.")
