@@ -50,7 +50,7 @@ def report_table(report: CorpusReport) -> Table:
     """The corpus report as two columns."""
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(justify="right")
-    table.add_column()
+    table.add_column(overflow="fold")
     for name, value in _rows(report):
         table.add_row(name, value)
     return table

@@ -30,7 +30,7 @@ def info(
 def _table(described: CheckpointInfo) -> Table:
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(justify="right", no_wrap=True)
-    table.add_column()
+    table.add_column(overflow="fold")
     for name, value in _rows(described):
         table.add_row(name, value)
     return table

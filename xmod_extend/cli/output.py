@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LOG_EVERY_SECONDS = 30.0
 JSON_SCHEMA_VERSION = 1
+UNLIMITED_WIDTH = 1_000_000
 
 
 class Output:
@@ -42,7 +43,9 @@ class Output:
                 stream.reconfigure(errors="backslashreplace")
         self.err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
         # Results hold paths and texts of users: brackets and colons in them mean nothing.
-        self.out = _Results(highlight=False, markup=False, emoji=False)
+        # What goes to a file or another program has lines as long as they are.
+        width = None if sys.stdout is not None and sys.stdout.isatty() else UNLIMITED_WIDTH
+        self.out = _Results(highlight=False, markup=False, emoji=False, width=width)
 
     def minimal(self, value: Any, line: str, *lines: str | Table) -> None:
         """Prints the command's result.
@@ -94,7 +97,6 @@ class Display(Observer):
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._last_line = time.monotonic()
-        self._held_out: float | None = None
         self._num_scored = 0
 
     def on_stage(self, name: str) -> None:
@@ -116,8 +118,6 @@ class Display(Observer):
     def on_step(self, report: StepReport) -> None:
         rate = report.num_tokens / max(report.seconds, 1e-9)
         text = f"loss {report.loss:.3f}  {rate:,.0f} tokens/s"
-        if self._held_out is not None:
-            text = f"held-out {self._held_out:.3f}  {text}"
         if self._live:
             self._show(text, report.step, report.num_steps)
         elif time.monotonic() - self._last_line >= LOG_EVERY_SECONDS:
@@ -125,12 +125,11 @@ class Display(Observer):
             self._line(f"step {report.step}/{report.num_steps}  {text}  {duration(left)} left")
 
     def on_validation(self, point: CurvePoint) -> None:
-        self._held_out = point.held_out_loss
-        if not self._live:
-            self._line(
-                f"step {point.step}  train loss {point.train_loss:.3f}  "
-                f"held-out loss {point.held_out_loss:.3f}"
-            )
+        # Above the bar, where there is one: it stays when the bar is taken away.
+        self._line(
+            f"step {point.step}  train loss {point.train_loss:.3f}  "
+            f"held-out loss {point.held_out_loss:.3f}"
+        )
 
     def close(self) -> None:
         """Takes the bar away; safe to call at any time."""
@@ -153,8 +152,9 @@ class Display(Observer):
                 TextColumn("{task.completed:.0f}/{task.total}")
                 if total
                 else TextColumn("{task.completed:.0f}"),
+                *((TimeRemainingColumn(compact=True),) if total else ()),
+                # Last, because a narrow terminal cuts the end.
                 TextColumn("{task.description}"),
-                TimeRemainingColumn(),
             )
             self._bar = Progress(*columns, console=self._output.err, transient=True)
             self._bar.start()

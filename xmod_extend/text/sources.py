@@ -200,8 +200,9 @@ def _missing(path: Path) -> CorpusError:
     except OSError:
         names = []
     near = difflib.get_close_matches(path.name, names, n=1)
+    where = "the current folder" if folder == Path() else folder
     hint = (
-        f"Did you mean {folder / near[0]}?" if near else f"Check the name; it is not in {folder}."
+        f"Did you mean {folder / near[0]}?" if near else f"Check the name; it is not in {where}."
     )
     return CorpusError(f"{path} does not exist.", hint=hint)
 
