@@ -88,6 +88,12 @@ class AddOptions:
     mlm_probability: float = field(
         default=0.15, metadata=_help("Share of the tokens that is masked in training.")
     )
+    dropout: bool = field(
+        default=False,
+        metadata=_help(
+            "Train with the base's dropout; off by default, which is faster and better."
+        ),
+    )
     precision: Precision = field(
         default="auto",
         metadata=_help("Of the frozen weights; auto is bf16 where the hardware computes in it."),

@@ -238,11 +238,11 @@ def _training_config(job: Job) -> TrainingConfig:
     if options.epochs is not None:
         steps = max(1, round(options.epochs * len(text.train) / options.batch_size))
     return TrainingConfig(
-        num_steps=steps
-        or default_num_steps(text.train.num_tokens, options.batch_size, text.max_length),
+        num_steps=steps or default_num_steps(text.train.num_tokens),
         batch_size=options.batch_size,
         lr=options.lr or default_lr(job.model.config.hidden_size),
         seed=options.seed,
+        dropout=options.dropout,
     )
 
 

@@ -73,12 +73,9 @@ def test_the_learning_rate_rises_then_falls_and_never_reaches_zero(num_steps: in
     assert min(rates) > 0
 
 
-@given(st.integers(1, 10**9), st.integers(1, 256), st.integers(16, 512))
-def test_default_steps_are_positive_and_grow_with_the_text(
-    tokens: int, batch: int, length: int
-) -> None:
-    few, many = (default_num_steps(n, batch, length) for n in (tokens, 2 * tokens))
-    assert 1 <= few <= many
+@given(st.integers(1, 10**9))
+def test_default_steps_are_positive_and_grow_with_the_text(tokens: int) -> None:
+    assert 1 <= default_num_steps(tokens) <= default_num_steps(2 * tokens) <= 10_000
 
 
 def test_default_lr_falls_with_the_width() -> None:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from xmod_extend.errors import UsageError
 from xmod_extend.options import MAX_STEPS
+
+
+MEASURED_LR = 8e-3
+MEASURED_WIDTH = 192
+MEASURED_TOKENS = 800_000
+STEPS_AT_MEASURED_TOKENS = 1000
+MIN_STEPS = 500
+MAX_STEPS = 4000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +68,20 @@ def _require(holds: bool, name: str, value: object, needed: str) -> None:
 
 
 def default_lr(hidden_size: int) -> float:
-    """Peak learning rate for a base of this width."""
-    return 8e-3 * 192 / hidden_size
+    """Peak learning rate for a base of this width, inversely proportional to it.
+
+    The rate at width 192 was measured (see the README); the rule for other widths is that of
+    Yang et al. 2022 (arXiv 2203.03466), table 3, for Adam and hidden weights. It gives xmod-base
+    2e-3 and xmod-large-prenorm 1.5e-3.
+    """
+    return MEASURED_LR * MEASURED_WIDTH / hidden_size
 
 
-def default_num_steps(num_tokens: int, batch_size: int, max_length: int) -> int:
-    """Optimiser steps for a corpus of this many tokens."""
-    return 1000
+def default_num_steps(num_tokens: int) -> int:
+    """Optimiser steps for a training text of this many tokens.
+
+    They grow with the square root of the text: a small text is read many times over, which without
+    dropout goes on helping, and a large one need not be read to its end.
+    """
+    steps = round(STEPS_AT_MEASURED_TOKENS * math.sqrt(num_tokens / MEASURED_TOKENS))
+    return min(max(steps, MIN_STEPS), MAX_STEPS)
