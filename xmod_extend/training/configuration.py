@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from xmod_extend.errors import UsageError
 from xmod_extend.options import MAX_STEPS
 
-
 MEASURED_LR = 8e-3
 MEASURED_WIDTH = 192
 MEASURED_TOKENS = 800_000
 STEPS_AT_MEASURED_TOKENS = 1000
-MIN_STEPS = 500
-MAX_STEPS = 4000
+FEWEST_DEFAULT_STEPS = 500
+MOST_DEFAULT_STEPS = 4000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,4 +83,4 @@ def default_num_steps(num_tokens: int) -> int:
     dropout goes on helping, and a large one need not be read to its end.
     """
     steps = round(STEPS_AT_MEASURED_TOKENS * math.sqrt(num_tokens / MEASURED_TOKENS))
-    return min(max(steps, MIN_STEPS), MAX_STEPS)
+    return min(max(steps, FEWEST_DEFAULT_STEPS), MOST_DEFAULT_STEPS)
