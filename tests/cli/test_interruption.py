@@ -1,0 +1,251 @@
+"""Ctrl-C, SIGTERM and kill -9: the output is complete or not there, and the next run puts right."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xmod_extend.cli.app import run as run_app
+from xmod_extend.evaluation.verify import verify_checkpoint
+from xmod_extend.model import output
+from xmod_extend.model.checkpoint import open_checkpoint
+
+Invoke = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def invoke(
+    base: Path,
+    corpus: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> Invoke:
+    """Runs `add` in this process, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(target: str, *more: str) -> tuple[int, str]:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            run_app(arguments(base, corpus, target, "1", *more))
+        code = caught.value.code
+        return code if isinstance(code, int) else 0, capfd.readouterr().err
+
+    return call
+
+
+def arguments(base: Path, corpus: Path, target: str | Path, steps: str, *more: str) -> list[str]:
+    options = ["add", "--lang", "quz_PE", "--corpus", str(corpus), "--base", str(base)]
+    return [*options, "--output", str(target), "--max-steps", steps, "--batch-size", "2", *more]
+
+
+def press_control_c(*_: Any, **__: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def send_sigterm(*_: Any, **__: Any) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(5)
+
+
+@pytest.mark.parametrize(
+    ("stop", "code", "said"),
+    [(press_control_c, 130, "Interrupted"), (send_sigterm, 143, "Terminated")],
+)
+@pytest.mark.parametrize(
+    "place",
+    [
+        "xmod_extend.pipeline.read_corpus",
+        "xmod_extend.pipeline.train",
+        "xmod_extend.model.graft._write_index",
+        "xmod_extend.pipeline.verify_checkpoint",
+        "xmod_extend.model.output._flush_folder",
+    ],
+)
+def test_an_interrupt_leaves_nothing(
+    invoke: Invoke,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    stop: Callable[..., None],
+    code: int,
+    said: str,
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(place, stop)
+    found, err = invoke("new/folders/out")
+    assert found == code
+    assert err.splitlines()[-1] == f"error: {said}; nothing was written."
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_an_interrupt_after_the_writing_says_so(
+    invoke: Invoke, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xmod_extend.cli.add._show", press_control_c)
+    code, err = invoke("out")
+    assert code == 130
+    assert err.splitlines()[-1] == "error: Interrupted; out was complete by then."
+    assert verify_checkpoint(tmp_path / "out", base).added_languages == ("quz_PE",)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("rename", [1, 2])
+def test_an_interrupt_while_replacing_keeps_what_was_there(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rename: int
+) -> None:
+    assert invoke("out")[0] == 0
+    before = contents(tmp_path / "out")
+    original, calls = Path.rename, []
+
+    def interrupted(path: Path, target: Path) -> Path:
+        calls.append(path)
+        if len(calls) == rename:
+            raise KeyboardInterrupt
+        return original(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", interrupted)
+        code, err = invoke("out", "--force", "--seed", "1")
+    assert code == 130 and "nothing was written" in err
+    assert contents(tmp_path / "out") == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def leave_as_a_dead_process(folder: Path, kind: str) -> Path:
+    """A folder such as a killed process leaves beside `out`."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        dead.wait()
+    left = folder / f".out.{kind}-{output._host()}-{dead.pid}"
+    left.mkdir()
+    (left / "config.json").write_text("{}")
+    return left
+
+
+def test_the_next_run_puts_right_what_killed_ones_left(
+    invoke: Invoke, base: Path, tmp_path: Path
+) -> None:
+    writing = leave_as_a_dead_process(tmp_path, "writing")
+    replaced = leave_as_a_dead_process(tmp_path, "replaced")
+    code, err = invoke("out")
+    # What was moved away to be replaced is somebody's checkpoint: it comes back.
+    assert code == 2 and "not empty" in err
+    assert not writing.exists() and not replaced.exists()
+    assert invoke("out", "--force")[0] == 0
+    assert verify_checkpoint(tmp_path / "out", base).differences == ()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def start(base: Path, corpus: Path, target: Path, steps: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "xmod_extend", *arguments(base, corpus, target, steps)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "TMPDIR": str(target.parent.parent)},
+    )
+
+
+def wait_for(process: subprocess.Popen[str], mark: str) -> str:
+    """What the process has said on stderr up to a line that contains `mark`."""
+    said = ""
+    assert process.stderr is not None
+    for line in process.stderr:
+        said += line
+        if mark in line:
+            break
+    return said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("mark", ["Loading torch", "Reading the corpus", "Training", "step 1"])
+def test_a_signal_ends_a_real_run(
+    base: Path, corpus: Path, tmp_path: Path, number: signal.Signals, code: int, mark: str
+) -> None:
+    folder = tmp_path / "outputs"
+    folder.mkdir()
+    with start(base, corpus, folder / "out", "100000") as process:
+        wait_for(process, mark)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == code, err
+    assert out == ""
+    assert err.splitlines()[-1].endswith("; nothing was written.")
+    assert "Traceback" not in err
+    assert list(folder.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
+
+
+@pytest.mark.slow
+def test_two_signals_do_not_interrupt_the_cleaning(
+    base: Path, corpus: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "outputs"
+    folder.mkdir()
+    with start(base, corpus, folder / "out", "100000") as process:
+        wait_for(process, "Training")
+        for _ in range(5):
+            process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 143, err
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_kill_9_at_any_moment_never_leaves_half_an_output(
+    base: Path, corpus: Path, tmp_path: Path
+) -> None:
+    moments = random.Random(20)
+    folder = tmp_path / "outputs"
+    folder.mkdir()
+    target = folder / "out"
+    started = time.perf_counter()
+    with start(base, corpus, target, "20") as process:
+        assert process.communicate()[1]
+    whole_run = time.perf_counter() - started
+    complete = 0
+    for attempt in range(15):
+        if target.exists():
+            target.rename(tmp_path / f"complete-{attempt}")
+        with start(base, corpus, target, "20") as process:
+            if attempt % 3:
+                # The writing is a small part of a run on this small base: two thirds go there.
+                wait_for(process, "Scoring the held-out text")
+                delay = moments.uniform(0, 0.4)
+            else:
+                delay = moments.uniform(0, whole_run)
+            timer = threading.Timer(delay, process.kill)
+            timer.start()
+            process.communicate(timeout=60)
+            timer.cancel()
+        if target.exists():
+            complete += 1
+            result = verify_checkpoint(target, base)
+            assert result.differences == () and result.added_languages == ("quz_PE",)
+            assert open_checkpoint(target).languages[-1] == "quz_PE"
+        hidden = [path.name for path in folder.iterdir() if path != target]
+        assert all(name.startswith(".out.") for name in hidden)
+    assert complete < 15, "no run was killed in time"
+    if target.exists():
+        target.rename(tmp_path / "complete")
+    with start(base, corpus, target, "2") as process:
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert [path.name for path in folder.iterdir()] == ["out"]
+    assert verify_checkpoint(target, base).differences == ()
