@@ -164,6 +164,8 @@ def merge_options(config_file: Path | None, given: Mapping[str, Any]) -> AddOpti
     values["corpus"] = as_paths(values["corpus"])
     if values.get("output") == "":
         raise UsageError("--output is empty.", hint="Give the name of a folder, or leave it out.")
+    if "\0" in str(values.get("output")):
+        raise UsageError("--output has a zero byte in it.", hint="Give the name of a folder.")
     if values.get("output") is not None:
         values["output"] = Path(values["output"])
     if values.get("held_out") is not None:

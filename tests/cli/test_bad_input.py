@@ -631,6 +631,39 @@ def test_a_base_that_may_not_be_read_is_named(
     assert listing(work) == [str(secret)]
 
 
+@pytest.mark.parametrize("name", ["is_dir", "is_file"])
+def test_a_folder_that_may_not_be_entered_is_named(
+    invoke: Invoke,
+    work: Path,
+    base: Path,
+    corpus: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    original = getattr(Path, name)
+
+    def refuse(path: Path) -> bool:
+        if path.is_relative_to(base):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return bool(original(path))
+
+    monkeypatch.setattr(Path, name, refuse)
+    expected = f"{base} cannot be read: Permission denied"
+    assert_explained(invoke(*small_add(base, corpus, "out")), 4, expected)
+    assert_explained(invoke("verify", base, "--base", base), 4, expected)
+    assert listing(work) == []
+
+
+def test_a_current_folder_that_is_gone_is_named(
+    invoke: Invoke, work: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = work / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert_explained(invoke("info", base), 2, "The current folder does not exist any more")
+
+
 @pytest.mark.parametrize(
     ("options", "code"),
     [
@@ -642,6 +675,10 @@ def test_a_base_that_may_not_be_read_is_named(
         ({"learning_rate": 1.0}, 2),
         ({"output": ""}, 2),
         ({"output": "."}, 2),
+        ({"output": "a\0b"}, 2),
+        ({"base": "n" * 300 + "/" + "n" * 300}, 4),
+        ({"base": "/" + "n" * 300}, 4),
+        ({"corpus": "n" * 300}, 3),
     ],
 )
 def test_the_library_raises_what_the_command_line_maps(

@@ -180,7 +180,7 @@ def test_a_signal_ends_a_real_run(
 ) -> None:
     folder = tmp_path / "outputs"
     folder.mkdir()
-    with start(base, corpus, folder / "out", "100000") as process:
+    with start(base, corpus, folder / "out", "2000") as process:
         wait_for(process, mark)
         process.send_signal(number)
         out, err = process.communicate(timeout=30)

@@ -57,7 +57,8 @@ def _show(output: Output, record: RunRecord) -> None:
             f"Would train {plan.num_steps:,} steps, {plan.num_tokens:,} tokens "
             f"({plan.num_epochs:.1f} epochs) at a peak learning rate of {plan.lr:g}: about "
             f"{duration(plan.estimated_seconds)} at {plan.seconds_per_step:.2f} s a step.",
-            f"Would write {num_bytes(plan.output_bytes)} to {plan.output}. Nothing was written.",
+            f"{plan.output} would need up to {num_bytes(plan.output_bytes)} of disk. Nothing was "
+            "written.",
         )
         return
     assert record.evaluation is not None and record.verification is not None

@@ -60,6 +60,7 @@ def error_boundary(output: Output) -> Iterator[Boundary]:
     previous = signal.signal(signal.SIGTERM, _raise_terminated)
     boundary = Boundary()
     try:
+        _require_current_folder()
         yield boundary
     except SystemExit:
         raise
@@ -71,6 +72,15 @@ def error_boundary(output: Output) -> Iterator[Boundary]:
         raise SystemExit(exit_code(error)) from error
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def _require_current_folder() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise UsageError(
+            "The current folder does not exist any more.", hint="Change to another folder."
+        ) from error
 
 
 def exit_code(error: BaseException) -> int:

@@ -149,7 +149,12 @@ def resolve_base(
         ModelError: It is neither, or a folder that does not exist.
         UsageError: A revision is given for a folder.
     """
-    path = _local_path(base)
+    try:
+        path = _local_path(base)
+    except OSError as error:
+        raise ModelError(
+            f"{base} cannot be read: {error.strerror}.", hint="Check the path and its permissions."
+        ) from error
     if path is not None:
         if revision is not None:
             raise UsageError(

@@ -56,15 +56,20 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         ModelError: The folder or its config is missing or broken, or is of another model.
     """
-    if not path.is_dir():
-        what = "is a file, not a folder" if path.exists() else "does not exist"
-        raise ModelError(f"{path} {what}.", hint="Give the folder that holds config.json.")
     file = path / CONFIG_NAME
-    if not file.is_file():
+    try:
+        if not path.is_dir():
+            what = "is a file, not a folder" if path.exists() else "does not exist"
+            raise ModelError(f"{path} {what}.", hint="Give the folder that holds config.json.")
+        if not file.is_file():
+            raise ModelError(
+                f"{path} has no config.json; it holds {list_folder(path)}.",
+                hint="Give the folder of a checkpoint, as `save_pretrained` writes it.",
+            )
+    except OSError as error:
         raise ModelError(
-            f"{path} has no config.json; it holds {list_folder(path)}.",
-            hint="Give the folder of a checkpoint, as `save_pretrained` writes it.",
-        )
+            f"{path} cannot be read: {error.strerror}.", hint="Check the path and its permissions."
+        ) from error
     return check_config(read_json_object(file), path.name or str(path))
 
 
