@@ -201,9 +201,7 @@ def _missing(path: Path) -> CorpusError:
         names = []
     near = difflib.get_close_matches(path.name, names, n=1)
     where = "the current folder" if folder == Path() else folder
-    hint = (
-        f"Did you mean {folder / near[0]}?" if near else f"Check the name; it is not in {where}."
-    )
+    hint = f"Did you mean {folder / near[0]}?" if near else f"Check the name; it is not in {where}."
     return CorpusError(f"{path} does not exist.", hint=hint)
 
 
