@@ -2,8 +2,8 @@
 
 Every adapter is scored on the same masked tokens, one in memory at a time. With 81 languages, most
 are hopeless and show it within a few hundred tokens: by successive halving each round reads about
-as many tokens, shared among a third of the languages of the round before, and the best of the last
-round is scored on the whole text. That is the honest "before" of an added language: what the base
+as many tokens, shared among a third of the languages of the round before, until the last three are
+scored on the whole text. The best of them is the honest "before" of an added language: what the base
 offers today.
 
 Source: Jamieson and Talwalkar 2016 (arXiv 1502.07943), successive halving.
@@ -65,40 +65,37 @@ def probe_adapters(
     """Ranks the checkpoint's adapters on `text`.
 
     Args:
-        model: A one-language slice of `checkpoint`; its slot is left with the best adapter.
+        model: A one-language slice of `checkpoint`; its slot is left with the last adapter scored.
         languages: Candidates; all of the checkpoint's by default.
         on_score: Called after each adapter, for a progress display.
     """
     alive = list(languages or checkpoint.languages)
     fallen: list[Candidate] = []
-    while True:
+    while len(alive) > NUM_FINALISTS:
         sample = text.sample(ROUND_TOKENS // len(alive))
         ranked = _run_round(model, checkpoint, sample, alive, on_score)
-        if len(alive) <= NUM_FINALISTS:
-            break
         kept = max(NUM_FINALISTS, math.ceil(len(ranked) / KEPT_ONE_IN))
-        fallen = ranked[kept:] + fallen
-        alive = [candidate.language for candidate in ranked[:kept]]
-    load_adapter(model, checkpoint, ranked[0].language)
-    losses = evaluate(model, text)
-    best = _candidate(ranked[0].language, losses)
-    on_score(best)
-    return ProbeResult((best, *ranked[1:], *fallen), losses)
+        fallen = [candidate for candidate, _ in ranked[kept:]] + fallen
+        alive = [candidate.language for candidate, _ in ranked[:kept]]
+    finalists = _run_round(model, checkpoint, text, alive, on_score)
+    return ProbeResult((*(candidate for candidate, _ in finalists), *fallen), finalists[0][1])
 
 
 def _run_round(
     model: XmodForMaskedLM,
     checkpoint: Checkpoint,
-    sample: MaskedText,
+    text: MaskedText,
     languages: Sequence[str],
     on_score: Callable[[Candidate], None],
-) -> list[Candidate]:
+) -> list[tuple[Candidate, TokenLosses]]:
+    """Scores each language on `text`; the best first."""
     scored = []
     for language in languages:
         load_adapter(model, checkpoint, language)
-        scored.append(_candidate(language, evaluate(model, sample)))
-        on_score(scored[-1])
-    return sorted(scored, key=lambda candidate: candidate.perplexity)
+        losses = evaluate(model, text)
+        scored.append((_candidate(language, losses), losses))
+        on_score(scored[-1][0])
+    return sorted(scored, key=lambda pair: pair[0].perplexity)
 
 
 def _candidate(language: str, losses: TokenLosses) -> Candidate:
