@@ -3,8 +3,8 @@
 Every adapter is scored on the same masked tokens, one in memory at a time. With 81 languages, most
 are hopeless and show it within a few hundred tokens: by successive halving each round reads about
 as many tokens, shared among a third of the languages of the round before, until the last three are
-scored on the whole text. The best of them is the honest "before" of an added language: what the base
-offers today.
+scored on the whole text. The best of them is the honest "before" of an added language: what the
+base offers today.
 
 Source: Jamieson and Talwalkar 2016 (arXiv 1502.07943), successive halving.
 """

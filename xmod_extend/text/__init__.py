@@ -1,0 +1,1 @@
+"""The text: read, clean, split, tokenise, pack, mask."""
