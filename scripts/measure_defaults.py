@@ -35,8 +35,12 @@ def shorten(path: str, num_bytes: int, folder: Path) -> str:
 def parse(setting: str) -> dict[str, object]:
     if setting == "default":
         return {}
-    pairs = (pair.split("=") for pair in setting.split(","))
-    return {name: yaml.safe_load(value) for name, value in pairs}
+    return dict(_typed(*pair.split("=")) for pair in setting.split(","))
+
+
+def _typed(name: str, value: str) -> tuple[str, object]:
+    # YAML 1.1 reads 1e-3, without a point, as a word.
+    return name, float(value) if name == "lr" else yaml.safe_load(value)
 
 
 def main() -> None:
