@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+import yaml
 from transformers import AutoModelForMaskedLM, AutoTokenizer, XmodForMaskedLM
 
 import xmod_extend
@@ -80,6 +81,22 @@ def test_the_bases_file_is_the_same_byte_for_byte(
     assert config == base_config | {"languages": [*base_config["languages"], "quz_PE"]}
     assert record.verification is not None and record.verification.identical
     assert record.verification.languages_compared == 3
+
+
+def test_the_card_has_the_hubs_metadata_and_no_path_of_this_machine(
+    base: Path, added: tuple[Path, RunRecord]
+) -> None:
+    output, record = added
+    card = (output / "README.md").read_text()
+    _, front, text = card.split("---\n", 2)
+    metadata = yaml.safe_load(front)
+    assert metadata["language"] == ["quz"] and metadata["pipeline_tag"] == "fill-mask"
+    assert "base_model" not in metadata, "a folder is no model on the Hub"
+    assert str(base) not in card
+    assert record.evaluation is not None
+    for figure in (record.evaluation.before.perplexity, record.evaluation.after.perplexity):
+        assert f"{figure:.2f}" in text
+    assert record.evaluation.after.signature in text
 
 
 @pytest.mark.parametrize("name", X_MOD_CLASSES)

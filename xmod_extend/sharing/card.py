@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from xmod_extend.evaluation.perplexity import Score
 from xmod_extend.report.record import EvaluationRecord, RunRecord, TrainingRecord
-
-HOMEPAGE = "`xmod-extend`"
 
 
 def model_card(record: RunRecord) -> str:
@@ -25,22 +25,26 @@ def model_card(record: RunRecord) -> str:
 
 def _front_matter(record: RunRecord) -> str:
     lines = ["---", "library_name: transformers", "pipeline_tag: fill-mask", "language:"]
-    lines += [f"- {record.bcp47}"]
-    if "/" in record.base.source and record.base.commit is not None:
+    # The Hub knows languages, not regions.
+    lines += [f"- {record.bcp47.split('-')[0]}"]
+    if record.base.commit is not None:
         lines += [f"base_model: {record.base.source}"]
     lines += ["tags:", "- xmod", "- language-adapter", "- masked-lm", "---"]
     return "\n".join(lines)
 
 
 def _introduction(record: RunRecord) -> str:
-    commit = f" (commit `{record.base.commit[:12]}`)" if record.base.commit else ""
-    return f"""
-# {record.base.name} with {record.language_name} (`{record.language}`)
-
-This is `{record.base.source}`{commit}, an X-MOD with {len(record.base.languages)} languages, to
-which {HOMEPAGE} added a language adapter for {record.language_name}. Only that adapter was trained.
-Every weight of the base is the same, byte for byte, and the base's vocabulary was kept.
-"""
+    base = f"`{record.base.name}`"
+    if record.base.commit is not None:
+        base = f"`{record.base.source}` (commit `{record.base.commit[:12]}`)"
+    title = f"# {record.base.name} with {record.language_name} (`{record.language}`)\n\n"
+    return title + _paragraph(
+        f"""
+        This is {base}, an X-MOD with {len(record.base.languages)} languages, to which
+        `xmod-extend` added a language adapter for {record.language_name}. Only that adapter was
+        trained. Every weight of the base is the same, byte for byte, and the base's vocabulary
+        was kept."""
+    )
 
 
 def _usage(record: RunRecord) -> str:
@@ -62,6 +66,10 @@ Or pass `lang_ids`: the id of a language is its position in `model.config.langua
 
 def _results(record: RunRecord, evaluation: EvaluationRecord) -> str:
     before, after, gain = evaluation.before, evaluation.after, evaluation.improvement
+    explanation = f"""
+        {gain.ratio:.2f} times lower (95 % interval {gain.low:.2f} to {gain.high:.2f}, paired
+        bootstrap over {after.num_documents:,} lines; {after.num_scored_tokens:,} masked tokens).
+        Which training step to keep was chosen on a sample of the same held-out text. Signature:"""
     return f"""
 ## Results
 
@@ -72,12 +80,15 @@ Masked perplexity on held-out text, with the same masked tokens before and after
 | `{evaluation.best_existing}`, the best of the base | {_figures(before)} |
 | `{record.language}`, added | {_figures(after)} |
 
-{gain.ratio:.2f} times lower (95 % interval {gain.low:.2f} to {gain.high:.2f}, paired bootstrap over
-{after.num_documents:,} lines; {after.num_scored_tokens:,} masked tokens). Which training step to
-keep was chosen on a sample of the same held-out text. Signature:
+{_paragraph(explanation)}
 
     {after.signature}
 """
+
+
+def _paragraph(text: str) -> str:
+    """Filled to 100 columns, whatever the figures' lengths."""
+    return textwrap.fill(" ".join(text.split()), 100, break_on_hyphens=False)
 
 
 def _figures(measured: Score) -> str:
@@ -85,19 +96,20 @@ def _figures(measured: Score) -> str:
 
 
 def _training(record: RunRecord, training: TrainingRecord) -> str:
-    stopped = f"\n\nThe run ended early: {training.stopped}." if training.stopped else ""
-    return f"""
-## Training
-
-Masked language modelling; {training.num_parameters:,} trainable parameters, started from
-`{training.init}`. {training.steps_done:,} steps of {training.batch_size} x {training.max_length}
-tokens ({training.num_epochs:.1f} epochs), of which step {training.best_step:,} was kept. AdamW,
-peak learning rate {training.lr:g}, linear warm-up over {training.warmup_fraction:.0%} of the steps
-and linear decay, weight decay {training.weight_decay:g}, gradients clipped at
-{training.clip_norm:g}, {training.mlm_probability:.0%} of the tokens masked, dropout
-{"as in the base" if training.dropout else "off"}, {training.precision} on {training.device},
-{training.seconds:,.0f} seconds, seed {record.options["seed"]}.{stopped}
-"""
+    stopped = f"The run ended early: {training.stopped}." if training.stopped else ""
+    return "## Training\n\n" + _paragraph(
+        f"""
+        Masked language modelling; {training.num_parameters:,} trainable parameters, started from
+        `{training.init}`. {training.steps_done:,} steps of {training.batch_size} x
+        {training.max_length} tokens ({training.num_epochs:.1f} epochs), of which step
+        {training.best_step:,} was kept. AdamW, peak learning rate {training.lr:g}, linear warm-up
+        over {training.warmup_fraction:.0%} of the steps and linear decay, weight decay
+        {training.weight_decay:g}, gradient norm clipped at {training.clip_norm:g},
+        {training.mlm_probability:.0%} of the tokens masked, dropout
+        {"as in the base" if training.dropout else "off"}, {training.precision} on
+        {training.device}, {training.seconds:,.0f} seconds, seed {record.options["seed"]}.
+        {stopped}"""
+    )
 
 
 def _text(record: RunRecord) -> str:
@@ -113,19 +125,22 @@ def _text(record: RunRecord) -> str:
 | bytes | {corpus.train_bytes:,} | {corpus.held_out_bytes:,} |
 | SHA-256 | `{corpus.train_sha256[:16]}` | `{corpus.held_out_sha256[:16]}` |
 
-Tokens per word: {fertility}; unknown tokens: {unknown}. Where the text is from and under which
-licence is for its publisher to say here.
+Tokens per word: {fertility}; unknown tokens: {unknown}. Where the text is from, and under which
+licence, is for whoever publishes this to say here.
 """
 
 
 def _limits(record: RunRecord) -> str:
     warnings = "".join(f"- {warning}\n" for warning in record.warnings)
+    limits = f"""
+        An adapter learns the language of its text, with that text's register, errors and opinions.
+        The vocabulary is the base's: words of {record.language_name} are cut into more pieces than
+        by a tokenizer of its own (the paper that introduced X-MOD also learns new embeddings; this
+        does not)."""
     return f"""
 ## Limits
 
-An adapter learns the language of its text, with that text's register, errors and opinions. The
-vocabulary is the base's: words of {record.language_name} are cut into more pieces than by a
-tokenizer of its own (the paper that introduced X-MOD also learns new embeddings; this does not).
+{_paragraph(limits)}
 
 {warnings}
 `run.json` beside this file is the full record of the run.

@@ -1,0 +1,53 @@
+"""The scripts that the README and the demo rely on run, and say what they should."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import xmod_extend
+
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+
+
+def run(script: str, *arguments: str | Path) -> str:
+    done = subprocess.run(
+        [sys.executable, SCRIPTS / script, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_settings_are_measured_on_the_same_text(base: Path, corpus: Path) -> None:
+    held_out = corpus.parent / "held_out.txt"
+    held_out.write_text("".join(corpus.read_text().splitlines(keepends=True)[::4]))
+    where = ("--base", base, "--lang", "quz_PE", "--corpus", corpus, "--held-out", held_out)
+    printed = run("measure_defaults.py", *where, "max_steps=2", "max_steps=3,lr=1e-3")
+    rows = [line.split("|")[1:3] for line in printed.splitlines() if line.startswith("| max")]
+    assert [[cell.strip() for cell in row] for row in rows] == [
+        ["max_steps=2", "2"],
+        ["max_steps=3,lr=1e-3", "3"],
+    ]
+
+
+@pytest.mark.slow
+def test_minimal_pairs_of_a_tiny_quechua(tmp_path: Path) -> None:
+    corpus = SCRIPTS.parent / "corpora" / "quz_PE.txt"
+    output = tmp_path / "tiny-quz"
+    record = xmod_extend.add_language(
+        lang="quz_PE", corpus=corpus, base="tiny", output=output, max_steps=60
+    )
+    assert record.evaluation is not None
+    # The demonstration promises several-fold; 60 of its 300 steps are enough for three.
+    assert record.evaluation.improvement.low > 3
+    printed = run("minimal_pairs.py", output)
+    assert printed.count(" by ") == 12 and "quz_PE" in printed
