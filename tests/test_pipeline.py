@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import transformers
@@ -22,9 +21,6 @@ from xmod_extend.errors import (
     UsageError,
     XmodExtendError,
 )
-from xmod_extend.evaluation.perplexity import TokenLosses
-from xmod_extend.evaluation.probe import Candidate, ProbeResult
-from xmod_extend.pipeline import coverage_warnings
 from xmod_extend.report.record import RunRecord
 
 X_MOD_CLASSES = (
@@ -85,28 +81,6 @@ def test_the_bases_file_is_the_same_byte_for_byte(
     assert config == base_config | {"languages": [*base_config["languages"], "quz_PE"]}
     assert record.verification is not None and record.verification.identical
     assert record.verification.languages_compared == 3
-
-
-@pytest.mark.parametrize(
-    ("perplexities", "warned"),
-    [
-        ((52.2, 626.0, 636.5, 942.3, 2388.2), True),
-        ((306.0, 309.8, 330.0, 419.0, 761.0), False),
-        ((20.0, 60.0, 500.0, 600.0), True),
-        ((20.0,), False),
-    ],
-)
-def test_a_language_that_the_base_knows_is_warned_about(
-    perplexities: tuple[float, ...], warned: bool
-) -> None:
-    candidates = tuple(
-        Candidate(language=f"l{i}_XX", perplexity=perplexity, num_scored_tokens=100)
-        for i, perplexity in enumerate(perplexities)
-    )
-    nothing = TokenLosses(np.empty(0), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
-    warnings = coverage_warnings(ProbeResult(candidates, nothing))
-    assert bool(warnings) == warned
-    assert all("l0_XX" in warning for warning in warnings)
 
 
 def test_the_card_has_the_hubs_metadata_and_no_path_of_this_machine(

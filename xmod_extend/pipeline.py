@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import statistics
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from xmod_extend.errors import CheckFailedError, TrainingError
 from xmod_extend.evaluation.perplexity import Score, TokenLosses, compare, evaluate, score
-from xmod_extend.evaluation.probe import ProbeResult, probe_adapters
+from xmod_extend.evaluation.probe import ProbeResult, coverage_warnings, probe_adapters
 from xmod_extend.evaluation.verify import verify_checkpoint
 from xmod_extend.languages import Language
 from xmod_extend.model.adapter import (
@@ -58,10 +57,6 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from transformers import XmodForMaskedLM
 
-COVERED_TIMES = 5.0
-"""A best adapter that reads a text so many times better than the median of the others likely knows its
-language. Measured with a base of five languages: 12 and 30 times for text in one of them, 1.0 to
-1.7 times for text in a sixth."""
 VALIDATION_TOKENS = 16_384
 """Of the held-out text, scored at each validation; the final score is of all of it."""
 
@@ -224,18 +219,6 @@ def probe_base(job: Job) -> ProbeResult:
     for warning in coverage_warnings(probe):
         job.observer.on_warning(warning)
     return probe
-
-
-def coverage_warnings(probe: ProbeResult) -> tuple[str, ...]:
-    """A sentence if one existing adapter stands out so far that the language is hardly new."""
-    best, *others = (candidate.perplexity for candidate in probe.candidates)
-    if not others or statistics.median(others) < COVERED_TIMES * best:
-        return ()
-    times = statistics.median(others) / best
-    return (
-        f"{probe.best.language} reads this text {times:.0f} times better than the base's other "
-        f"languages do (perplexity {best:.1f}): the base may know this language already.",
-    )
 
 
 def _training_config(job: Job) -> TrainingConfig:

@@ -10,8 +10,8 @@ import torch
 from checkpoints import make_checkpoint
 
 from xmod_extend.evaluation import probe as probe_module
-from xmod_extend.evaluation.perplexity import Block, MaskedText, evaluate
-from xmod_extend.evaluation.probe import Candidate, probe_adapters
+from xmod_extend.evaluation.perplexity import Block, MaskedText, TokenLosses, evaluate
+from xmod_extend.evaluation.probe import Candidate, ProbeResult, coverage_warnings, probe_adapters
 from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.slice import load_adapter, load_slice
 from xmod_extend.text.masking import MaskingScheme
@@ -72,3 +72,25 @@ def test_few_languages_are_all_scored_in_full(tmp_path: Path, text: MaskedText) 
     assert {c.num_scored_tokens for c in result.candidates} == {text.num_scored_tokens}
     perplexities = [c.perplexity for c in result.candidates]
     assert perplexities == sorted(perplexities)
+
+
+@pytest.mark.parametrize(
+    ("perplexities", "warned"),
+    [
+        ((52.2, 626.0, 636.5, 942.3, 2388.2), True),
+        ((306.0, 309.8, 330.0, 419.0, 761.0), False),
+        ((20.0, 60.0, 500.0, 600.0), True),
+        ((20.0,), False),
+    ],
+)
+def test_a_language_that_the_base_knows_is_warned_about(
+    perplexities: tuple[float, ...], warned: bool
+) -> None:
+    candidates = tuple(
+        Candidate(language=f"l{i}_XX", perplexity=perplexity, num_scored_tokens=100)
+        for i, perplexity in enumerate(perplexities)
+    )
+    nothing = TokenLosses(np.empty(0), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+    warnings = coverage_warnings(ProbeResult(candidates, nothing))
+    assert bool(warnings) == warned
+    assert all("l0_XX" in warning for warning in warnings)
