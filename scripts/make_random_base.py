@@ -20,10 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from xmod_extend.model.base import TOKENIZER_PATTERNS, resolve_base
+from xmod_extend.model.base import resolve_base
 from xmod_extend.model.checkpoint import make_xmod_config
 from xmod_extend.model.conformity import expected_shapes
 from xmod_extend.model.tensors import TensorInfo, write_safetensors
+from xmod_extend.text.tokenizer import find_tokenizer_files
 
 LANGUAGES = (
     "en_XX id_ID vi_VN ru_RU fa_IR sv_SE ja_XX fr_XX de_DE ro_RO ko_KR hu_HU es_XX fi_FI uk_UA "
@@ -99,10 +100,8 @@ def write_random_base(folder: Path, *, shape: str, num_languages: int, dtype: st
         info = TensorInfo(dtype, sizes)
         entries.append((name, info, noise(count, dtype, seed)))
     write_safetensors(folder / "model.safetensors", entries)
-    bundled = resolve_base("tiny").fetch()
-    for pattern in TOKENIZER_PATTERNS:
-        for file in bundled.glob(pattern):
-            shutil.copy(file, folder)
+    for file in find_tokenizer_files(resolve_base("tiny").fetch()):
+        shutil.copy(file, folder)
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ STAGES = (
     "languages",
     "options",
     "progress",
+    "hub",
     "text",
     "model",
     "training",

@@ -154,8 +154,8 @@ def test_a_bad_corpus_is_exit_3_before_weights_are_loaded(
         ("https://example.org/a.txt", 3, r"hf://datasets/USER/NAME"),
         ("hf://datasets/one", 3, "no address of a data set"),
         ("hf://datasets/a/b/weights.zip", 3, "of a kind that is not read"),
-        ("hf://datasets/a/b", 5, "The data set a/b is not on this machine"),
-        ("hf://datasets/a/b/c.txt", 5, "is not on this machine"),
+        ("hf://datasets/a/b", 5, "The data set a/b is not in the cache"),
+        ("hf://datasets/a/b/c.txt", 5, "c.txt of the data set a/b is not in the cache"),
     ],
 )
 def test_what_is_no_corpus_on_this_machine(

@@ -12,8 +12,10 @@ from checkpoints import make_checkpoint
 from hub_server import COMMIT, Hub, serve
 
 from xmod_extend.errors import HubError, ModelError, UsageError, XmodExtendError
-from xmod_extend.model.base import BaseReference, choose_files, fetch_tokenizer, resolve_base
+from xmod_extend.hub import HubRepository
+from xmod_extend.model.base import BaseReference, choose_files, resolve_base
 from xmod_extend.model.checkpoint import open_checkpoint
+from xmod_extend.text.tokenizer import fetch_tokenizer
 
 
 @pytest.fixture
@@ -179,7 +181,7 @@ def test_a_server_that_is_down(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_credentials_that_are_refused(hub: Hub) -> None:
     hub.errors["someone/xmod-small"] = (403, None)
-    assert "refused the credentials" in refusal(on_hub(hub)).message
+    assert "refused someone/xmod-small (HTTP 403)" in refusal(on_hub(hub)).message
 
 
 def test_a_repository_without_a_config(hub: Hub) -> None:
@@ -225,7 +227,7 @@ def test_a_disk_that_refuses(
 
 
 def test_a_tokenizer_comes_without_the_weights(hub: Hub) -> None:
-    folder = fetch_tokenizer("someone/xmod-small", endpoint=hub.endpoint)
+    folder = fetch_tokenizer(HubRepository("someone/xmod-small", endpoint=hub.endpoint))
     assert (folder / "sentencepiece.bpe.model").read_bytes() == b"pieces"
     assert sorted(hub.downloads) == ["config.json", "sentencepiece.bpe.model"]
 

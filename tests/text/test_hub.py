@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,9 +16,10 @@ from huggingface_hub import errors
 from sample_text import sentences
 
 from xmod_extend.errors import CorpusError, HubError
+from xmod_extend.hub import HubRepository, hub_error
 from xmod_extend.text import hub as hub_module
 from xmod_extend.text.corpus import read_corpus
-from xmod_extend.text.hub import HubAddress, explain_hub_error
+from xmod_extend.text.hub import HubAddress
 from xmod_extend.text.sources import find_sources
 
 
@@ -105,11 +107,16 @@ def test_a_data_set_without_a_training_split_is_a_matter_of_the_corpus(
         find_sources(["hf://datasets/me/quz"])
 
 
-def test_without_a_network_the_error_says_so() -> None:
-    for address in ("hf://datasets/me/quz", "hf://datasets/me/quz/a.txt"):
-        with pytest.raises(HubError, match="the Hub cannot be reached") as caught:
-            find_sources([address])
-        assert caught.value.exit_code == 5
+@pytest.mark.parametrize("address", ["hf://datasets/me/quz", "hf://datasets/me/quz/a.txt"])
+def test_without_a_network_the_error_says_so(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(HubError, match="me/quz is not in the cache, and offline mode") as caught:
+        find_sources([address])
+    assert caught.value.exit_code == 5
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(HubError, match=r"The Hub cannot be reached, and .* me/quz is") as caught:
+        find_sources([address])
+    assert caught.value.exit_code == 5
 
 
 def response(status: int) -> Any:
@@ -125,6 +132,7 @@ def caused(error: Exception, cause: Exception) -> Exception:
     return error
 
 
+DOWN = errors.HfHubHTTPError("503", response=response(503))
 UNKNOWN = errors.RepositoryNotFoundError("401", response=response(401))
 
 
@@ -134,19 +142,34 @@ UNKNOWN = errors.RepositoryNotFoundError("401", response=response(401))
         (UNKNOWN, "does not know"),
         (caused(DatasetNotFoundError("'me/aggregated' doesn't exist"), UNKNOWN), "does not know"),
         (errors.RemoteEntryNotFoundError("404", response=response(404)), "does not know"),
-        (errors.RevisionNotFoundError("404", response=response(404)), "this revision"),
+        (
+            errors.RevisionNotFoundError("404", response=response(404)),
+            "The data set me/quz has no revision v1.",
+        ),
         (errors.GatedRepoError("403", response=response(403)), "is gated"),
         (DatasetNotFoundError("'me/quz' is a gated dataset on the Hub."), "is gated"),
-        (errors.HfHubHTTPError("403", response=response(403)), "refused the set (HTTP 403)"),
-        (errors.HfHubHTTPError("500 oh\nno", response=response(500)), "500 oh"),
+        (
+            errors.HfHubHTTPError("403", response=response(403)),
+            "refused a.txt of the data set me/quz@v1 (HTTP 403)",
+        ),
+        (errors.HfHubHTTPError("500 oh\nno", response=response(500)), "status 500"),
         (errors.LocalEntryNotFoundError("offline"), "cannot be reached"),
         (ConnectError("refused"), "cannot be reached"),
         (ConnectionError("Couldn't reach it"), "cannot be reached"),
+        (RuntimeError("oh\nno"), "a.txt of the data set me/quz@v1 failed: oh."),
+        (errors.HFValidationError("Repo id must not"), "Repo id must not"),
+        (caused(errors.LocalEntryNotFoundError(""), DOWN), "status 503"),
+        (OSError(errno.ENOSPC, "full"), "no space left"),
         (RuntimeError("Dataset scripts are no longer supported"), "scripts are no longer"),
         (RuntimeError(), "RuntimeError"),
     ],
 )
-def test_each_failure_has_a_name(error: Exception, message: str) -> None:
-    explained = explain_hub_error(error, "the set")
+def test_each_failure_has_a_name(
+    error: Exception, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_refs", None)
+    explained = hub_error(error, HubRepository("me/quz", "dataset", "v1"), path="a.txt")
+    assert isinstance(explained, HubError)
     assert message in explained.message
     assert "\n" not in explained.message

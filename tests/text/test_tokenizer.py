@@ -119,7 +119,7 @@ def test_without_files_only_a_base_of_xlmr_size_gets_xlmr(tmp_path: Path) -> Non
     (tmp_path / "config.json").write_text('{"model_type": "xmod"}')
     with pytest.raises(ModelError, match="no tokenizer, and with 5,000 embeddings"):
         load_tokenizer(tmp_path, vocab_size=5_000)
-    with pytest.raises(HubError, match="the Hub cannot be reached") as caught:
+    with pytest.raises(HubError, match=r"no tokenizer files, .* offline mode forbids") as caught:
         load_tokenizer(tmp_path, vocab_size=250_002)
     assert caught.value.hint is not None and "tokenizer.json" in caught.value.hint
 

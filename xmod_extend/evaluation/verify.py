@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fnmatch
 import hashlib
 import json
 import time
@@ -24,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xmod_extend.errors import LanguageError, ModelError
-from xmod_extend.model.base import TOKENIZER_PATTERNS
 from xmod_extend.model.checkpoint import Checkpoint, make_xmod_config, open_checkpoint
 from xmod_extend.model.layout import (
     ADAPTER_NAME,
@@ -35,6 +33,7 @@ from xmod_extend.model.layout import (
 )
 from xmod_extend.model.pickles import TIED_NAMES
 from xmod_extend.model.tensors import TensorFile
+from xmod_extend.text.tokenizer import find_tokenizer_files
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -259,13 +258,12 @@ def _compare_tokenizers(base: Path, checkpoint: Path, found: _Findings) -> None:
 def _tokenizer_contents(folder: Path) -> dict[str, str]:
     """File name -> hash of what it says; white space in JSON says nothing."""
     contents = {}
-    for file in folder.iterdir():
-        if any(fnmatch.fnmatch(file.name, pattern) for pattern in TOKENIZER_PATTERNS):
-            raw = file.read_bytes()
-            if file.suffix == ".json":
-                with contextlib.suppress(ValueError):
-                    raw = json.dumps(json.loads(raw)).encode()
-            contents[file.name] = hashlib.sha256(raw).hexdigest()
+    for file in find_tokenizer_files(folder):
+        raw = file.read_bytes()
+        if file.suffix == ".json":
+            with contextlib.suppress(ValueError):
+                raw = json.dumps(json.loads(raw)).encode()
+        contents[file.name] = hashlib.sha256(raw).hexdigest()
     return contents
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from xmod_extend.errors import HubError, ModelError, UsageError
-from xmod_extend.model.hub_errors import hub_error, is_unreachable
+from xmod_extend.hub import HubRepository, ask_hub, hub_error, is_out_of_reach, quiet_hub
 from xmod_extend.model.layout import (
     CONFIG_NAME,
     WEIGHTS_NAMES,
@@ -23,22 +23,9 @@ from xmod_extend.model.layout import (
     read_config,
     read_json_object,
 )
-from xmod_extend.text.hub import ask_hub, quiet_hub
+from xmod_extend.text.tokenizer import TOKENIZER_PATTERNS, fetch_tokenizer
 
 BUNDLED = "tiny"
-
-TOKENIZER_REPO = "FacebookAI/xlm-roberta-base"
-"""X-MOD's tokenizer is XLM-R's, and some X-MODs on the Hub come without it."""
-
-TOKENIZER_PATTERNS = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "*.model",
-    "vocab.*",
-)
-"""The files of a tokenizer (a sentencepiece model's name ends in `.model`)."""
 
 DOCUMENT_PATTERNS = ("LICENSE*", "NOTICE*", "run.json", "run-*.json")
 """What else goes with a checkpoint: its terms, and the records of languages added before."""
@@ -88,8 +75,7 @@ class BaseReference:
         self.load_config()
         if self.path is not None:
             return self.path
-        assert self.repo_id is not None and self.commit is not None
-        return _fetch_snapshot(self.repo_id, self.commit, self.endpoint)
+        return _fetch_snapshot(self._on_hub(self.commit))
 
     def fetch_tokenizer(self) -> Path:
         """The folder with the base's tokenizer, downloaded without the weights.
@@ -100,36 +86,32 @@ class BaseReference:
         self.load_config()
         if self.path is not None:
             return self.path
+        return fetch_tokenizer(self._on_hub(self.commit))
+
+    def _on_hub(self, revision: str | None) -> HubRepository:
         assert self.repo_id is not None
-        return fetch_tokenizer(self.repo_id, revision=self.commit, endpoint=self.endpoint)
+        return HubRepository(self.repo_id, "model", revision, self.endpoint)
 
     def _download_config(self) -> dict[str, Any]:
         from huggingface_hub import hf_hub_download
 
-        assert self.repo_id is not None
+        repository = self._on_hub(self.revision)
         problem: Exception | None = None
         try:
             with quiet_hub():
-                problem = ask_hub(
-                    self.repo_id,
-                    repo_type="model",
-                    revision=self.revision,
-                    endpoint=self.endpoint,
-                )
+                problem = ask_hub(repository)
                 file = hf_hub_download(
-                    self.repo_id,
+                    repository.repo_id,
                     CONFIG_NAME,
                     revision=self.revision,
                     endpoint=self.endpoint,
                     local_files_only=problem is not None,
                 )
         except Exception as error:  # the Hub's client raises the errors of many libraries
-            raise hub_error(
-                problem or error, self.repo_id, revision=self.revision, endpoint=self.endpoint
-            ) from error
+            raise hub_error(problem or error, repository) from error
         # The cache keeps a file under snapshots/COMMIT, which is known offline as well.
         self.commit = Path(file).parent.name
-        return check_config(read_json_object(Path(file)), self.repo_id)
+        return check_config(read_json_object(Path(file)), repository.repo_id)
 
 
 def resolve_base(
@@ -242,13 +224,14 @@ def choose_files(names: Iterable[str]) -> list[str]:
     return [name for name in held if name in chosen]
 
 
-def _fetch_snapshot(repo_id: str, commit: str, endpoint: str | None) -> Path:
+def _fetch_snapshot(repository: HubRepository) -> Path:
     from huggingface_hub import HfApi, snapshot_download
 
+    repo_id, commit, endpoint = repository.repo_id, repository.revision, repository.endpoint
     try:
-        problem = ask_hub(repo_id, repo_type="model", revision=commit, endpoint=endpoint)
+        problem = ask_hub(repository)
         if problem is not None:
-            return _cached_snapshot(repo_id, commit, problem)
+            return _cached_snapshot(repository, problem)
         names = HfApi(endpoint=endpoint).list_repo_files(repo_id, revision=commit)
         wanted = choose_files(names)
         if wanted:
@@ -262,56 +245,29 @@ def _fetch_snapshot(repo_id: str, commit: str, endpoint: str | None) -> Path:
     except HubError:
         raise
     except Exception as error:  # the Hub's client raises the errors of many libraries
-        if is_unreachable(error):
-            return _cached_snapshot(repo_id, commit, error)
-        raise hub_error(error, repo_id, revision=commit, endpoint=endpoint) from error
+        if is_out_of_reach(error):
+            return _cached_snapshot(repository, error)
+        raise hub_error(error, repository) from error
     raise ModelError(
         f"{repo_id} has no weights that PyTorch can read; it holds {', '.join(names[:6])}.",
         hint="Expected model.safetensors or pytorch_model.bin.",
     )
 
 
-def _cached_snapshot(repo_id: str, commit: str, cause: Exception) -> Path:
+def _cached_snapshot(repository: HubRepository, cause: Exception) -> Path:
     """The folder of a base that was downloaded before, when the Hub cannot be reached."""
     from huggingface_hub import try_to_load_from_cache
 
     from xmod_extend.model.layout import open_weights
 
-    config = try_to_load_from_cache(repo_id, CONFIG_NAME, revision=commit)
+    config = try_to_load_from_cache(repository.repo_id, CONFIG_NAME, revision=repository.revision)
     assert isinstance(config, str), "load_config found it"
     folder = Path(config).parent
     try:
         open_weights(folder)
     except ModelError:
         raise HubError(
-            f"The Hub cannot be reached, and {repo_id} is not completely in the cache.",
+            f"The Hub cannot be reached, and {repository} is not completely in the cache.",
             hint="Run once with a network connection and without HF_HUB_OFFLINE.",
         ) from cause
     return folder
-
-
-def fetch_tokenizer(
-    repo_id: str = TOKENIZER_REPO, *, revision: str | None = None, endpoint: str | None = None
-) -> Path:
-    """The folder with a tokenizer's files, downloaded without the model's weights.
-
-    Raises:
-        HubError: They cannot be had.
-    """
-    from huggingface_hub import snapshot_download
-
-    problem: Exception | None = None
-    try:
-        with quiet_hub():
-            problem = ask_hub(repo_id, repo_type="model", revision=revision, endpoint=endpoint)
-            return Path(
-                snapshot_download(
-                    repo_id,
-                    revision=revision,
-                    allow_patterns=[CONFIG_NAME, *TOKENIZER_PATTERNS],
-                    endpoint=endpoint,
-                    local_files_only=problem is not None,
-                )
-            )
-    except Exception as error:  # the Hub's client raises the errors of many libraries
-        raise hub_error(problem or error, repo_id, endpoint=endpoint) from error

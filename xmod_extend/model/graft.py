@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xmod_extend.errors import LanguageError, ModelError, UsageError
-from xmod_extend.model.base import DOCUMENT_PATTERNS, TOKENIZER_PATTERNS
+from xmod_extend.model.base import DOCUMENT_PATTERNS
 from xmod_extend.model.checkpoint import Checkpoint
 from xmod_extend.model.layout import CONFIG_NAME
 from xmod_extend.model.output import (
@@ -40,6 +40,7 @@ from xmod_extend.model.tensors import (
     torch_dtype,
     write_safetensors,
 )
+from xmod_extend.text.tokenizer import TOKENIZER_PATTERNS
 
 if TYPE_CHECKING:
     import torch

@@ -7,6 +7,7 @@ file; then XLM-R's own is taken from the Hub, which is said aloud.
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import functools
 import hashlib
 import logging
@@ -18,9 +19,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
-from xmod_extend.errors import HubError, ModelError
+from xmod_extend.errors import HubError, ModelError, XmodExtendError
+from xmod_extend.hub import HubRepository, ask_hub, first_line, hub_error, quiet_hub
 from xmod_extend.text.cache import explain_full_disk, quiet_datasets
-from xmod_extend.text.hub import ask_hub, explain_hub_error, quiet_hub
 
 if TYPE_CHECKING:
     import datasets
@@ -30,17 +31,15 @@ if TYPE_CHECKING:
 XLMR_REPOSITORY = "FacebookAI/xlm-roberta-base"
 XLMR_VOCAB_SIZE = 250_002
 
-# Everything that transformers may need to load the tokenizer again from a folder.
-_XLMR_FILES = ("tokenizer.json", "tokenizer_config.json", "sentencepiece.bpe.model")
-
-TOKENIZER_FILES = (
-    *_XLMR_FILES,
+TOKENIZER_PATTERNS = (
+    "tokenizer.json",
+    "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
-    "spiece.model",
-    "spm.model",
+    "*.model",
+    "vocab.*",
 )
-"""The names under which tokenizers are stored."""
+"""The files of a tokenizer (a sentencepiece model's name ends in `.model`)."""
 
 # Any of these is a tokenizer; the others only describe one.
 _VOCABULARY_FILES = ("tokenizer.json", "sentencepiece.bpe.model")
@@ -140,9 +139,46 @@ def load_tokenizer(path: Path, *, vocab_size: int) -> LoadedTokenizer:
         tokenizer=tokenizer,
         source=source,
         sha256=_hash(tokenizer.backend_tokenizer),
-        files=tuple(folder / name for name in TOKENIZER_FILES if (folder / name).is_file()),
+        files=tuple(find_tokenizer_files(folder)),
         note=note,
     )
+
+
+def find_tokenizer_files(folder: Path) -> list[Path]:
+    """The files of the tokenizer in a folder, sorted by name."""
+    return [
+        file
+        for file in sorted(folder.iterdir())
+        if file.is_file() and any(fnmatch.fnmatch(file.name, each) for each in TOKENIZER_PATTERNS)
+    ]
+
+
+def fetch_tokenizer(repository: HubRepository) -> Path:
+    """The folder with the tokenizer of a model on the Hub, downloaded without the weights.
+
+    Without a network it is the folder of what was downloaded before.
+
+    Raises:
+        HubError: It cannot be had.
+    """
+    from huggingface_hub import snapshot_download
+
+    problem: Exception | None = None
+    try:
+        with quiet_hub():
+            problem = ask_hub(repository)
+            return Path(
+                snapshot_download(
+                    repository.repo_id,
+                    revision=repository.revision,
+                    # transformers chooses a tokenizer's class by config.json.
+                    allow_patterns=["config.json", *TOKENIZER_PATTERNS],
+                    endpoint=repository.endpoint,
+                    local_files_only=problem is not None,
+                )
+            )
+    except Exception as error:  # the Hub's client raises the errors of many libraries
+        raise hub_error(problem or error, repository) from error
 
 
 def tokenize(dataset: datasets.Dataset, loaded: LoadedTokenizer) -> datasets.Dataset:
@@ -229,28 +265,23 @@ def _encode(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> Iterator[li
 
 
 def _fetch_xlmr() -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub import try_to_load_from_cache
 
-    wanted: dict[str, Any] = {"repo_id": XLMR_REPOSITORY, "allow_patterns": list(_XLMR_FILES)}
-    with contextlib.suppress(LocalEntryNotFoundError):
-        # It has not changed in years: what is on this machine needs no question to the Hub.
-        folder = Path(snapshot_download(**wanted, local_files_only=True))
-        if (folder / "tokenizer.json").is_file():
-            return folder
+    # It has not changed in years: what is on this machine needs no question to the Hub.
+    cached = try_to_load_from_cache(XLMR_REPOSITORY, "tokenizer.json")
+    if isinstance(cached, str):
+        return Path(cached).parent
     try:
-        with quiet_hub():
-            problem = ask_hub(XLMR_REPOSITORY, repo_type="model")
-            if problem is not None:
-                raise problem
-            return Path(snapshot_download(**wanted))
-    except Exception as error:
-        explained = explain_hub_error(error, f"XLM-R's tokenizer ({XLMR_REPOSITORY})")
+        folder = fetch_tokenizer(HubRepository(XLMR_REPOSITORY))
+        if not (folder / "tokenizer.json").is_file():  # other files of it were there, and no Hub
+            raise HubError(f"The Hub cannot be reached, and {folder} has no tokenizer.json.")
+    except XmodExtendError as error:
         raise HubError(
-            f"The base has no tokenizer files: {explained.message}",
+            f"The base has no tokenizer files, and XLM-R's cannot be had: {error.message}",
             hint=f"Put the tokenizer.json of {XLMR_REPOSITORY} into the base's folder, or connect "
             "to the network once.",
         ) from error
+    return folder
 
 
 def _open(folder: Path, source: str) -> PreTrainedTokenizerFast:
@@ -281,9 +312,8 @@ def _open(folder: Path, source: str) -> PreTrainedTokenizerFast:
                 if getattr(tokenizer, role) is None and token in vocabulary:
                     setattr(tokenizer, role, token)
     except Exception as error:
-        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise ModelError(
-            f"The tokenizer in {source} cannot be loaded: {first_line}.",
+            f"The tokenizer in {source} cannot be loaded: {first_line(error)}.",
             hint=hint,
         ) from error
     return cast("PreTrainedTokenizerFast", tokenizer)
