@@ -74,25 +74,23 @@ def test_add_verify_info_and_json(base: Path, corpus: Path, tmp_path: Path) -> N
     assert run("info", output, "-q").stdout.split() == ["en_XX", "de_DE", "sw_KE", "quz_PE"]
 
 
-def test_quiet_prints_the_output_folder_alone(base: Path, corpus: Path, tmp_path: Path) -> None:
+def test_quiet_prints_the_folder_alone_and_verify_finds_a_changed_byte_in_it(
+    base: Path, corpus: Path, tmp_path: Path
+) -> None:
     output = tmp_path / "out"
     options = ("--lang", "quz_PE", "--corpus", corpus, "--base", base, "--output", output)
     done = run("add", *options, "--max-steps", "1", "-q")
+    assert done.returncode == 0
     assert done.stdout == f"{output}\n"
     assert "..." not in done.stderr
 
-
-def test_verify_finds_a_changed_byte(base: Path, corpus: Path, tmp_path: Path) -> None:
-    output = tmp_path / "out"
-    options = ("--lang", "quz_PE", "--corpus", corpus, "--base", base, "--output", output)
-    assert run("add", *options, "--max-steps", "1").returncode == 0
     shard = output / "model-base.safetensors"
     changed = bytearray(shard.read_bytes())
     changed[-3] ^= 1
     shard.write_bytes(changed)
-    done = run("verify", output, "--base", base)
-    assert done.returncode == 6
-    assert "differs" in done.stdout and "Traceback" not in done.stderr
+    verified = run("verify", output, "--base", base)
+    assert verified.returncode == 6
+    assert "differs" in verified.stdout and "Traceback" not in verified.stderr
 
 
 def test_probe_ranks_and_check_reports(base: Path, corpus: Path) -> None:
