@@ -93,7 +93,7 @@ def train(
     on_step: Callable[[StepReport], None] = lambda report: None,
     on_validation: Callable[[CurvePoint], None] = lambda point: None,
 ) -> TrainingResult:
-    """Trains the adapter in the slice's slot and leaves the best one in it.
+    """Trains the adapter in the slice's slot; the result holds the best state of it.
 
     Args:
         model: From `load_training_slice`; its slot holds the start values.
@@ -105,9 +105,7 @@ def train(
             is worth keeping. After that, the best one is kept and `stopped` says what happened.
     """
     stepper = _Stepper(model, scheme, config, accelerator)
-    best, clock = _Best(), _Clock()
-    recent: list[float] = []
-    curve: list[CurvePoint] = []
+    history, clock = _History(model), _Clock()
     stopped: str | None = None
     num_tokens = steps_done = 0
     validation_steps = _validation_steps(config)
@@ -118,7 +116,7 @@ def train(
             break
         num_tokens += batch.size
         steps_done = step + 1
-        recent.append(loss)
+        history.train_losses.append(loss)
         on_step(
             StepReport(
                 step=steps_done,
@@ -135,24 +133,17 @@ def train(
             if not held_out_loss < SENSELESS_NATS:
                 stopped = f"the held-out loss was {held_out_loss} at step {steps_done}"
                 break
-            mean = sum(recent) / len(recent)
-            recent.clear()
-            point = CurvePoint(
-                step=steps_done, train_loss=mean, held_out_loss=held_out_loss, lr=config.lr_at(step)
-            )
-            curve.append(point)
-            on_validation(point)
-            best.offer(point, model)
-    if best.adapter is None:
+            on_validation(history.add(steps_done, held_out_loss, config.lr_at(step)))
+    if history.best is None:
         raise TrainingError(
             f"Training stopped: {stopped}, before any adapter was worth keeping.",
             hint=f"Try a lower learning rate, such as --lr {_lower_lr(config, model):g}.",
         )
     return TrainingResult(
-        adapter=best.adapter,
-        best_step=best.step,
+        adapter=history.best,
+        best_step=history.best_step,
         steps_done=steps_done,
-        curve=tuple(curve),
+        curve=tuple(history.curve),
         num_tokens=num_tokens,
         num_epochs=num_tokens / max(1, blocks.num_blocks() * blocks.max_length),
         seconds=clock.seconds(),
@@ -225,18 +216,28 @@ class _Stepper:
         return value
 
 
-class _Best:
-    """The adapter with the lowest held-out loss so far, copied to the CPU."""
+class _History:
+    """The validations so far, and a copy of the adapter that did best, on the CPU."""
 
-    def __init__(self) -> None:
-        self.adapter: Adapter | None = None
-        self.step = 0
-        self._loss = math.inf
+    def __init__(self, model: XmodForMaskedLM) -> None:
+        self.curve: list[CurvePoint] = []
+        self.train_losses: list[float] = []
+        """Since the last validation."""
+        self.best: Adapter | None = None
+        self.best_step = 0
+        self._model = model
+        self._lowest = math.inf
 
-    def offer(self, point: CurvePoint, model: XmodForMaskedLM) -> None:
-        if point.held_out_loss < self._loss:
-            self._loss, self.step = point.held_out_loss, point.step
-            self.adapter = get_adapter(model)
+    def add(self, step: int, held_out_loss: float, lr: float) -> CurvePoint:
+        """Notes a validation, and the adapter as it is now if it is the best yet."""
+        mean = sum(self.train_losses) / len(self.train_losses)
+        self.train_losses.clear()
+        point = CurvePoint(step=step, train_loss=mean, held_out_loss=held_out_loss, lr=lr)
+        self.curve.append(point)
+        if held_out_loss < self._lowest:
+            self._lowest, self.best_step = held_out_loss, step
+            self.best = get_adapter(self._model)
+        return point
 
 
 class _Clock:
