@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from xmod_extend.evaluation.probe import Candidate, probe_adapters
+from xmod_extend.evaluation.probe import Candidate, num_scorings, probe_adapters
 from xmod_extend.model.base import resolve_base
 from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.slice import load_training_slice
@@ -97,6 +97,7 @@ def probe_corpus(
     checkpoint = open_checkpoint(reference.fetch())
     text = prepare_text(read, checkpoint, max_length=max_length, observer=observer)
     observer.on_stage(f"Probing {len(checkpoint.languages)} adapters")
+    scorings = num_scorings(len(checkpoint.languages))
     device = make_accelerator().device
     precision = choose_precision("auto", device)
     model = load_training_slice(checkpoint, checkpoint.languages[0], precision=precision).to(device)
@@ -104,7 +105,7 @@ def probe_corpus(
         model,
         checkpoint,
         text.held_out,
-        on_score=lambda candidate: observer.on_candidate(candidate, len(checkpoint.languages)),
+        on_score=lambda candidate: observer.on_candidate(candidate, scorings),
     )
     return ProbeReport(
         base=reference.base, candidates=result.candidates, signature=text.signature(precision.name)

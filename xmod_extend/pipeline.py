@@ -19,7 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 from xmod_extend.errors import CheckFailedError, TrainingError
 from xmod_extend.evaluation.perplexity import Score, TokenLosses, compare, evaluate, score
-from xmod_extend.evaluation.probe import ProbeResult, coverage_warnings, probe_adapters
+from xmod_extend.evaluation.probe import (
+    ProbeResult,
+    coverage_warnings,
+    num_scorings,
+    probe_adapters,
+)
 from xmod_extend.evaluation.verify import verify_checkpoint
 from xmod_extend.languages import Language
 from xmod_extend.model.adapter import (
@@ -205,12 +210,13 @@ def load_job(request: Request, observer: Observer) -> Job:
 def probe_base(job: Job) -> ProbeResult:
     """Ranks the existing adapters on the held-out text."""
     languages = job.checkpoint.languages
+    scorings = num_scorings(len(languages))
     job.observer.on_stage(f"Probing {len(languages)} existing adapters on the held-out text")
     probe = probe_adapters(
         job.model,
         job.checkpoint,
         job.text.held_out,
-        on_score=lambda candidate: job.observer.on_candidate(candidate, len(languages)),
+        on_score=lambda candidate: job.observer.on_candidate(candidate, scorings),
     )
     best = probe.best
     job.observer.on_note(

@@ -22,7 +22,7 @@ class Observer:
         """Something may make the result less useful."""
 
     def on_candidate(self, candidate: Candidate, count: int) -> None:
-        """An existing adapter was scored; `count` languages are being probed."""
+        """An existing adapter was scored, one of `count` scorings in all rounds."""
 
     def on_step(self, report: StepReport) -> None:
         """An optimiser step was done."""

@@ -112,8 +112,11 @@ class Display(Observer):
 
     def on_candidate(self, candidate: Candidate, count: int) -> None:
         self._num_scored += 1
+        text = f"{candidate.language} {candidate.perplexity:,.1f}"
         if self._live:
-            self._show(f"{candidate.language} {candidate.perplexity:,.1f}", self._num_scored, None)
+            self._show(text, self._num_scored, count)
+        elif time.monotonic() - self._last_line >= LOG_EVERY_SECONDS:
+            self._line(f"scored {self._num_scored}/{count}: {text}")
 
     def on_step(self, report: StepReport) -> None:
         rate = report.num_tokens / max(report.seconds, 1e-9)
@@ -145,14 +148,12 @@ class Display(Observer):
         self._last_line = time.monotonic()
         self._output.note(f"  {text}")
 
-    def _show(self, text: str, done: int, total: int | None) -> None:
+    def _show(self, text: str, done: int, total: int) -> None:
         if self._bar is None or self._task is None:
             columns = (
                 BarColumn(bar_width=24),
-                TextColumn("{task.completed:.0f}/{task.total}")
-                if total
-                else TextColumn("{task.completed:.0f}"),
-                *((TimeRemainingColumn(compact=True),) if total else ()),
+                TextColumn("{task.completed:.0f}/{task.total}"),
+                TimeRemainingColumn(compact=True),
                 # Last, because a narrow terminal cuts the end.
                 TextColumn("{task.description}"),
             )

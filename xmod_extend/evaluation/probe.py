@@ -79,11 +79,23 @@ def probe_adapters(
     while len(alive) > NUM_FINALISTS:
         sample = text.sample(ROUND_TOKENS // len(alive))
         ranked = _run_round(model, checkpoint, sample, alive, on_score)
-        kept = max(NUM_FINALISTS, math.ceil(len(ranked) / KEPT_ONE_IN))
+        kept = _num_kept(len(ranked))
         fallen = [candidate for candidate, _ in ranked[kept:]] + fallen
         alive = [candidate.language for candidate, _ in ranked[:kept]]
     finalists = _run_round(model, checkpoint, text, alive, on_score)
     return ProbeResult((*(candidate for candidate, _ in finalists), *fallen), finalists[0][1])
+
+
+def num_scorings(num_languages: int) -> int:
+    """How many times an adapter is scored in all the rounds together."""
+    total, alive = 0, num_languages
+    while alive > NUM_FINALISTS:
+        total, alive = total + alive, _num_kept(alive)
+    return total + alive
+
+
+def _num_kept(num_candidates: int) -> int:
+    return max(NUM_FINALISTS, math.ceil(num_candidates / KEPT_ONE_IN))
 
 
 def coverage_warnings(probe: ProbeResult) -> tuple[str, ...]:
