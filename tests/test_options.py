@@ -71,6 +71,16 @@ def test_a_wrong_line_of_a_file_is_named(tmp_path: Path, line: str, named: str) 
     assert named in f"{caught.value.message} {caught.value.hint}"
 
 
+def test_help_shows_the_options_of_add_language() -> None:
+    import inspect
+
+    import xmod_extend
+
+    parameters = inspect.signature(xmod_extend.add_language).parameters
+    assert set(parameters) == {*AddOptions.__dataclass_fields__, "observer"}
+    assert parameters["base"].default == "facebook/xmod-base"
+
+
 def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
     file = tmp_path / "add.yaml"
     file.write_text("# nothing\n")

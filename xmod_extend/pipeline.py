@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import inspect
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -115,6 +116,15 @@ def add_language(*, observer: Observer | None = None, **options: Any) -> RunReco
     """
     observer = observer or Observer()
     return run_add(check_request(merge_options(None, options), observer), observer)
+
+
+# A notebook's completion and help() show the options by name.
+add_language.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    [
+        *inspect.signature(AddOptions).parameters.values(),
+        *list(inspect.signature(add_language).parameters.values())[:1],
+    ]
+)
 
 
 def run_add(request: Request, observer: Observer) -> RunRecord:
