@@ -135,6 +135,8 @@ def run_add(request: Request, observer: Observer) -> RunRecord:
         return _record(job, probe, plan=_plan(job))
     trained = train_adapter(job, probe)
     evaluation = evaluate_adapter(job, probe, trained)
+    # Verification loads what was written; two slices at once would double the memory.
+    job.model.to("meta")  # type: ignore[arg-type]
     observer.on_stage("Writing and verifying the checkpoint")
     record: RunRecord | None = None
 
