@@ -158,6 +158,8 @@ def start(base: Path, corpus: Path, target: Path, steps: str) -> subprocess.Pope
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1", "TMPDIR": str(target.parent.parent)},
+        # A job in the background of a shell ignores Ctrl-C, and its children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
