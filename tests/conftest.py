@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 from checkpoints import make_checkpoint
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no reason to fail: what is tested is the result, not the time it took.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 CONSONANTS, VOWELS = "kmnprstwy", "aiu"
 SYLLABLES = [consonant + vowel for consonant in CONSONANTS for vowel in VOWELS]

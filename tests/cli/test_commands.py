@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ PYTHON_M = (sys.executable, "-m", "xmod_extend")
 
 
 def run(
-    *arguments: str | Path, timeout: float = 120, **environment: str
+    *arguments: str | Path, timeout: float = 900, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*PYTHON_M, *map(str, arguments)],
@@ -42,9 +42,11 @@ def test_help_names_every_option_of_add_language() -> None:
 
     from xmod_extend.options import AddOptions
 
-    started = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = run("add", "--help")
-    assert time.perf_counter() - started < 5  # well under a second on an idle machine
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # Processor time, a third of a second as a rule: a busy machine is not the program's fault.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2
     assert done.returncode == 0
     for field in dataclasses.fields(AddOptions):
         assert "--" + field.name.replace("_", "-") in done.stdout

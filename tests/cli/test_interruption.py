@@ -185,7 +185,7 @@ def test_a_signal_ends_a_real_run(
     with start(base, corpus, folder / "out", "2000") as process:
         wait_for(process, mark)
         process.send_signal(number)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=600)
     assert process.returncode == code, err
     assert out == ""
     assert err.splitlines()[-1].endswith("; nothing was written.")
@@ -204,7 +204,7 @@ def test_two_signals_do_not_interrupt_the_cleaning(
         wait_for(process, "Training")
         for _ in range(5):
             process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=600)
     assert process.returncode == 143, err
     assert list(folder.iterdir()) == []
 
@@ -234,7 +234,7 @@ def test_kill_9_at_any_moment_never_leaves_half_an_output(
                 delay = moments.uniform(0, whole_run)
             timer = threading.Timer(delay, process.kill)
             timer.start()
-            process.communicate(timeout=60)
+            process.communicate(timeout=600)
             timer.cancel()
         if target.exists():
             complete += 1
@@ -247,7 +247,7 @@ def test_kill_9_at_any_moment_never_leaves_half_an_output(
     if target.exists():
         target.rename(tmp_path / "complete")
     with start(base, corpus, target, "2") as process:
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     assert [path.name for path in folder.iterdir()] == ["out"]
     assert verify_checkpoint(target, base).differences == ()

@@ -163,7 +163,7 @@ def test_a_killed_process_leaves_nothing_that_counts(
 def test_two_processes_at_once_prepare_it_once(write_lines: Write, cache_dir: Path) -> None:
     path = write_lines(sentences(1_500))
     both = [start(path, cache_dir, 0.0003) for _ in range(2)]
-    outputs = [process.communicate(timeout=60) for process in both]
+    outputs = [process.communicate(timeout=600) for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     assert sorted(len(out.splitlines()) for out, _ in outputs) == [0, 1_500]
 
