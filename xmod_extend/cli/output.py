@@ -19,7 +19,7 @@ from xmod_extend.progress import Observer
 
 if TYPE_CHECKING:
     from xmod_extend.evaluation.probe import Candidate
-    from xmod_extend.training.loop import CurvePoint, StepReport
+    from xmod_extend.training.history import CurvePoint, StepReport
 
 LOG_EVERY_SECONDS = 30.0
 JSON_SCHEMA_VERSION = 1
