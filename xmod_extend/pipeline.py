@@ -255,7 +255,7 @@ def _probe_once(job: Job, states: StateFolder) -> ProbeResult:
             return ProbeResult.from_bytes(path.read_bytes())
     probe = probe_base(job)
     if job.processes.is_main:
-        states.path.mkdir(parents=True, exist_ok=True)
+        states.make()
         write_atomically(path, probe.to_bytes())
     return probe
 

@@ -158,7 +158,7 @@ def _sweep(
     size = max(SMALLEST_CHUNK, chunk_logits // count)
     for start in range(0, weight.shape[0], size):
         rows = weight[start : start + size].to(dtype)
-        logits = F.linear(features, rows).float().add_(bias[start : start + size])
+        logits = F.linear(features, rows, bias[start : start + size].to(dtype)).float()
         before, highest = highest, torch.maximum(highest, logits.amax(dim=1, keepdim=True))
         logits.sub_(highest).exp_()
         shrink = before.sub_(highest).exp_()

@@ -27,7 +27,8 @@ class Signals:
         """Delivers the signal that arrived, if one did, to whoever would have had it."""
         self.release()
         if self._number is not None:
-            signal.raise_signal(self._number)
+            number, self._number = self._number, None
+            signal.raise_signal(number)
         elif self._handlers:
             # Another process had it; all of them stop alike.
             signal.raise_signal(signal.SIGTERM)
@@ -57,10 +58,12 @@ class Signals:
 
 @contextmanager
 def held_signals() -> Iterator[Signals]:
-    """Holds signals back for the length of a block."""
+    """Holds signals back for the length of a block; what nobody handed on is delivered behind it."""
     signals = Signals()
     signals.hold()
     try:
         yield signals
     finally:
         signals.release()
+    if signals.arrived:
+        signals.hand_on()

@@ -55,6 +55,12 @@ class StateFolder:
     def __init__(self, path: Path, identity: Identity) -> None:
         self.path = path
         self._identity = json.loads(json.dumps(identity))
+        self._made: list[Path] = []
+
+    def make(self) -> None:
+        """Makes the folder, and notes which folders above it were not there."""
+        self._made += [folder for folder in self.path.parents if not folder.exists()]
+        self.path.mkdir(parents=True, exist_ok=True)
 
     def save(
         self, tensors: Mapping[str, torch.Tensor], history: History, scaler: Mapping[str, Any]
@@ -71,7 +77,7 @@ class StateFolder:
             "history": json.dumps(history.to_json()),
             "scaler": json.dumps(scaler),
         }
-        self.path.mkdir(parents=True, exist_ok=True)
+        self.make()
         path = self.path / f"state-{history.steps_done:08}.safetensors"
         write_atomically(path, save(dict(tensors), metadata))
         for old in saved_states(self.path)[:-NUM_KEPT]:
@@ -91,8 +97,11 @@ class StateFolder:
         return None
 
     def remove(self) -> None:
-        """Removes the folder with all that is in it."""
+        """Removes the folder with all that is in it, and the empty ones above that it made."""
         shutil.rmtree(self.path, ignore_errors=True)
+        with suppress(OSError):
+            for folder in self._made:
+                folder.rmdir()
 
     def remove_if_stateless(self) -> None:
         """Removes the folder unless there is a state in it."""
