@@ -58,7 +58,7 @@ class Signals:
 
 @contextmanager
 def held_signals() -> Iterator[Signals]:
-    """Holds signals back for the length of a block; what nobody handed on is delivered behind it."""
+    """Holds signals back in a block, and delivers behind it what nobody handed on."""
     signals = Signals()
     signals.hold()
     try:
