@@ -244,6 +244,12 @@ def _take_up(job: Job, states: StateFolder) -> SavedState | None:
         job.observer.on_note(f"there is no saved state in {states.path}: starting at step 1")
     else:
         job.observer.on_note(f"going on from the state saved after step {saved.history.steps_done}")
+        before, now = saved.history.num_processes, job.processes.count
+        if before != now:
+            job.observer.on_note(
+                f"{before} processes saved it and {now} go on: the result is the same but for the "
+                "rounding of sums"
+            )
     return saved
 
 
@@ -368,7 +374,7 @@ def train_adapter(job: Job, probe: ProbeResult, saving: Saving | None = None) ->
     set_adapter(job.model, adapter)
     job.observer.on_stage(
         f"Training {config.num_steps:,} steps of {config.batch_size} x {job.text.max_length} "
-        f"tokens from {init}, peak lr {config.lr:g}, {job.precision} on {job.processes.device}"
+        f"tokens from {init}, peak lr {config.lr:g}, {job.precision} on {job.processes.device.type}"
         + (f" in {job.processes.count} processes" if job.processes.count > 1 else "")
     )
     sample = job.text.held_out.sample(VALIDATION_TOKENS)

@@ -45,7 +45,8 @@ def add(config: Path | None, json: bool, quiet: bool, **given: Any) -> None:
             record = run_add(request, display)
         finally:
             display.close()
-        _show(output, record)
+        if output.is_first:
+            _show(output, record)
 
 
 def _show(output: Output, record: RunRecord) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from xmod_extend.errors import UsageError
@@ -19,7 +21,17 @@ def make_processes() -> Processes:
     """
     from accelerate import Accelerator
 
-    return Processes(Accelerator(mixed_precision="no"))
+    # Under torchrun, accelerate joins processes without a GPU only if it is told to use none.
+    processes = Processes(
+        Accelerator(mixed_precision="no", cpu=not torch.accelerator.is_available())
+    )
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes.count != started:
+        raise UsageError(
+            f"{started} processes were started, but accelerate joined {processes.count}.",
+            hint="Start them with `torchrun` or `accelerate launch`.",
+        )
+    return processes
 
 
 def choose_precision(wanted: str, device: torch.device) -> Precision:

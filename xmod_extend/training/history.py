@@ -46,6 +46,8 @@ class History:
     train_losses: list[float] = field(default_factory=list)
     """Since the last validation."""
     curve: list[CurvePoint] = field(default_factory=list)
+    num_processes: int = 1
+    """That the last step was done by."""
     best_step: int | None = None
     lowest: float = math.inf
     """Held-out loss at `best_step`."""

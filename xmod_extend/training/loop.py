@@ -161,7 +161,7 @@ class _Run:
         saving: Saving | None,
     ) -> None:
         self.stepper = stepper
-        self.history = History()
+        self.history = History(num_processes=processes.count)
         """Of the steps that were looked at."""
         self.asked_to_stop = False
         self._config, self._processes, self._saving = config, processes, saving
@@ -179,6 +179,7 @@ class _Run:
             return None
         state, self._saving.resume_from = self._saving.resume_from, None
         self.history = state.history
+        self.history.num_processes = self._processes.count
         self.stepper.load_state(state.tensors, state.scaler)
         if self.history.best_step is not None:
             self._best = state.tensors.get("best", state.tensors["adapter"]).clone()

@@ -1,0 +1,122 @@
+"""Several processes train what one would, and one that dies ends the others."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+from checkpoints import make_checkpoint
+from safetensors.torch import load_file
+
+from xmod_extend.errors import UsageError
+from xmod_extend.evaluation.verify import verify_checkpoint
+from xmod_extend.training.device import make_processes
+from xmod_extend.training.state import saved_states
+
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+def torchrun(count: int, *arguments: str | Path) -> list[str]:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    return [*launcher, f"--nproc-per-node={count}", *map(str, arguments)]
+
+
+def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
+    base = make_checkpoint(tmp_path / "base")
+    script = Path(__file__).parent / "train_together.py"
+    for count in (1, 2):
+        done = subprocess.run(
+            torchrun(count, script, base, tmp_path),
+            capture_output=True,
+            text=True,
+            env=ENVIRONMENT,
+        )
+        assert done.returncode == 0, done.stderr
+    alone, first, second = (
+        load_file(tmp_path / f"{name}.safetensors") for name in ("1-0", "2-0", "2-1")
+    )
+    # The same in both processes, to the bit; the same as one process's, but for rounding.
+    for name, values in first.items():
+        assert torch.equal(values, second[name]), name
+    assert torch.equal(alone.pop("scores"), first.pop("scores"))
+    assert alone["gradient"].abs().max() > 1e-3
+    torch.testing.assert_close(first.pop("gradient"), alone.pop("gradient"), rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(first.pop("losses"), alone.pop("losses"), rtol=1e-5, atol=0.0)
+    for name, values in alone.items():
+        # Adam divides a gradient by its own size: see test_equivalence.
+        torch.testing.assert_close(first[name], values, rtol=1e-4, atol=1e-4)
+
+
+def test_processes_that_did_not_join_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = Accelerator(cpu=True)
+    monkeypatch.setattr("accelerate.Accelerator", lambda **options: alone)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="2 processes were started, but accelerate joined 1"):
+        make_processes()
+
+
+@pytest.mark.slow
+def test_a_dead_process_ends_the_others_and_its_work_goes_on(
+    base: Path, corpus: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    options = ["add", "--lang", "quz_PE", "--corpus", str(corpus), "--base", str(base)]
+    options += ["--output", str(out), "--batch-size", "2", "--save-minutes", "0"]
+    command = torchrun(2, "-m", "xmod_extend", *options, "--max-steps", "100000")
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
+    ) as launcher:
+        while len(saved_states(tmp_path / "out.run")) < 2:
+            assert launcher.poll() is None, launcher.communicate()
+            time.sleep(0.05)
+        children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
+        os.kill(int(children[-1]), signal.SIGKILL)
+        stdout, stderr = launcher.communicate(timeout=300)
+    assert launcher.returncode != 0 and stdout == "" and not out.exists()
+    assert "lost another one" in stderr or "Terminated" in stderr
+    assert "--resume" in stderr
+    states = saved_states(tmp_path / "out.run")
+    assert states
+    options[options.index("--save-minutes") + 1] = "10"
+    alone = subprocess.run(
+        [sys.executable, "-m", "xmod_extend", *options, "--max-steps", "100001", "--resume"],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    assert alone.returncode == 2 and "the number of steps was 100000" in alone.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["torchrun", "accelerate"])
+def test_add_runs_under_a_launcher_as_it_is(
+    base: Path, corpus: Path, tmp_path: Path, launcher: str
+) -> None:
+    command = torchrun(2, "-m", "xmod_extend")
+    if launcher == "accelerate":
+        command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu"]
+        command += ["--num_processes=2", "-m", "xmod_extend"]
+    options = ["add", "--lang", "quz_PE", "--corpus", str(corpus), "--base", str(base), "--json"]
+    options += ["--batch-size", "4", "--max-steps", "6", "--output"]
+    alone = [sys.executable, "-m", "xmod_extend", *options, str(tmp_path / "1")]
+    together = [*command, *options, str(tmp_path / "2")]
+    records = []
+    for each in (alone, together):
+        done = subprocess.run(each, capture_output=True, text=True, env=ENVIRONMENT)
+        assert done.returncode == 0, done.stderr
+        records.append(json.loads(done.stdout))
+    assert "in 2 processes" in done.stderr and done.stderr.count("Scoring the held-out") == 1
+    one, two = records
+    assert one["evaluation"]["before"] == two["evaluation"]["before"]
+    after = [record["evaluation"]["after"]["perplexity"] for record in records]
+    assert after[1] == pytest.approx(after[0], rel=1e-3)
+    assert verify_checkpoint(tmp_path / "2", base).added_languages == ("quz_PE",)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
