@@ -59,6 +59,8 @@ def run_training(
     """
     model = load_slice(open_checkpoint(base), "quz_PE", precision=precision)
     set_adapter(model, random_adapter(model, seed=1))
+    processes = processes or Processes(Accelerator(cpu=True))
+    model.to(processes.device)  # type: ignore[arg-type]
     slot = dict(model.named_parameters())[
         "roberta.encoder.layer.0.output.adapter_modules.quz_PE.dense1.weight"
     ]
@@ -73,9 +75,9 @@ def run_training(
         RandomBlocks(),
         SCHEME,
         config,
-        processes=processes or Processes(Accelerator(cpu=True)),
+        processes=processes,
         # Goes up and down, so that the best state is not always the last.
-        validate=lambda: 1.0 + float(slot.detach().double().sum().sin()),
+        validate=lambda: 1.0 + float(slot.detach().cpu().double().sum().sin()),
         saving=saving,
         on_step=on_step,
     )

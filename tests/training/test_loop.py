@@ -13,12 +13,13 @@ from accelerate import Accelerator
 from checkpoints import make_checkpoint
 from hypothesis import given
 from hypothesis import strategies as st
+from training.runs import adapter_bytes, run_training
 from transformers import XmodForMaskedLM
 
 from xmod_extend.errors import TrainingError, UsageError
 from xmod_extend.model.adapter import get_adapter, random_adapter, set_adapter
 from xmod_extend.model.checkpoint import open_checkpoint
-from xmod_extend.model.slice import load_slice
+from xmod_extend.model.slice import FP32, Precision, load_slice
 from xmod_extend.text.masking import MaskingScheme
 from xmod_extend.training.configuration import TrainingConfig, default_lr, default_num_steps
 from xmod_extend.training.loop import TrainingResult, train
@@ -105,6 +106,45 @@ def test_the_state_with_the_lowest_held_out_loss_is_kept(model: XmodForMaskedLM)
     for name, values in seen[1].items():
         assert torch.equal(result.adapter[name], values)
         assert name.endswith("bias") or not torch.equal(values, seen[4][name])
+
+
+def run_losses(base: Path, config: TrainingConfig, precision: Precision = FP32) -> list[float]:
+    losses: list[float] = []
+    run_training(
+        base, config, precision=precision, on_step=lambda report: losses.append(report.loss)
+    )
+    return losses
+
+
+def test_a_batch_in_parts_is_the_batch(tmp_path: Path) -> None:
+    base = make_checkpoint(tmp_path / "base")
+    whole, parts = (
+        run_training(base, configure(3, batch_size=5, accumulation=accumulation))
+        for accumulation in (1, 3)
+    )
+    for name, values in whole.adapter.items():
+        torch.testing.assert_close(parts.adapter[name], values, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dropout", [False, True])
+def test_checkpointing_changes_no_bit(tmp_path: Path, dropout: bool) -> None:
+    base = make_checkpoint(tmp_path / "base", hidden_dropout_prob=0.2)
+    kept, again = (
+        run_training(base, configure(3, dropout=dropout, gradient_checkpointing=checkpointing))
+        for checkpointing in (False, True)
+    )
+    assert adapter_bytes(again) == adapter_bytes(kept)
+
+
+def test_fp16_trains_under_loss_scaling(tmp_path: Path) -> None:
+    base = make_checkpoint(tmp_path / "base")
+    fp16 = Precision(name="fp16", storage=torch.float16, compute=torch.float16)
+    config = configure(30, lr=3e-3)
+    losses = {each.name: run_losses(base, config, each) for each in (FP32, fp16)}
+    assert losses["fp16"][0] == pytest.approx(losses["fp32"][0], rel=1e-2)
+    assert losses["fp16"][-5:] == pytest.approx(losses["fp32"][-5:], rel=1e-2)
+    untrained = run_losses(base, configure(30, lr=1e-12))
+    assert losses["fp16"][-5:] != pytest.approx(untrained[-5:], rel=1e-2)
 
 
 def test_no_shared_weight_moves(model: XmodForMaskedLM) -> None:
