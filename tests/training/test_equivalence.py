@@ -21,6 +21,7 @@ from xmod_extend.text.masking import MaskingScheme
 from xmod_extend.training.configuration import TrainingConfig
 from xmod_extend.training.loop import train
 from xmod_extend.training.processes import Processes
+from xmod_extend.training.soap import Soap
 
 NEW = "quz_PE"
 SCHEME = MaskingScheme(
@@ -56,9 +57,8 @@ def train_full_model(
     trained = [parameter for name, parameter in model.named_parameters() if name in new]
     for parameter in trained:
         parameter.requires_grad_(True)
-    optimizer = torch.optim.AdamW(
-        trained, lr=config.lr, betas=(0.9, config.adam_beta2), eps=1e-6, weight_decay=0.01
-    )
+    stacks = [torch.stack([p.data for p in trained[part::4]]) for part in range(4)]
+    optimizer = Soap(stacks, betas=(0.9, config.adam_beta2), eps=1e-6, weight_decay=0.01)
     losses = []
     model.train(False)
     batches = RandomBlocks().batches(config.batch_size, config.seed)
@@ -72,10 +72,11 @@ def train_full_model(
         ).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, config.clip_norm)
-        for group in optimizer.param_groups:
-            group["lr"] = config.lr_at(step)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        gradients = [torch.stack([p.grad for p in trained[part::4]]) for part in range(4)]
+        optimizer.step(gradients, config.lr_at(step))
+        for number, parameter in enumerate(trained):
+            parameter.data = stacks[number % 4][number // 4]
+            parameter.grad = None
         losses.append(loss.item())
     state = model.state_dict()
     return losses, {short: state[full] for short, full in zip(start, new, strict=True)}
@@ -84,7 +85,7 @@ def train_full_model(
 @pytest.mark.parametrize("pre_norm", [False, True])
 def test_slice_training_equals_full_model_training(tmp_path: Path, pre_norm: bool) -> None:
     folder = make_checkpoint(tmp_path / "base", pre_norm=pre_norm)
-    config = TrainingConfig(num_steps=8, batch_size=5, lr=1e-2, seed=3, num_validations=1)
+    config = TrainingConfig(num_steps=14, batch_size=5, lr=1e-2, seed=3, num_validations=1)
     model = load_slice(open_checkpoint(folder), NEW)
     start = random_adapter(model, seed=1)
     set_adapter(model, start)

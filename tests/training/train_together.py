@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from training.runs import SCHEME, RandomBlocks, configure, run_training
 
 from xmod_extend.evaluation.perplexity import Block, MaskedText, evaluate
-from xmod_extend.model.adapter import random_adapter, set_adapter
+from xmod_extend.model.adapter import adapter_slots, random_adapter, set_adapter
 from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.slice import load_slice
 from xmod_extend.training.processes import Processes
@@ -45,8 +45,7 @@ def main() -> None:
     scores = evaluate(model, held_out_text(), processes=processes).nats
     stepper = Stepper(model, SCHEME, config, processes)
     stepper.run(stepper.prepare(0, next(RandomBlocks().batches(5, 3))))
-    assert stepper.adapter.grad is not None
-    gradient = stepper.adapter.grad.clone()
+    gradient = torch.cat([slot.grad.flatten() for _, slot in adapter_slots(model)])
 
     losses: list[float] = []
     result = run_training(

@@ -180,7 +180,7 @@ class _Run:
         state, self._saving.resume_from = self._saving.resume_from, None
         self.history = state.history
         self.history.num_processes = self._processes.count
-        self.stepper.load_state(state.tensors, state.scaler)
+        self.stepper.load_state(state.tensors, state.counts)
         if self.history.best_step is not None:
             self._best = state.tensors.get("best", state.tensors["adapter"]).clone()
         return self.history.steps_done
@@ -225,7 +225,7 @@ class _Run:
         if not loss < SENSELESS_NATS:
             return f"the held-out loss was {loss} at step {self.history.steps_done}"
         if self.history.add_validation(loss, self._config.lr_at(self.history.steps_done - 1)):
-            self._best = self.stepper.adapter.detach().clone()
+            self._best = self.stepper.adapter.clone()
         on_validation(self.history.curve[-1])
         return None
 
@@ -243,7 +243,7 @@ class _Run:
         tensors = {name: values.cpu() for name, values in self.stepper.state().items()}
         if self._best is not None and self.history.best_step != self.history.steps_done:
             tensors["best"] = self._best.cpu()
-        self._saving.folder.save(tensors, self.history, self.stepper.scaler.state_dict())
+        self._saving.folder.save(tensors, self.history, self.stepper.counts())
         self._last_save = time.monotonic()
 
     def result(
@@ -256,7 +256,7 @@ class _Run:
                 f"Training stopped: {stopped}, before any adapter was worth keeping.",
                 hint=f"Try a lower learning rate, such as --lr {lower:g}.",
             )
-        self.stepper.adapter.data.copy_(self._best)
+        self.stepper.adapter.copy_(self._best)
         return TrainingResult(
             adapter=get_adapter(model),
             best_step=history.best_step,

@@ -10,22 +10,24 @@ to sum over processes, one to clip, one to update, one to save.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
-from xmod_extend.model.adapter import adapter_slots
+from xmod_extend.model.adapter import PARTS, adapter_slots
 from xmod_extend.model.dropout import Dropout
 from xmod_extend.model.loss import MaskedBatch, masked_lm_loss
 from xmod_extend.model.slice import freeze_all_but_adapter
 from xmod_extend.text.masking import IGNORED, MaskingScheme
 from xmod_extend.training.configuration import TrainingConfig
 from xmod_extend.training.processes import Processes
+from xmod_extend.training.soap import Soap
 
 if TYPE_CHECKING:
     from transformers import XmodForMaskedLM
@@ -50,6 +52,26 @@ class StepInput:
     """B * T of the whole batch."""
 
 
+class LossScale:
+    """The factor that keeps fp16 gradients from vanishing: as large as does not overflow.
+
+    Source: Micikevicius et al. 2018 (arXiv 1710.03740), section 3.2; the numbers are PyTorch's.
+    """
+
+    factor = 2.0**16
+    good = 0
+    """Steps without an overflow since the factor was changed."""
+
+    def take(self, is_finite: bool) -> bool:
+        """Adapts the factor to a step's gradient; whether the step counts."""
+        self.good = self.good + 1 if is_finite else 0
+        if not is_finite:
+            self.factor /= 2.0
+        elif self.good == 2000:
+            self.factor, self.good = self.factor * 2.0, 0
+        return is_finite
+
+
 class Stepper:
     """Moves one adapter; what a step does depends on (seed, step) and the batch alone."""
 
@@ -62,23 +84,22 @@ class Stepper:
     ) -> None:
         self._model, self._scheme, self._config = model, scheme, config
         self._processes = processes
-        slots = freeze_all_but_adapter(model)
+        slots = _by_part(freeze_all_but_adapter(model))
         size, device = sum(slot.numel() for slot in slots), processes.device
-        self.adapter = nn.Parameter(torch.empty(size, device=device))
+        self.adapter = torch.empty(size, device=device)
         # Behind the gradients is room for the step's result, to be summed with them.
         self._summed = torch.zeros(size + 2, device=device)
-        self.adapter.grad = self._summed[:size]
-        _move_into(slots, self.adapter.data, self.adapter.grad)
-        self.optimizer = torch.optim.AdamW(
-            [self.adapter],
-            lr=config.lr,
+        self._gradient = self._summed[:size]
+        _move_into(slots, self.adapter, self._gradient)
+        self._stacked_gradients = _stacks(slots, self._gradient)
+        self.optimizer = Soap(
+            _stacks(slots, self.adapter),
             betas=(config.adam_beta1, config.adam_beta2),
             eps=config.adam_epsilon,
             weight_decay=config.weight_decay,
-            fused=device.type in ("cpu", "cuda"),
         )
         is_fp16 = model.roberta.embeddings.LayerNorm.weight.dtype == torch.float16
-        self.scaler = torch.amp.GradScaler(device.type, enabled=is_fp16)
+        self.loss_scale = LossScale() if is_fp16 else None
 
     def prepare(self, step: int, batch: Ids) -> StepInput:
         """Masks `batch`, (B, T), and cuts out this process's rows; all of it on the host."""
@@ -95,7 +116,7 @@ class Stepper:
     def run(self, given: StepInput, *, wants_to_stop: bool = False) -> torch.Tensor:
         """Trains on a batch.
 
-        Nothing here waits for the device.
+        Nothing here waits for the device, but for fp16, whose gradients may overflow.
 
         Returns:
             (2,), on the device: at `LOSS` the mean loss in nats over all processes, at `STOP` how
@@ -105,38 +126,50 @@ class Stepper:
         for first_row, part in given.parts:
             loss = self._loss(given.step, first_row, part.to(self._processes.device))
             loss = loss / given.num_scored
-            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            scaled = loss * self.loss_scale.factor if self.loss_scale else loss
+            scaled.backward()  # type: ignore[no-untyped-call]
             self._summed[-2 + LOSS] += loss.detach()
         if given.step == 0:
             self._require_gradient(given)
         if wants_to_stop:
             self._summed[-2 + STOP] += 1.0
         self._processes.sum(self._summed)
-        self.scaler.unscale_(self.optimizer)
-        gradient = self._summed[:-2]
-        gradient *= (self._config.clip_norm / (gradient.norm() + 1e-6)).clamp(max=1.0)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._config.lr_at(given.step)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        return self._summed[-2:].clone()
+        outcome = self._summed[-2:].clone()
+        if self.loss_scale:
+            self._gradient /= self.loss_scale.factor
+        norm = self._gradient.norm()
+        if self.loss_scale and not self.loss_scale.take(bool(norm.isfinite())):
+            return outcome
+        # A gradient that is not finite moves nothing by itself, and shows in the loss.
+        self._gradient *= (self._config.clip_norm / (norm + 1e-6)).clamp(max=1.0)
+        self._gradient.nan_to_num_(0.0, 0.0, 0.0)
+        outcome[LOSS] += norm - norm
+        self.optimizer.step(self._stacked_gradients, self._config.lr_at(given.step))
+        return outcome
 
     def state(self) -> dict[str, torch.Tensor]:
-        """The adapter and AdamW's state, by name; the tensors themselves, not copies."""
-        moments: dict[str, torch.Tensor] = self.optimizer.state[self.adapter]
-        return {"adapter": self.adapter.data} | moments
+        """The adapter and the optimiser's state, by name; the tensors themselves, not copies."""
+        tensors = {"adapter": self.adapter}
+        for part, state in zip(PARTS, self.optimizer.states, strict=True):
+            tensors |= {f"{part}.{name}": values for name, values in state.items()}
+        return tensors
 
-    def load_state(self, tensors: dict[str, torch.Tensor], scaler: dict[str, Any]) -> None:
-        """Goes back to what `state` gave, to the bit."""
-        self.adapter.data.copy_(tensors["adapter"])
-        moments = {
-            name: values.to(self.adapter.device)
-            for name, values in tensors.items()
-            if name in ("step", "exp_avg", "exp_avg_sq")
-        }
-        self.optimizer.state[self.adapter] = moments
-        if scaler:
-            self.scaler.load_state_dict(scaler)
+    def counts(self) -> dict[str, float]:
+        """The rest of the state: plain numbers."""
+        scale = self.loss_scale
+        counts = {"optimizer_steps": float(self.optimizer.num_steps)}
+        return counts | ({"factor": scale.factor, "good": float(scale.good)} if scale else {})
+
+    def load_state(self, tensors: dict[str, torch.Tensor], counts: dict[str, float]) -> None:
+        """Goes back to what `state` and `counts` gave, to the bit."""
+        self.adapter.copy_(tensors["adapter"])
+        self.optimizer.num_steps = int(counts["optimizer_steps"])
+        if self.loss_scale:
+            self.loss_scale.factor, self.loss_scale.good = counts["factor"], int(counts["good"])
+        for part, state in zip(PARTS, self.optimizer.states, strict=True):
+            for name, values in tensors.items():
+                if name.startswith(f"{part}."):
+                    state[name.removeprefix(f"{part}.")] = values.to(self.adapter.device)
 
     def _loss(self, step: int, first_row: int, part: MaskedBatch) -> torch.Tensor:
         dropout = None
@@ -159,7 +192,21 @@ class Stepper:
         for name, slot in adapter_slots(self._model):
             assert slot.grad is not None, name
             assert slot.grad.data_ptr() - self._summed.data_ptr() < self._summed.nbytes, name
-        assert not given.parts or bool(self._summed[:-2].any()), "no gradient reached the adapter"
+        assert not given.parts or bool(self._gradient.any()), "no gradient reached the adapter"
+
+
+def _by_part(slots: list[nn.Parameter]) -> list[nn.Parameter]:
+    """From layer by layer to part by part, so that all layers' matrices of a part lie together."""
+    return [slot for part in range(len(PARTS)) for slot in slots[part :: len(PARTS)]]
+
+
+def _stacks(slots: list[nn.Parameter], flat: torch.Tensor) -> list[torch.Tensor]:
+    """One view of `flat` for each part: (layers, *the part's shape)."""
+    num_layers = len(slots) // len(PARTS)
+    shapes = [(num_layers, *slots[part * num_layers].shape) for part in range(len(PARTS))]
+    sizes = [math.prod(shape) for shape in shapes]
+    pieces = torch.split(flat, sizes)
+    return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
 
 
 def _move_into(slots: list[nn.Parameter], values: torch.Tensor, gradients: torch.Tensor) -> None:

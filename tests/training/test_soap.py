@@ -1,0 +1,113 @@
+"""SOAP is Adam in a basis that it turns to the eigenvectors of the gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from xmod_extend.training.soap import FIRST_BASIS, REFRESH_EVERY, Soap
+
+BETAS = (0.9, 0.98)
+STEPS = 2 * REFRESH_EVERY + 5
+
+
+def soap(parameter: torch.Tensor, *, weight_decay: float = 0.0) -> Soap:
+    return Soap([parameter], betas=BETAS, eps=1e-8, weight_decay=weight_decay)
+
+
+def follow_soap(
+    start: torch.Tensor, gradient_at: Callable[[torch.Tensor, int], torch.Tensor]
+) -> torch.Tensor:
+    parameter = start.clone()
+    optimizer = soap(parameter, weight_decay=0.5)
+    for step in range(STEPS):
+        optimizer.step([gradient_at(parameter, step)], 0.1)
+    return parameter
+
+
+def follow_adamw(
+    start: torch.Tensor, gradient_at: Callable[[torch.Tensor, int], torch.Tensor]
+) -> torch.Tensor:
+    parameter = nn.Parameter(start.clone())
+    optimizer = torch.optim.AdamW([parameter], lr=0.1, betas=BETAS, eps=1e-8, weight_decay=0.5)
+    for step in range(STEPS):
+        parameter.grad = gradient_at(parameter.detach(), step)
+        optimizer.step()
+    return parameter.detach()
+
+
+def test_vectors_move_as_under_adamw() -> None:
+    target = torch.tensor([[3.0, -2.0, 0.5], [1.0, 4.0, -1.0]])
+    ours, theirs = (
+        follow(torch.zeros(2, 3), lambda at, step: at - target)
+        for follow in (follow_soap, follow_adamw)
+    )
+    torch.testing.assert_close(ours, theirs)
+    assert float(ours.abs().max()) > 0.5
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (2, 4, 3)])
+def test_matrices_whose_basis_is_their_own_move_as_under_adamw(shape: tuple[int, ...]) -> None:
+    # A diagonal gradient has the coordinate axes as its eigenvectors.
+    target = torch.zeros(shape)
+    for row, value in enumerate((4.0, -2.0, 1.0)):
+        target[:, row, row] = value
+    ours, theirs = (
+        follow(torch.zeros(shape), lambda at, step: at - target)
+        for follow in (follow_soap, follow_adamw)
+    )
+    torch.testing.assert_close(ours, theirs)
+    assert float(ours.abs().max()) > 0.5
+
+
+def test_between_two_refreshes_it_is_adam_in_the_turned_coordinates() -> None:
+    random = torch.Generator().manual_seed(0)
+    gradients = torch.randn(REFRESH_EVERY - 1, 2, 4, 6, generator=random)
+    parameter = torch.randn(2, 4, 6, generator=random)
+    optimizer = soap(parameter)
+    for gradient in gradients[:FIRST_BASIS]:
+        optimizer.step([gradient], 0.1)
+    (state,) = optimizer.states
+    basis = state["basis"].clone()
+    turned = nn.Parameter(parameter @ basis)
+    theirs = torch.optim.AdamW([turned], lr=0.1, betas=BETAS, eps=1e-8, weight_decay=0.0)
+    theirs.state[turned] = {
+        "step": torch.tensor(float(FIRST_BASIS)),
+        "exp_avg": state["mean"].clone(),
+        "exp_avg_sq": state["square"].clone(),
+    }
+    for gradient in gradients[FIRST_BASIS:]:
+        turned.grad = gradient @ basis
+        optimizer.step([gradient], 0.1)
+        theirs.step()
+    torch.testing.assert_close(parameter, turned.detach() @ basis.mT)
+
+
+def test_the_mean_of_the_gradients_survives_a_refresh() -> None:
+    random = torch.Generator().manual_seed(0)
+    parameter, mean = torch.zeros(1, 4, 6), torch.zeros(1, 4, 6)
+    optimizer = soap(parameter)
+    for gradient in torch.randn(STEPS, 1, 4, 6, generator=random):
+        optimizer.step([gradient], 0.1)
+        mean.lerp_(gradient, 1 - BETAS[0])
+    (state,) = optimizer.states
+    torch.testing.assert_close(state["mean"] @ state["basis"].mT, mean, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(8, 12), (12, 8)])
+def test_the_basis_of_the_longer_side_is_its_eigenvectors(shape: tuple[int, int]) -> None:
+    random = torch.Generator().manual_seed(0)
+    scales = torch.logspace(0, -2, 12)
+    turn = torch.linalg.qr(torch.randn(12, 12, generator=random)).Q
+    gradients = torch.randn(STEPS, 1, 8, 12, generator=random) * scales @ turn
+    optimizer = soap(torch.zeros(1, *shape))
+    for gradient in gradients:
+        optimizer.step([gradient.reshape(1, 8, 12) if shape == (8, 12) else gradient.mT], 0.1)
+    basis = optimizer.states[0]["basis"][0]
+    torch.testing.assert_close(basis.T @ basis, torch.eye(12), rtol=0, atol=1e-5)
+    # The gradients were made with these as the right eigenvectors, the strongest first.
+    alike = (turn * basis.T).sum(dim=1).abs()
+    assert float(alike[:6].min()) > 0.9

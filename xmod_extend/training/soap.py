@@ -1,0 +1,146 @@
+"""One-sided SOAP: Adam along the directions that the hidden states of the frozen body share.
+
+    K  matrices of one shape: one a layer, stacked
+    M  bottleneck size
+    N  hidden size
+    G  gradient of a matrix, (M, N)
+    V  eigenvectors of the running mean of G^T G, (N, N)
+
+        G' = G V                       the gradient in the basis
+        W -= lr * adam(G') V^T         Adam's step there, brought back
+
+All hidden states share a few strong directions, and Adam, which scales each weight on its own,
+spends its steps on those. Along the eigenvectors each direction has a coordinate, and so a step
+size, of its own. A whole model's matrices are too many and too large for this; an adapter has two
+small ones a layer, and the frozen body costs the same whatever moves the adapter. A basis for the
+bottleneck's side as well doubles the work and was measured to change nothing.
+
+Adam's two means live in the basis, so that a step costs one projection and one way back. When the
+basis turns, the mean of the gradients is turned with it; the mean of their squares, which cannot
+be, is only put into the new order of the directions.
+
+Source: Vyas et al. 2024 (arXiv 2409.11321), algorithm 3, with the basis refreshed by one step of
+orthogonal iteration (algorithm 4). There the first gradient decides the first basis; here it is the
+first ten, until which the step is Adam's: one gradient leaves most directions to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+FIRST_BASIS = 10
+"""Steps before the first basis."""
+REFRESH_EVERY = 30
+"""Steps between two refreshes of the basis."""
+GRAM_EVERY = 5
+"""Steps between two gradients that are added to the mean of G^T G, once there is a basis."""
+GRAM_DECAY = 0.95
+"""A step, of that mean."""
+
+State = dict[str, torch.Tensor]
+
+
+class Soap:
+    """One-sided SOAP for stacks of matrices, and AdamW for stacks of vectors.
+
+    Args:
+        parameters: Each (K, M, N) or (K, N, M), whichever of the two sides is the longer one
+            getting the basis; or (K, M), a stack of vectors. They are changed in place.
+        betas: Decay of the mean of the gradients, and of their squares in the basis.
+        weight_decay: Decoupled, as in AdamW.
+    """
+
+    def __init__(
+        self,
+        parameters: Sequence[torch.Tensor],
+        *,
+        betas: tuple[float, float],
+        eps: float,
+        weight_decay: float,
+    ) -> None:
+        self._parameters = [_lay_wide(parameter) for parameter in parameters]
+        self._beta1, self._beta2 = betas
+        self._eps, self._weight_decay = eps, weight_decay
+        self.num_steps = 0
+        self.states: list[State] = [_first_state(parameter) for parameter in self._parameters]
+        """Of each parameter: `mean` and `square`, and of matrices `gram` and `basis`, (K, N, N)."""
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[torch.Tensor], lr: float) -> None:
+        """Moves each parameter by its gradient, (K, M, N) or (K, M) as it is.
+
+        Nothing waits for the device but the first basis, which is worked out on the host.
+        """
+        self.num_steps += 1
+        for parameter, given, state in zip(self._parameters, gradients, self.states, strict=True):
+            gradient = _lay_wide(given)
+            in_basis = gradient @ state["basis"] if "basis" in state else gradient
+            update = self._adam(in_basis, state)
+            parameter.mul_(1 - lr * self._weight_decay)
+            if "basis" in state:
+                update = update @ state["basis"].mT
+            parameter.add_(update, alpha=-lr)
+            if "gram" in state:
+                self._follow(gradient, state)
+
+    def _adam(self, gradient: torch.Tensor, state: State) -> torch.Tensor:
+        """Adam's step for a gradient, both in the basis."""
+        mean = state["mean"].lerp_(gradient, 1 - self._beta1)
+        square = state["square"].mul_(self._beta2)
+        square.addcmul_(gradient, gradient, value=1 - self._beta2)
+        update = mean / (1 - self._beta1**self.num_steps)
+        spread = square / (1 - self._beta2**self.num_steps)
+        return update.div_(spread.sqrt_().add_(self._eps))
+
+    def _follow(self, gradient: torch.Tensor, state: State) -> None:
+        """Keeps the statistics of the gradients, and now and then turns the basis to them."""
+        every = 1 if self.num_steps <= FIRST_BASIS else GRAM_EVERY
+        if self.num_steps % every == 0:
+            decay = GRAM_DECAY**every
+            state["gram"].baddbmm_(gradient.mT, gradient, beta=decay, alpha=1 - decay)
+        if self.num_steps == FIRST_BASIS:
+            _choose_basis(state)
+        elif self.num_steps % REFRESH_EVERY == 0:
+            _refresh_basis(state)
+
+
+def _lay_wide(stack: torch.Tensor) -> torch.Tensor:
+    """A view whose last dimension is the longer side of each matrix; vectors stay as they are."""
+    return stack.mT if stack.ndim == 3 and stack.shape[1] > stack.shape[2] else stack
+
+
+def _first_state(parameter: torch.Tensor) -> State:
+    state = {
+        name: torch.zeros(parameter.shape, device=parameter.device) for name in ("mean", "square")
+    }
+    if parameter.ndim == 3:
+        count, _, length = parameter.shape
+        state["gram"] = torch.zeros(count, length, length, device=parameter.device)
+    return state
+
+
+def _choose_basis(state: State) -> None:
+    """The eigenvectors of each matrix's mean, as columns, the strongest first."""
+    # Once in a run, and so in the precision in which it always converges.
+    vectors = [
+        torch.linalg.eigh(gram.cpu().double()).eigenvectors.flip(1) for gram in state["gram"]
+    ]
+    state["basis"] = torch.stack(vectors).to(state["gram"]).contiguous()
+    state["mean"] = state["mean"] @ state["basis"]
+    # What the squares would have been if the entries of the gradient were independent.
+    state["square"] = state["square"] @ state["basis"].square()
+
+
+def _refresh_basis(state: State) -> None:
+    """Turns the basis towards the eigenvectors as they are now."""
+    basis = state["basis"]
+    product = state["gram"] @ basis
+    order = (basis * product).sum(dim=1).argsort(dim=1, descending=True)[:, None, :]
+    product = product.gather(2, order.expand_as(product))
+    # MPS has no QR decomposition.
+    on = product.cpu() if product.device.type == "mps" else product
+    state["basis"] = torch.linalg.qr(on).Q.to(product).contiguous()
+    state["mean"] = state["mean"] @ basis.mT @ state["basis"]
+    state["square"] = state["square"].gather(2, order.expand_as(state["square"]))
