@@ -41,9 +41,9 @@ def test_a_failed_process_says_why(load: Any) -> None:
 
 def make_entry(load: Any, contender: str, *, start: float, step: float) -> Any:
     """Runs of 1 and 3 steps by a contender that takes `start` and then `step` seconds a step."""
-    training = load("training")
+    results = load("results")
     runs = [
-        training.Run(
+        results.Run(
             steps=steps,
             cpu_seconds=start + step * steps,
             wall_seconds=2 * (start + step * steps),
@@ -55,22 +55,22 @@ def make_entry(load: Any, contender: str, *, start: float, step: float) -> Any:
         )
         for steps in (1, 3)
     ]
-    return training.Entry(contender, "fp32", runs)
+    return results.Entry(contender, "fp32", runs)
 
 
 def test_rates_are_of_the_difference_of_two_runs(load: Any, monkeypatch: Any) -> None:
-    training = load("training")
+    results = load("results")
     monkeypatch.setattr(sys, "argv", ["training.py"])
-    given = training.parse_arguments()
+    given = load("training").parse_arguments()
     entries = [
         make_entry(load, "ours", start=20.0, step=8.0),
         make_entry(load, "transformers", start=90.0, step=32.0),
-        training.Entry("adapters-1.3.0", "fp32", error="no network"),
+        results.Entry("adapters-1.3.0", "fp32", error="no network"),
         make_entry(load, "transformers-4.57.6", start=5.0, step=0.0),
     ]
     limits = {"fp32": [{"seconds_per_step": 3.0}, {"seconds_per_step": 5.0}]}
     machine = {"flags": dict.fromkeys(load("machine").BF16_FLAGS, False)}
-    ours, transformers, adapters, idle = training.summarise(entries, limits, machine, given)
+    ours, transformers, adapters, idle = results.summarise(entries, limits, machine, given)
     assert ours["tokens_per_cpu_second"] == 1024 / 8
     assert ours["tokens_per_cpu_second_by_own_clock"] == 1024 / 8
     assert ours["tokens_per_wall_second"] == 1024 / 16
@@ -79,7 +79,7 @@ def test_rates_are_of_the_difference_of_two_runs(load: Any, monkeypatch: Any) ->
     assert transformers["ours_times_as_fast"] == 4
     assert adapters == {"contender": "adapters-1.3.0", "precision": "fp32", "error": "no network"}
     assert "too few to be told from start-up" in idle["error"]
-    assert training.mean_masked_tokens(entries[:1]) == round((150 + 150 + 160 + 155) / 4)
+    assert results.mean_masked_tokens(entries[:1]) == round((150 + 150 + 160 + 155) / 4)
 
 
 def test_an_environment_is_made_once_and_again_when_its_versions_change(

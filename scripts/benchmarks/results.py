@@ -1,0 +1,173 @@
+"""What the benchmark of training found: the rows of its table, and how they are written."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flops import Shape, flops_by_part, needed_products
+from machine import has_fast_bf16
+
+SCHEMA_VERSION = 1
+
+
+@dataclass
+class Run:
+    """One process of a contender."""
+
+    steps: int
+    cpu_seconds: float
+    wall_seconds: float
+    peak_rss_bytes: int
+    own_report: dict[str, Any]
+    """What the contender says of itself; see contenders/harness.py."""
+
+
+@dataclass
+class Entry:
+    """A contender in one precision: its runs, or why there are none."""
+
+    contender: str
+    precision: str
+    runs: list[Run] = field(default_factory=list)
+    error: str | None = None
+
+
+def mean_masked_tokens(entries: list[Entry]) -> int | None:
+    """Masked positions a step, as the contenders counted them; `None` if none ran."""
+    counts = [n for entry in entries for run in entry.runs for n in run.own_report["masked_tokens"]]
+    return round(sum(counts) / len(counts)) if counts else None
+
+
+def limit_dtype(precision: str, machine: dict[str, Any], device: str) -> str:
+    """What the products of a contender of this precision are at their fastest."""
+    return precision if device == "cuda" or has_fast_bf16(machine) else "fp32"
+
+
+def needed_work(shape: Shape) -> dict[str, Any]:
+    """Operations a step and a token need, in GFLOP."""
+    parts = {part: flops / 1e9 for part, flops in flops_by_part(needed_products(shape)).items()}
+    total = sum(parts.values())
+    return {
+        "shape": asdict(shape),
+        "gflop_per_step": total,
+        "gflop_per_token": total / shape.rows,
+        "gflop_per_step_by_part": parts,
+    }
+
+
+def summarise(
+    entries: list[Entry],
+    limits: dict[str, list[dict[str, Any]]],
+    machine: dict[str, Any],
+    given: argparse.Namespace,
+) -> list[dict[str, Any]]:
+    """The table's rows: rates, fraction of the limit, and ours as a multiple of each."""
+    num_tokens = given.batch_size * given.max_length
+    rate = "tokens_per_cpu_second" if given.device == "cpu" else "tokens_per_wall_second"
+    rows = []
+    for entry in entries:
+        row: dict[str, Any] = {"contender": entry.contender, "precision": entry.precision}
+        rows.append(row)
+        if entry.error is not None:
+            row["error"] = entry.error
+            continue
+        try:
+            row |= rates_of(entry, num_tokens)
+        except ValueError as error:
+            row["error"] = str(error)
+            continue
+        if measured := limits.get(limit_dtype(entry.precision, machine, given.device)):
+            seconds = sum(limit["seconds_per_step"] for limit in measured) / len(measured)
+            row["limit_tokens_per_second"] = num_tokens / seconds
+            row["fraction_of_limit"] = row[rate] * seconds / num_tokens
+    ours = {
+        row["precision"]: row[rate] for row in rows if row["contender"] == "ours" and rate in row
+    }
+    for row in rows:
+        if rate in row and row["precision"] in ours:
+            row["ours_times_as_fast"] = ours[row["precision"]] / row[rate]
+    return rows
+
+
+def rates_of(entry: Entry, num_tokens: int) -> dict[str, float]:
+    """From the difference of the two runs, and by the longer run's own clock.
+
+    Raises:
+        ValueError: The steps took less than start-up varies by.
+    """
+    short, long = entry.runs
+    steps = long.steps - short.steps
+    if long.cpu_seconds <= short.cpu_seconds or long.wall_seconds <= short.wall_seconds:
+        raise ValueError(f"{steps} steps are too few to be told from start-up; raise --steps")
+    own_clock = long.own_report["cpu_seconds"]
+    own_seconds = own_clock[-1] - own_clock[short.steps]
+    return {
+        "tokens_per_cpu_second": num_tokens * steps / (long.cpu_seconds - short.cpu_seconds),
+        "tokens_per_wall_second": num_tokens * steps / (long.wall_seconds - short.wall_seconds),
+        "tokens_per_cpu_second_by_own_clock": num_tokens * steps / own_seconds,
+        "peak_bytes": long.own_report.get("peak_gpu_bytes", long.peak_rss_bytes),
+    }
+
+
+def print_table(
+    rows: list[dict[str, Any]], work: dict[str, Any], given: argparse.Namespace
+) -> None:
+    out = sys.stderr if given.json == "-" else sys.stdout
+    print(
+        f"{given.shape}, batch {given.batch_size} x {given.max_length}, {given.threads} thread(s), "
+        f"{given.device}: a step needs {work['gflop_per_step']:.1f} GFLOP, "
+        f"a token {work['gflop_per_token']:.3f}\n",
+        file=out,
+    )
+    columns = "tokens/CPU s | by own clock | tokens/wall s | peak GB | of the limit | ours is"
+    print(f"| contender | precision | {columns} |\n|---|---|---|---|---|---|---|---|", file=out)
+    for row in rows:
+        cells = [row["contender"], row["precision"]]
+        if "error" in row:
+            cells += [f"failed: {row['error']}", *[""] * 5]
+        else:
+            cells += [
+                f"{row['tokens_per_cpu_second']:.1f}",
+                f"{row['tokens_per_cpu_second_by_own_clock']:.1f}",
+                f"{row['tokens_per_wall_second']:.1f}",
+                f"{row['peak_bytes'] / 1e9:.2f}",
+                f"{row['fraction_of_limit']:.1%}" if "fraction_of_limit" in row else "",
+                f"{row['ours_times_as_fast']:.2f} x" if "ours_times_as_fast" in row else "",
+            ]
+        print("| " + " | ".join(cells) + " |", file=out)
+
+
+def write_json(
+    given: argparse.Namespace,
+    machine: dict[str, Any],
+    work: dict[str, Any],
+    limits: dict[str, list[dict[str, Any]]],
+    rows: list[dict[str, Any]],
+    entries: list[Entry],
+) -> None:
+    """Everything, down to the single runs, so that another reader can work out the rest."""
+    result = {
+        "schema_version": SCHEMA_VERSION,
+        "command": shlex.join([Path(sys.executable).name, *sys.argv]),
+        "options": {name: _plain(value) for name, value in vars(given).items()},
+        "machine": machine,
+        "needed": work,
+        "limits": limits,
+        "results": rows,
+        "runs": [asdict(entry) for entry in entries],
+    }
+    text = json.dumps(result, indent=2) + "\n"
+    if given.json == "-":
+        sys.stdout.write(text)
+    else:
+        Path(given.json).write_text(text)
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, Path) else value
