@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import statistics
 import sys
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,16 @@ from flops import Shape, flops_by_part, needed_products
 from machine import has_fast_bf16
 
 SCHEMA_VERSION = 1
+COLUMNS = (
+    "contender",
+    "precision",
+    "tokens/CPU s",
+    "own clock (slowest–fastest step)",
+    "tokens/wall s",
+    "peak GB",
+    "of the limit",
+    "ours is",
+)
 
 
 @dataclass
@@ -83,7 +95,7 @@ def summarise(
             row["error"] = str(error)
             continue
         if measured := limits.get(limit_dtype(entry.precision, machine, given.device)):
-            seconds = sum(limit["seconds_per_step"] for limit in measured) / len(measured)
+            seconds = statistics.median(limit["seconds_per_step"] for limit in measured)
             row["limit_tokens_per_second"] = num_tokens / seconds
             row["fraction_of_limit"] = row[rate] * seconds / num_tokens
     ours = {
@@ -96,23 +108,38 @@ def summarise(
 
 
 def rates_of(entry: Entry, num_tokens: int) -> dict[str, float]:
-    """From the difference of the two runs, and by the longer run's own clock.
+    """From the difference of longer and shorter runs, and by the contender's own clock.
 
     Raises:
         ValueError: The steps took less than start-up varies by.
     """
-    short, long = entry.runs
-    steps = long.steps - short.steps
-    if long.cpu_seconds <= short.cpu_seconds or long.wall_seconds <= short.wall_seconds:
+    fewest = min(run.steps for run in entry.runs)
+    short = [run for run in entry.runs if run.steps == fewest]
+    long = [run for run in entry.runs if run.steps > fewest]
+    steps = _difference(long, short, "steps")
+    cpu_seconds = _difference(long, short, "cpu_seconds")
+    wall_seconds = _difference(long, short, "wall_seconds")
+    if cpu_seconds <= 0 or wall_seconds <= 0:
         raise ValueError(f"{steps} steps are too few to be told from start-up; raise --steps")
-    own_clock = long.own_report["cpu_seconds"]
-    own_seconds = own_clock[-1] - own_clock[short.steps]
+    own_seconds = sorted(second for run in entry.runs for second in step_seconds(run))
     return {
-        "tokens_per_cpu_second": num_tokens * steps / (long.cpu_seconds - short.cpu_seconds),
-        "tokens_per_wall_second": num_tokens * steps / (long.wall_seconds - short.wall_seconds),
-        "tokens_per_cpu_second_by_own_clock": num_tokens * steps / own_seconds,
-        "peak_bytes": long.own_report.get("peak_gpu_bytes", long.peak_rss_bytes),
+        "tokens_per_cpu_second": num_tokens * steps / cpu_seconds,
+        "tokens_per_wall_second": num_tokens * steps / wall_seconds,
+        "own_clock_tokens_per_cpu_second": num_tokens / statistics.median(own_seconds),
+        "own_clock_slowest_step": num_tokens / own_seconds[-1],
+        "own_clock_fastest_step": num_tokens / own_seconds[0],
+        "peak_bytes": max(run.own_report.get("peak_gpu_bytes", run.peak_rss_bytes) for run in long),
     }
+
+
+def _difference(long: list[Run], short: list[Run], name: str) -> float:
+    return sum(getattr(run, name) for run in long) - sum(getattr(run, name) for run in short)
+
+
+def step_seconds(run: Run) -> list[float]:
+    """CPU seconds of each step by the contender's own clock, but for the first, a warm-up."""
+    clock = run.own_report["cpu_seconds"]
+    return [after - before for before, after in pairwise(clock)][1:]
 
 
 def print_table(
@@ -125,16 +152,16 @@ def print_table(
         f"a token {work['gflop_per_token']:.3f}\n",
         file=out,
     )
-    columns = "tokens/CPU s | by own clock | tokens/wall s | peak GB | of the limit | ours is"
-    print(f"| contender | precision | {columns} |\n|---|---|---|---|---|---|---|---|", file=out)
+    print("| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|", file=out)
     for row in rows:
         cells = [row["contender"], row["precision"]]
         if "error" in row:
-            cells += [f"failed: {row['error']}", *[""] * 5]
+            cells += [f"failed: {row['error']}", *[""] * (len(COLUMNS) - 3)]
         else:
             cells += [
                 f"{row['tokens_per_cpu_second']:.1f}",
-                f"{row['tokens_per_cpu_second_by_own_clock']:.1f}",
+                f"{row['own_clock_tokens_per_cpu_second']:.1f} "
+                f"({row['own_clock_slowest_step']:.1f}–{row['own_clock_fastest_step']:.1f})",
                 f"{row['tokens_per_wall_second']:.1f}",
                 f"{row['peak_bytes'] / 1e9:.2f}",
                 f"{row['fraction_of_limit']:.1%}" if "fraction_of_limit" in row else "",

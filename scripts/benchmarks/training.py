@@ -11,7 +11,8 @@ two run in environments of their own, which are made once in --envs.
 All train the same model (random weights of a released shape, 81 languages and the new one) on the
 same tokens. Each is a process that is measured from outside twice, with A and with B steps; the
 difference, shared out over B - A steps, leaves start-up and loading out. Contenders take turns, so
-that a slow spell of the machine does not meet one of them alone.
+that a slow spell of the machine does not meet one of them alone; on a busy machine even CPU seconds
+vary, which the slowest and fastest step by the contender's own clock show, and --rounds evens out.
 
 The limit is the time that the matrix products a step cannot do without (flops.py) take by
 themselves on this machine, in the same run and with the same threads (rates.py). Where the
@@ -74,7 +75,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         blocks = Path(folder) / "blocks.npy"
         np.save(blocks, make_blocks(given, config["vocab_size"]))
-        for steps in given.steps:
+        for steps in given.steps * given.rounds:
             for entry in entries:
                 if entry.error is None:
                     run_contender(entry, interpreters[entry.contender], steps, base, blocks, given)
@@ -112,7 +113,8 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--max-length", type=int, default=128)
-    parser.add_argument("--steps", type=int, nargs=2, default=(1, 3), metavar=("A", "B"))
+    parser.add_argument("--steps", type=int, nargs=2, default=[1, 3], metavar=("A", "B"))
+    parser.add_argument("--rounds", type=int, default=1, help="repetitions of all runs")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument(

@@ -69,17 +69,27 @@ def test_rates_are_of_the_difference_of_two_runs(load: Any, monkeypatch: Any) ->
         make_entry(load, "transformers-4.57.6", start=5.0, step=0.0),
     ]
     limits = {"fp32": [{"seconds_per_step": 3.0}, {"seconds_per_step": 5.0}]}
+    entries[0].runs += make_entry(load, "ours", start=2.0, step=8.0).runs
     machine = {"flags": dict.fromkeys(load("machine").BF16_FLAGS, False)}
     ours, transformers, adapters, idle = results.summarise(entries, limits, machine, given)
     assert ours["tokens_per_cpu_second"] == 1024 / 8
-    assert ours["tokens_per_cpu_second_by_own_clock"] == 1024 / 8
+    assert ours["own_clock_tokens_per_cpu_second"] == 1024 / 8
     assert ours["tokens_per_wall_second"] == 1024 / 16
     assert ours["peak_bytes"] == 3 * 10**9
-    assert ours["fraction_of_limit"] == 0.5  # of 4 seconds, the mean of both measurements
+    assert ours["fraction_of_limit"] == 0.5  # of 4 seconds, the median of both measurements
     assert transformers["ours_times_as_fast"] == 4
     assert adapters == {"contender": "adapters-1.3.0", "precision": "fp32", "error": "no network"}
     assert "too few to be told from start-up" in idle["error"]
-    assert results.mean_masked_tokens(entries[:1]) == round((150 + 150 + 160 + 155) / 4)
+    assert results.mean_masked_tokens(entries[1:2]) == round((150 + 150 + 160 + 155) / 4)
+
+
+def test_own_clock_leaves_the_first_step_out(load: Any) -> None:
+    entry = make_entry(load, "ours", start=20.0, step=8.0)
+    entry.runs[1].own_report["cpu_seconds"] = [20.0, 120.0, 128.0, 132.0]
+    rates = load("results").rates_of(entry, 1024)
+    assert rates["own_clock_slowest_step"] == 1024 / 8
+    assert rates["own_clock_fastest_step"] == 1024 / 4
+    assert rates["own_clock_tokens_per_cpu_second"] == 1024 / 6
 
 
 def test_an_environment_is_made_once_and_again_when_its_versions_change(
