@@ -36,6 +36,8 @@ class Run:
     cpu_seconds: float
     wall_seconds: float
     peak_rss_bytes: int
+    load_average: float
+    """Of the machine in the last minute of the run: above --threads, others were at work too."""
     own_report: dict[str, Any]
     """What the contender says of itself; see contenders/harness.py."""
 

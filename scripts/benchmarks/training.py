@@ -218,9 +218,11 @@ def run_contender(
     own_report = json.loads(report.stdout.splitlines()[-1])
     measured = asdict(report)
     del measured["stdout"]
-    entry.runs.append(Run(steps=steps, own_report=own_report, **measured))
+    load = os.getloadavg()[0]
+    entry.runs.append(Run(steps=steps, load_average=load, own_report=own_report, **measured))
     print(
-        f"{entry.contender} {entry.precision}, {steps} step(s): {report.cpu_seconds:.1f} CPU s",
+        f"{entry.contender} {entry.precision}, {steps} step(s): {report.cpu_seconds:.1f} CPU s, "
+        f"load {load:.1f}",
         file=sys.stderr,
     )
 

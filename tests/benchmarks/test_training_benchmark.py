@@ -48,6 +48,7 @@ def make_entry(load: Any, contender: str, *, start: float, step: float) -> Any:
             cpu_seconds=start + step * steps,
             wall_seconds=2 * (start + step * steps),
             peak_rss_bytes=steps * 10**9,
+            load_average=1.0,
             own_report={
                 "cpu_seconds": [start + step * i for i in range(steps + 1)],
                 "masked_tokens": [150, 160, 155][:steps],
