@@ -16,6 +16,12 @@ from flops import Shape, flops_by_part, needed_products
 from machine import has_fast_bf16
 
 SCHEMA_VERSION = 1
+MOST_DISAGREEMENT = 0.2
+"""Between a rate from outside and by the contender's own clock; beyond, the row is marked."""
+DOUBTFUL = (
+    "(!) The difference of the runs and the contender's own clock disagree by more than "
+    f"{MOST_DISAGREEMENT:.0%}: the machine was busy or the steps few. Raise --rounds or --steps."
+)
 COLUMNS = (
     "contender",
     "precision",
@@ -96,6 +102,8 @@ def summarise(
         except ValueError as error:
             row["error"] = str(error)
             continue
+        ratio = row["tokens_per_cpu_second"] / row["own_clock_tokens_per_cpu_second"]
+        row["doubtful"] = max(ratio, 1 / ratio) > 1 + MOST_DISAGREEMENT
         if measured := limits.get(limit_dtype(entry.precision, machine, given.device)):
             seconds = statistics.median(limit["seconds_per_step"] for limit in measured)
             row["limit_tokens_per_second"] = num_tokens / seconds
@@ -161,7 +169,7 @@ def print_table(
             cells += [f"failed: {row['error']}", *[""] * (len(COLUMNS) - 3)]
         else:
             cells += [
-                f"{row['tokens_per_cpu_second']:.1f}",
+                f"{row['tokens_per_cpu_second']:.1f}" + (" (!)" if row["doubtful"] else ""),
                 f"{row['own_clock_tokens_per_cpu_second']:.1f} "
                 f"({row['own_clock_slowest_step']:.1f}–{row['own_clock_fastest_step']:.1f})",
                 f"{row['tokens_per_wall_second']:.1f}",
@@ -170,6 +178,8 @@ def print_table(
                 f"{row['ours_times_as_fast']:.2f} x" if "ours_times_as_fast" in row else "",
             ]
         print("| " + " | ".join(cells) + " |", file=out)
+    if any(row.get("doubtful") for row in rows):
+        print("\n" + DOUBTFUL, file=out)
 
 
 def write_json(

@@ -79,6 +79,7 @@ def test_rates_are_of_the_difference_of_two_runs(load: Any, monkeypatch: Any) ->
     assert ours["peak_bytes"] == 3 * 10**9
     assert ours["fraction_of_limit"] == 0.5  # of 4 seconds, the median of both measurements
     assert transformers["ours_times_as_fast"] == 4
+    assert not ours["doubtful"] and not transformers["doubtful"]
     assert adapters == {"contender": "adapters-1.3.0", "precision": "fp32", "error": "no network"}
     assert "too few to be told from start-up" in idle["error"]
     assert results.mean_masked_tokens(entries[1:2]) == round((150 + 150 + 160 + 155) / 4)
@@ -91,6 +92,23 @@ def test_own_clock_leaves_the_first_step_out(load: Any) -> None:
     assert rates["own_clock_slowest_step"] == 1024 / 8
     assert rates["own_clock_fastest_step"] == 1024 / 4
     assert rates["own_clock_tokens_per_cpu_second"] == 1024 / 6
+
+
+def test_a_difference_that_the_own_clock_denies_is_marked(
+    load: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As when the short run met a busy machine and the long one did not."""
+    results = load("results")
+    monkeypatch.setattr(sys, "argv", ["training.py"])
+    given = load("training").parse_arguments()
+    entry = make_entry(load, "ours", start=20.0, step=8.0)
+    entry.runs[0].cpu_seconds += 6
+    machine = {"flags": dict.fromkeys(load("machine").BF16_FLAGS, False)}
+    rows = results.summarise([entry], {}, machine, given)
+    assert rows[0]["doubtful"]
+    results.print_table(rows, {"gflop_per_step": 1.0, "gflop_per_token": 0.1}, given)
+    printed = capsys.readouterr().out
+    assert "| 204.8 (!) |" in printed and results.DOUBTFUL in printed
 
 
 def test_an_environment_is_made_once_and_again_when_its_versions_change(
