@@ -97,53 +97,52 @@ def summarise(
         if entry.error is not None:
             row["error"] = entry.error
             continue
-        try:
-            row |= rates_of(entry, num_tokens)
-        except ValueError as error:
-            row["error"] = str(error)
-            continue
-        ratio = row["tokens_per_cpu_second"] / row["own_clock_tokens_per_cpu_second"]
-        row["doubtful"] = max(ratio, 1 / ratio) > 1 + MOST_DISAGREEMENT
-        if measured := limits.get(limit_dtype(entry.precision, machine, given.device)):
+        row |= rates_of(entry, num_tokens)
+        measured = limits.get(limit_dtype(entry.precision, machine, given.device))
+        if measured and row[rate]:
             seconds = statistics.median(limit["seconds_per_step"] for limit in measured)
             row["limit_tokens_per_second"] = num_tokens / seconds
             row["fraction_of_limit"] = row[rate] * seconds / num_tokens
     ours = {
-        row["precision"]: row[rate] for row in rows if row["contender"] == "ours" and rate in row
+        row["precision"]: row[rate] for row in rows if row["contender"] == "ours" and row.get(rate)
     }
     for row in rows:
-        if rate in row and row["precision"] in ours:
+        if row.get(rate) and row["precision"] in ours:
             row["ours_times_as_fast"] = ours[row["precision"]] / row[rate]
     return rows
 
 
-def rates_of(entry: Entry, num_tokens: int) -> dict[str, float]:
+def rates_of(entry: Entry, num_tokens: int) -> dict[str, float | bool | None]:
     """From the difference of longer and shorter runs, and by the contender's own clock.
 
-    Raises:
-        ValueError: The steps took less than start-up varies by.
+    A rate is `None` where the longer runs took no longer: start-up varied by more than the steps.
     """
-    fewest = min(run.steps for run in entry.runs)
-    short = [run for run in entry.runs if run.steps == fewest]
-    long = [run for run in entry.runs if run.steps > fewest]
-    steps = _difference(long, short, "steps")
-    cpu_seconds = _difference(long, short, "cpu_seconds")
-    wall_seconds = _difference(long, short, "wall_seconds")
-    if cpu_seconds <= 0 or wall_seconds <= 0:
-        raise ValueError(f"{steps} steps are too few to be told from start-up; raise --steps")
     own_seconds = sorted(second for run in entry.runs for second in step_seconds(run))
+    own_rate = num_tokens / statistics.median(own_seconds)
+    cpu_rate = _rate_of_difference(entry, num_tokens, "cpu_seconds")
     return {
-        "tokens_per_cpu_second": num_tokens * steps / cpu_seconds,
-        "tokens_per_wall_second": num_tokens * steps / wall_seconds,
-        "own_clock_tokens_per_cpu_second": num_tokens / statistics.median(own_seconds),
+        "tokens_per_cpu_second": cpu_rate,
+        "tokens_per_wall_second": _rate_of_difference(entry, num_tokens, "wall_seconds"),
+        "own_clock_tokens_per_cpu_second": own_rate,
         "own_clock_slowest_step": num_tokens / own_seconds[-1],
         "own_clock_fastest_step": num_tokens / own_seconds[0],
-        "peak_bytes": max(run.own_report.get("peak_gpu_bytes", run.peak_rss_bytes) for run in long),
+        "doubtful": cpu_rate is None
+        or max(cpu_rate / own_rate, own_rate / cpu_rate) > 1 + MOST_DISAGREEMENT,
+        "peak_bytes": max(
+            run.own_report.get("peak_gpu_bytes", run.peak_rss_bytes) for run in entry.runs
+        ),
     }
 
 
-def _difference(long: list[Run], short: list[Run], name: str) -> float:
-    return sum(getattr(run, name) for run in long) - sum(getattr(run, name) for run in short)
+def _rate_of_difference(entry: Entry, num_tokens: int, clock: str) -> float | None:
+    """Tokens a second of the steps by which the longer runs are longer."""
+    fewest = min(run.steps for run in entry.runs)
+    steps, seconds = 0, 0.0
+    for run in entry.runs:
+        sign = 1 if run.steps > fewest else -1
+        steps += sign * run.steps
+        seconds += sign * getattr(run, clock)
+    return num_tokens * steps / seconds if seconds > 0 else None
 
 
 def step_seconds(run: Run) -> list[float]:
@@ -169,10 +168,10 @@ def print_table(
             cells += [f"failed: {row['error']}", *[""] * (len(COLUMNS) - 3)]
         else:
             cells += [
-                f"{row['tokens_per_cpu_second']:.1f}" + (" (!)" if row["doubtful"] else ""),
+                _number(row["tokens_per_cpu_second"]) + (" (!)" if row["doubtful"] else ""),
                 f"{row['own_clock_tokens_per_cpu_second']:.1f} "
                 f"({row['own_clock_slowest_step']:.1f}–{row['own_clock_fastest_step']:.1f})",
-                f"{row['tokens_per_wall_second']:.1f}",
+                _number(row["tokens_per_wall_second"]),
                 f"{row['peak_bytes'] / 1e9:.2f}",
                 f"{row['fraction_of_limit']:.1%}" if "fraction_of_limit" in row else "",
                 f"{row['ours_times_as_fast']:.2f} x" if "ours_times_as_fast" in row else "",
@@ -180,6 +179,10 @@ def print_table(
         print("| " + " | ".join(cells) + " |", file=out)
     if any(row.get("doubtful") for row in rows):
         print("\n" + DOUBTFUL, file=out)
+
+
+def _number(rate: float | None) -> str:
+    return "?" if rate is None else f"{rate:.1f}"
 
 
 def write_json(
