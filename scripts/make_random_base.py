@@ -1,6 +1,6 @@
 """Writes a random X-MOD of a released model's exact shape, to measure memory, time and size with.
 
-usage: python scripts/make_random_base.py DIR [--shape xmod-base|xmod-large-prenorm]
+usage: python scripts/make_random_base.py DIR [--shape xmod-base|xmod-large-prenorm|tiny-for-tests]
            [--languages N] [--dtype F32|BF16]
 
 The weights are noise; the names, shapes, config and languages are those of the release, and the
@@ -73,6 +73,19 @@ SHAPES: dict[str, dict[str, Any]] = {
         "adapter_layer_norm": True,
         "adapter_reuse_layer_norm": False,
         "ln_before_adapter": False,
+    },
+    "tiny-for-tests": {
+        "vocab_size": 503,
+        "max_position_embeddings": 66,
+        "num_hidden_layers": 3,
+        "hidden_size": 32,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+        "pre_norm": False,
+        "adapter_reduction_factor": 2,
+        "adapter_layer_norm": False,
+        "adapter_reuse_layer_norm": True,
+        "ln_before_adapter": True,
     },
 }
 PIECE = 1 << 20

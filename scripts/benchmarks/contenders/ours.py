@@ -1,0 +1,116 @@
+"""Adds a language with xmod-extend: its slice and its training loop, on given tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import numpy as np
+import numpy.typing as npt
+from accelerate import Accelerator
+from harness import (
+    FIRST_ORDINARY_ID,
+    IGNORED,
+    LANGUAGE,
+    LEARNING_RATE,
+    MLM_PROBABILITY,
+    Report,
+    parse_arguments,
+)
+from transformers import XmodForMaskedLM
+
+from xmod_extend.model.adapter import random_adapter, set_adapter
+from xmod_extend.model.checkpoint import open_checkpoint
+from xmod_extend.model.slice import freeze_all_but_adapter, load_training_slice
+from xmod_extend.text.masking import MaskingScheme
+from xmod_extend.training.configuration import TrainingConfig
+from xmod_extend.training.device import choose_precision
+from xmod_extend.training.loop import train
+
+Ids = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TokenBlocks:
+    """A training text that is already cut into blocks, (steps x B, T)."""
+
+    ids: Ids
+
+    @property
+    def max_length(self) -> int:
+        return int(self.ids.shape[1])
+
+    def num_blocks(self, offset: int = 0) -> int:
+        return len(self.ids)
+
+    def get(self, indices: Ids, offset: int = 0) -> Ids:
+        return self.ids[indices]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountingScheme(MaskingScheme):
+    """Notes how many tokens each step's masks hide."""
+
+    counts: list[int]
+
+    def corrupt(self, input_ids: Ids, counter: int) -> tuple[Ids, Ids]:
+        inputs, labels = super().corrupt(input_ids, counter)
+        self.counts.append(int((labels != IGNORED).sum()))
+        return inputs, labels
+
+
+def run_training(
+    model: XmodForMaskedLM,
+    blocks: TokenBlocks,
+    config: TrainingConfig,
+    accelerator: Accelerator,
+    report: Report,
+) -> None:
+    """The one call of the product's loop: all steps, nothing scored on held-out text."""
+    vocabulary = model.config.vocab_size
+    scheme = CountingScheme(
+        mask_id=vocabulary - 1,
+        special_ids=(*range(FIRST_ORDINARY_ID), vocabulary - 1),
+        vocabulary_size=vocabulary,
+        mlm_probability=MLM_PROBABILITY,
+        seed=0,
+        counts=report.masked_tokens,
+    )
+    report.tick()
+    result = train(
+        model,
+        blocks,
+        scheme,
+        config,
+        accelerator=accelerator,
+        validate=lambda: 0.0,
+        on_step=lambda done: (report.losses.append(done.loss), report.tick()),
+    )
+    if result.stopped:
+        raise RuntimeError(result.stopped)
+
+
+def main() -> None:
+    given = parse_arguments()
+    accelerator = Accelerator(cpu=given.device == "cpu", mixed_precision="no")
+    precision = choose_precision(given.precision, accelerator.device)
+    checkpoint = open_checkpoint(given.base)
+    model = load_training_slice(checkpoint, LANGUAGE, precision=precision).to(accelerator.device)
+    set_adapter(model, random_adapter(model, seed=0))
+    config = TrainingConfig(
+        num_steps=given.steps,
+        batch_size=given.batch_size,
+        lr=LEARNING_RATE,
+        seed=0,
+        num_validations=1,
+        dropout=given.dropout == "on",
+    )
+    packages = ("torch", "transformers", "accelerate", "xmod-extend")
+    report = Report({package: version(package) for package in packages})
+    report.trainable_parameters = sum(p.numel() for p in freeze_all_but_adapter(model))
+    run_training(model, TokenBlocks(np.load(given.blocks)), config, accelerator, report)
+    report.write()
+
+
+if __name__ == "__main__":
+    main()
