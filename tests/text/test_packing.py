@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
 import datasets
@@ -107,3 +108,53 @@ def test_what_does_not_exist_is_an_error() -> None:
             blocks.num_blocks(offset)
     with pytest.raises(ValueError, match="max_length"):
         PackedBlocks(tokenised([[3]]), max_length=1, bos_id=BOS)
+
+
+def naive_batches(
+    blocks: PackedBlocks, batch_size: int, seed: int, count: int
+) -> list[list[list[int]]]:
+    """Every epoch's blocks in its order, one after another, cut into batches."""
+    rows: list[list[int]] = []
+    epoch = 0
+    while len(rows) < batch_size * count:
+        random = np.random.default_rng([seed, epoch])
+        offset = int(random.integers(blocks.max_length - 1))
+        offset = offset if blocks.num_blocks(offset) else 0
+        rows += blocks.get(random.permutation(blocks.num_blocks(offset)), offset).tolist()
+        epoch += 1
+    return [rows[i * batch_size : (i + 1) * batch_size] for i in range(count)]
+
+
+@settings(deadline=None)
+@given(
+    documents_strategy,
+    st.integers(2, 9),
+    st.integers(1, 7),
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 9),
+)
+def test_batches_are_the_epochs_in_order_and_can_be_entered_anywhere(
+    documents: list[list[int]], max_length: int, batch_size: int, seed: int, start_step: int
+) -> None:
+    blocks = PackedBlocks(tokenised(documents), max_length=max_length, bos_id=BOS)
+    if not len(blocks):
+        with pytest.raises(ValueError, match="no block"):
+            next(blocks.batches(batch_size, seed))
+        return
+    expected = naive_batches(blocks, batch_size, seed, 12)
+    found = islice(blocks.batches(batch_size, seed, start_step), 12 - start_step)
+    assert [batch.tolist() for batch in found] == expected[start_step:]
+
+
+def test_entering_late_gathers_only_what_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = PackedBlocks(tokenised([[3, 4, 5]] * 100), max_length=5, bos_id=BOS)
+    gathered: list[int] = []
+    get = PackedBlocks.get
+
+    def counted(self: PackedBlocks, indices: np.ndarray, offset: int = 0) -> np.ndarray:
+        gathered.append(len(indices))
+        return get(self, indices, offset)
+
+    monkeypatch.setattr(PackedBlocks, "get", counted)
+    next(blocks.batches(8, seed=0, start_step=1_000))
+    assert sum(gathered) == 8

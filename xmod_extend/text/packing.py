@@ -13,7 +13,7 @@ The stream is never built: each block is gathered from the memory-mapped Arrow f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,6 +83,49 @@ class PackedBlocks:
         for row, start in enumerate(starts.tolist()):
             self._copy(start, blocks[row, 1:])
         return blocks
+
+    def batches(self, batch_size: int, seed: int, start_step: int = 0) -> Iterator[Ids]:
+        """Batches `(B, T)` without end: every epoch in a new order, and cut at other places.
+
+        A batch may begin in one epoch and end in the next. Batch `start_step` is reached without
+        gathering what is before it: only the number of blocks of each epoch is asked for.
+
+        Args:
+            batch_size: B, the blocks in a batch.
+            seed: Decides the order and the cuts.
+            start_step: How many batches to leave out; the rest is as if they had been taken.
+
+        Raises:
+            ValueError: There is no full block.
+        """
+        if not len(self):
+            raise ValueError(f"{self.num_tokens} tokens make no block of {self.max_length}")
+        epoch, position = 0, start_step * batch_size
+        random, offset = self._epoch(seed, epoch)
+        while position >= self.num_blocks(offset):
+            position -= self.num_blocks(offset)
+            epoch += 1
+            random, offset = self._epoch(seed, epoch)
+        order = random.permutation(self.num_blocks(offset))
+        while True:
+            rows: list[Ids] = []
+            needed = batch_size
+            while needed:
+                if position == len(order):
+                    epoch, position = epoch + 1, 0
+                    random, offset = self._epoch(seed, epoch)
+                    order = random.permutation(self.num_blocks(offset))
+                taken = order[position : position + needed]
+                rows.append(self.get(taken, offset))
+                position += len(taken)
+                needed -= len(taken)
+            yield np.concatenate(rows)
+
+    def _epoch(self, seed: int, epoch: int) -> tuple[np.random.Generator, int]:
+        """The generator of an epoch's order, and where its first block begins in the stream."""
+        random = np.random.default_rng([seed, epoch])
+        offset = int(random.integers(self.max_length - 1))
+        return random, offset if self.num_blocks(offset) else 0
 
     def document_ids(self, indices: Sequence[int] | Ids, offset: int = 0) -> Ids:
         """Which document each position of the blocks belongs to, `(B, T)`; -1 for the `<s>`."""
