@@ -62,7 +62,7 @@ def check_corpus(
     if tokenizer.note:
         observer.on_warning(tokenizer.note)
     sides = tokenize(read.train, tokenizer), tokenize(read.held_out, tokenizer)
-    report = add_token_counts(read.report, sides, tokenizer)
+    report = add_token_counts(read.report, sides)
     for warning in report.warnings:
         observer.on_warning(warning)
     return report

@@ -80,7 +80,7 @@ def prepare_text(
         observer.on_warning(tokenizer.note)
     train_tokens = tokenize(corpus.train, tokenizer)
     held_out_tokens = tokenize(corpus.held_out, tokenizer)
-    report = add_token_counts(corpus.report, (train_tokens, held_out_tokens), tokenizer)
+    report = add_token_counts(corpus.report, (train_tokens, held_out_tokens))
     scheme = MaskingScheme(
         mask_id=tokenizer.mask_id,
         special_ids=tokenizer.special_ids,
@@ -103,11 +103,9 @@ def prepare_text(
     )
 
 
-def add_token_counts(
-    report: CorpusReport, sides: tuple[datasets.Dataset, ...], tokenizer: LoadedTokenizer
-) -> CorpusReport:
+def add_token_counts(report: CorpusReport, sides: tuple[datasets.Dataset, ...]) -> CorpusReport:
     """The report with tokens, fertility, unknown rate, and a warning if the text does not fit."""
-    counts = [count_tokens(side, tokenizer) for side in sides]
+    counts = [count_tokens(side) for side in sides]
     report = report.with_tokens(
         sum(count.tokens for count in counts), sum(count.unk for count in counts)
     )

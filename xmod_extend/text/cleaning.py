@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 import regex
@@ -22,6 +23,13 @@ _INVISIBLE = regex.compile(rf"[\uFEFF\u00AD[\p{{Cc}}--[{_SEPARATING}]]]", regex.
 # Half of a surrogate pair: JSON can spell one, UTF-8 cannot.
 _SURROGATE = regex.compile(r"[\uD800-\uDFFF]")
 
+# What a line must have for anything but its composition to change: a control, white space other
+# than single spaces between words, a byte-order mark, a soft hyphen or a surrogate.
+_UNUSUAL = re.compile(
+    r"[\x00-\x1f\x7f-\xa0\xad\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff\ud800-\udfff]"
+    r"|^ |  | $"
+)
+
 
 def clean_line(text: str) -> str:
     """The line in NFC, without controls and soft hyphens, each run of white space one space.
@@ -29,6 +37,8 @@ def clean_line(text: str) -> str:
     The result has no leading or trailing space and may be empty. Cleaning it again changes nothing.
     Lone surrogates become U+FFFD, which `CorpusReport.replaced_characters` counts.
     """
+    if not _UNUSUAL.search(text):
+        return unicodedata.normalize("NFC", text)
     if not text.isascii():
         text = _SURROGATE.sub(REPLACEMENT, text)
     text = _INVISIBLE.sub("", text)
@@ -37,7 +47,7 @@ def clean_line(text: str) -> str:
     return " ".join(text.split())
 
 
-_CUT_OVER_CHARACTERS = 20_000
+CUT_OVER_CHARACTERS = 20_000
 _PIECE_CHARACTERS = 10_000
 
 # Where a text without spaces may be cut: after a sentence's end in Chinese, Japanese, Indic
@@ -53,7 +63,7 @@ def cut_line(text: str) -> list[str]:
     """
     pieces = []
     start = 0
-    while len(text) - start > _CUT_OVER_CHARACTERS:
+    while len(text) - start > CUT_OVER_CHARACTERS:
         end = start + _PIECE_CHARACTERS
         cut = text.rfind(" ", start + 1, end)
         if cut < 0:
