@@ -14,6 +14,9 @@ from pathlib import Path
 import numpy as np
 
 NUM_WORDS = 50_000
+COMPOUNDS = 0.03
+"""Of the words, the share that is joined to the next one: new words never end, as in a language."""
+
 BLOCK_WORDS = 1 << 20
 REPEATED_LINES = 0.02
 EMPTY_LINES = 0.01
@@ -28,20 +31,25 @@ def made_text(num_bytes: int, *, seed: int = 0) -> Iterator[bytes]:
     """Blocks of whole lines, `num_bytes` altogether to within one line; the same for one seed."""
     draw = np.random.default_rng(seed)
     # Padded with zero bytes, so that numpy can gather them; then the zero bytes are deleted.
-    words = np.array([*(f"{word} ".encode() for word in _words(seed)), b"\n"])
+    made = _words(seed)
+    words = np.array(
+        [*(f"{word} ".encode() for word in made), *(word.encode() for word in made), b"\n"]
+    )
+    line_end = len(words) - 1
     # A table with each word as often as Zipf's law says makes a draw one look-up.
     shares = 1 / np.arange(1, NUM_WORDS + 1) ** 1.05
     ranks = np.searchsorted(np.cumsum(shares) / shares.sum(), np.linspace(0, 1, 1 << 20, False))
-    table = ranks.astype(np.uint16)
+    table = ranks.astype(np.int32)
     kept: list[bytes] = []
     left = num_bytes
     while left > 0:
         ids = table[draw.integers(0, len(table), BLOCK_WORDS, dtype=np.uint32)]
+        ids[draw.random(BLOCK_WORDS, dtype=np.float32) < COMPOUNDS] += NUM_WORDS
         ends = np.cumsum(draw.integers(8, 22, BLOCK_WORDS // 8))
         ends = ends[ends < BLOCK_WORDS - 1]
-        ids[ends] = NUM_WORDS
-        ids[ends[draw.random(len(ends)) < EMPTY_LINES] + 1] = NUM_WORDS
-        ids[-1] = NUM_WORDS
+        ids[ends] = line_end
+        ids[ends[draw.random(len(ends)) < EMPTY_LINES] + 1] = line_end
+        ids[-1] = line_end
         block = words[ids].tobytes().translate(None, b"\0").replace(b" \n", b"\n")
         if kept:
             block += kept[int(draw.integers(len(kept)))]

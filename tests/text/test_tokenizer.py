@@ -166,7 +166,7 @@ def test_a_second_start_finds_the_tokens(
 ) -> None:
     first = tokenize(corpus.train, loaded)["input_ids"][:]
     calls: list[object] = []
-    monkeypatch.setattr(encoding, "_encode", lambda *given: calls.append(given))
+    monkeypatch.setattr(encoding.Encoder, "__call__", lambda *given: calls.append(given))
     assert tokenize(corpus.train, loaded)["input_ids"][:] == first
     assert calls == []
 
@@ -211,7 +211,7 @@ def test_a_full_disk_is_an_error_about_the_disk(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(encoding, "_encode", full)
+    monkeypatch.setattr(encoding.Encoder, "__call__", full)
     with pytest.raises(CorpusError, match="No space left"):
         tokenize(corpus.train, loaded)
 

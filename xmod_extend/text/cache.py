@@ -12,6 +12,7 @@ import atexit
 import contextlib
 import json
 import logging
+import mmap
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -133,12 +134,31 @@ def read_arrow(path: Path) -> Iterator[Any]:
             yield batch.column(0)
 
 
+def open_mapped(path: Path) -> tuple[mmap.mmap, Any]:
+    """An Arrow stream as a table that lies in the file, mapped into memory, and the mapping."""
+    import pyarrow as pa
+
+    with path.open("rb") as file:
+        mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    with pa.ipc.open_stream(pa.py_buffer(mapping)) as stream:
+        table = stream.read_all()
+    # Each record batch's head was looked at, and the system maps much around what is looked at.
+    release_pages(mapping)
+    return mapping, table
+
+
+def release_pages(mapping: mmap.mmap) -> None:
+    """Unmap a mapped file's pages for now; what is needed again comes from the system's cache."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)
+
+
 def map_arrow(path: Path, *, fingerprint: str) -> datasets.Dataset:
     """The file as a data set, mapped into memory."""
     import datasets
 
     with quiet_datasets():
-        table = datasets.table.MemoryMappedTable.from_file(str(path))
+        table = datasets.table.MemoryMappedTable(open_mapped(path)[1], str(path))
         return datasets.Dataset(table, fingerprint=fingerprint)
 
 

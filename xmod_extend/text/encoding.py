@@ -7,9 +7,10 @@ up is some twenty times as fast as to find their pieces again.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -24,7 +25,9 @@ MOST_WORDS = 200_000
 
 # What the two ways might see differently: a word whose first character joins the space before it, a
 # format character, and the sign that stands for the space. A text with such a word goes whole.
-_SIMPLE_WORD = regex.compile(r"(?![\p{M}\p{Emoji_Modifier}])[[\p{L}\p{M}\p{N}\p{P}\p{S}]--[▁]]*", regex.V1)
+_SIMPLE_WORD = regex.compile(
+    r"(?![\p{M}\p{Emoji_Modifier}])[[\p{L}\p{M}\p{N}\p{P}\p{S}]--[▁]]+", regex.V1
+)
 
 
 class Tokens(NamedTuple):
@@ -56,7 +59,7 @@ class Encoder:
         self._sep = np.int32(sep_id).tobytes()
         self._unk_id = unk_id
         self._by_word = goes_by_word(backend)
-        self._words = _Words(backend)
+        self._words: dict[str, bytes] = {"": b""}
 
     def __call__(self, encoded: bytes) -> Tokens:
         """The tokens of lines of UTF-8, each with a \\n.
@@ -67,27 +70,44 @@ class Encoder:
         text = self._special.sub(
             lambda match: f"{match[0][0]} {match[0][1:]}", encoded.decode().removesuffix("\n")
         )
-        lines = [self.encode_line(line) + self._sep for line in text.split("\n")]
+        lines = [line + self._sep for line in self._encode_lines(text.split("\n"))]
         ids = np.frombuffer(b"".join(lines), dtype=np.int32)
         sizes = np.fromiter(map(len, lines), np.int32, len(lines)) // 4
         unk = 0 if self._unk_id is None else int(np.count_nonzero(ids == self._unk_id))
         return Tokens(ids, sizes, unk)
 
-    def encode_line(self, line: str) -> bytes:
-        """The line's tokens as int32."""
-        if self._by_word:
+    def _encode_lines(self, lines: list[str]) -> Iterator[bytes]:
+        """Each line's tokens as int32."""
+        if not self._by_word:
+            yield from _encode(self._backend, lines)
+            return
+        words = [line.split(" ") for line in lines]
+        self._learn(set(itertools.chain.from_iterable(words)))
+        for line, its_words in zip(lines, words, strict=True):
             try:
-                return b"".join(map(self._words.__getitem__, line.split(" ")))
-            except _NotSimpleError:
-                pass
-        return _encode(self._backend, line)
+                yield b"".join(map(self._words.__getitem__, its_words))
+            except KeyError:
+                yield from _encode(self._backend, [line])
+
+    def _learn(self, words: set[str]) -> None:
+        """Find the tokens of those words that are new and simple, all at once."""
+        if len(self._words) > MOST_WORDS:
+            self._words.clear()
+        new = list(filter(_SIMPLE_WORD.fullmatch, words.difference(self._words)))
+        if not new:
+            return
+        (encoding,) = self._backend.encode_batch([" ".join(new)], add_special_tokens=False)
+        ids = np.asarray(encoding.ids, dtype=np.int32)
+        # A token is of the word in which it begins, or before which: the space may be its sign.
+        ends = np.cumsum([len(word) + 1 for word in new]) - 1
+        begins = np.asarray(encoding.offsets, dtype=np.int64).reshape(-1, 2)[:, 0]
+        cuts = np.searchsorted(begins, ends[:-1])
+        self._words.update(
+            (word, part.tobytes()) for word, part in zip(new, np.split(ids, cuts), strict=True)
+        )
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_words": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._words = _Words(self._backend)
+        return self.__dict__ | {"_words": {"": b""}}
 
 
 def goes_by_word(backend: Tokenizer) -> bool:
@@ -120,27 +140,6 @@ def goes_by_word(backend: Tokenizer) -> bool:
     )
 
 
-class _NotSimpleError(Exception):
-    """A word that must be seen with the text around it."""
-
-
-class _Words(dict[str, bytes]):
-    """The tokens of words, found when they are first asked for."""
-
-    def __init__(self, backend: Tokenizer) -> None:
-        super().__init__()
-        self._backend = backend
-
-    def __missing__(self, word: str) -> bytes:
-        if not _SIMPLE_WORD.fullmatch(word):
-            raise _NotSimpleError
-        ids = _encode(self._backend, word)
-        if len(self) >= MOST_WORDS:
-            self.clear()
-        self[word] = ids
-        return ids
-
-
-def _encode(backend: Tokenizer, text: str) -> bytes:
-    (encoding,) = backend.encode_batch_fast([text], add_special_tokens=False)
-    return np.asarray(encoding.ids, dtype=np.int32).tobytes()
+def _encode(backend: Tokenizer, texts: list[str]) -> Iterator[bytes]:
+    for encoding in backend.encode_batch_fast(texts, add_special_tokens=False):
+        yield np.asarray(encoding.ids, dtype=np.int32).tobytes()
