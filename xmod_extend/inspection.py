@@ -9,14 +9,14 @@ from pathlib import Path
 from xmod_extend.evaluation.probe import Candidate, num_scorings, probe_adapters
 from xmod_extend.model.base import resolve_base
 from xmod_extend.model.checkpoint import open_checkpoint
-from xmod_extend.model.slice import load_training_slice
+from xmod_extend.model.slice import load_slice
 from xmod_extend.options import EncodingErrors, as_paths
 from xmod_extend.preparation import add_token_counts, prepare_text
 from xmod_extend.progress import Observer
 from xmod_extend.text.corpus import read_corpus
 from xmod_extend.text.report import CorpusReport
 from xmod_extend.text.tokenizer import load_tokenizer, tokenize
-from xmod_extend.training.device import choose_precision, make_accelerator
+from xmod_extend.training.device import choose_precision, make_processes
 
 Paths = str | Path | Sequence[str | Path]
 
@@ -98,9 +98,10 @@ def probe_corpus(
     text = prepare_text(read, checkpoint, max_length=max_length, observer=observer)
     observer.on_stage(f"Probing {len(checkpoint.languages)} adapters")
     scorings = num_scorings(len(checkpoint.languages))
-    device = make_accelerator().device
+    device = make_processes().device
     precision = choose_precision("auto", device)
-    model = load_training_slice(checkpoint, checkpoint.languages[0], precision=precision).to(device)
+    model = load_slice(checkpoint, checkpoint.languages[0], precision=precision)
+    model.to(device)  # type: ignore[arg-type]
     result = probe_adapters(
         model,
         checkpoint,

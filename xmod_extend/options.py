@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 
 from xmod_extend.errors import UsageError
 
-Precision = Literal["auto", "fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 EncodingErrors = Literal["strict", "replace"]
 INITS = ("random", "nearest", "mean")
 MAX_STEPS = 1_000_000_000
@@ -101,8 +101,29 @@ class AddOptions:
     seed: int = field(
         default=0, metadata=_help("Decides the start values, the order, the masks and the dropout.")
     )
+    accumulation: int = field(
+        default=1,
+        metadata=_help(
+            "Parts that a batch is worked through in: less memory, the same result within rounding."
+        ),
+    )
+    gradient_checkpointing: bool = field(
+        default=False,
+        metadata=_help("Compute the layers again for the backward pass: less memory, more time."),
+    )
+    save_minutes: float = field(
+        default=10.0,
+        metadata=_help("Minutes of training between two saved states, in OUTPUT.run."),
+    )
+    resume: bool = field(
+        default=False,
+        metadata=_help("Go on from the newest saved state of this run, if there is one."),
+    )
     force: bool = field(
-        default=False, metadata=_help("Replace the output folder if it is not empty.")
+        default=False,
+        metadata=_help(
+            "Replace the output folder if it is not empty; without --resume, drop a saved state."
+        ),
     )
     plan: bool = field(
         default=False, metadata=_help("Do everything short of training, and write nothing.")
@@ -120,7 +141,13 @@ class AddOptions:
             raise UsageError(
                 "--max-steps and --epochs are both given.", hint="Give one of the two."
             )
-        for name, most in (("max_steps", MAX_STEPS), ("batch_size", MAX_BATCH_SIZE)):
+        if not 0 <= self.save_minutes < float("inf"):
+            raise _bad("save_minutes", self.save_minutes, "0 or more")
+        for name, most in (
+            ("max_steps", MAX_STEPS),
+            ("batch_size", MAX_BATCH_SIZE),
+            ("accumulation", MAX_BATCH_SIZE),
+        ):
             value = getattr(self, name)
             if value is not None and not 1 <= value <= most:
                 raise _bad(name, value, "at least 1" if value < 1 else f"at most {most:,}")

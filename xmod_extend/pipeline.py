@@ -9,11 +9,14 @@ text is read, the text before a base is downloaded, and disk space before traini
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+import functools
 import hashlib
 import inspect
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +42,7 @@ from xmod_extend.model.adapter import (
 from xmod_extend.model.base import BaseReference
 from xmod_extend.model.checkpoint import Checkpoint, open_checkpoint
 from xmod_extend.model.graft import OutputPlan, plan_output, write_extended
-from xmod_extend.model.slice import load_training_slice
+from xmod_extend.model.slice import load_slice
 from xmod_extend.options import AddOptions, merge_options
 from xmod_extend.preflight import Request, check_request
 from xmod_extend.preparation import PreparedText, prepare_text
@@ -56,11 +59,18 @@ from xmod_extend.report.record import (
 from xmod_extend.sharing.card import model_card
 from xmod_extend.text.corpus import read_corpus
 from xmod_extend.training.configuration import TrainingConfig, default_lr, default_num_steps
-from xmod_extend.training.device import choose_precision, make_accelerator
-from xmod_extend.training.loop import TrainingResult, seconds_per_step, train
+from xmod_extend.training.device import choose_precision, make_processes
+from xmod_extend.training.loop import Saving, TrainingResult, seconds_per_step, train
+from xmod_extend.training.processes import Processes
+from xmod_extend.training.signals import held_signals
+from xmod_extend.training.state import (
+    SavedState,
+    StateFolder,
+    run_folder,
+    write_atomically,
+)
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
     from transformers import XmodForMaskedLM
 
 VALIDATION_TOKENS = 16_384
@@ -78,11 +88,16 @@ class Job:
     language: Language
     output_plan: OutputPlan
     text: PreparedText
-    accelerator: Accelerator
+    processes: Processes
     precision: str
     model: XmodForMaskedLM
     """The slice, whose slot belongs to the new language."""
     started: float
+
+    @functools.cached_property
+    def base_files(self) -> dict[str, str]:
+        """Name of each of the base's weight files to the SHA-256 of its bytes."""
+        return {file.name: _sha256(file) for file in self.checkpoint.files}
 
     def signed_score(self, losses: TokenLosses) -> Score:
         signature = self.text.signature(self.precision)
@@ -130,14 +145,39 @@ add_language.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
 def run_add(request: Request, observer: Observer) -> RunRecord:
     """`add_language` for a request that is already checked."""
     job = load_job(request, observer)
-    probe = probe_base(job)
     if request.options.plan:
+        probe = probe_base(job)
         return _record(job, probe, plan=_plan(job))
-    trained = train_adapter(job, probe)
-    evaluation = evaluate_adapter(job, probe, trained)
+    states = StateFolder(run_folder(request.output), _identity(job))
+    try:
+        saved = _take_up(job, states)
+        probe = _probe_once(job, states)
+        saving = Saving(
+            folder=states, every_seconds=60 * job.options.save_minutes, resume_from=saved
+        )
+        trained = train_adapter(job, probe, saving)
+        evaluation = evaluate_adapter(job, probe, trained)
+        job.processes.end()
+        record = _write(job, probe, trained, evaluation)
+    except BaseException:
+        if job.processes.is_main:
+            states.remove_if_stateless()
+        raise
+    if job.processes.is_main:
+        states.remove()
+    return record
+
+
+def _write(
+    job: Job, probe: ProbeResult, trained: Trained, evaluation: EvaluationRecord
+) -> RunRecord:
+    """Writes and verifies the extended checkpoint; the first process does, for all."""
+    parts = {"training": _training_record(job, trained), "evaluation": evaluation}
+    if not job.processes.is_main:
+        return _record(job, probe, **parts)
     # Verification loads what was written; two slices at once would double the memory.
     job.model.to("meta")  # type: ignore[arg-type]
-    observer.on_stage("Writing and verifying the checkpoint")
+    job.observer.on_stage("Writing and verifying the checkpoint")
     record: RunRecord | None = None
 
     def document(folder: Path) -> Mapping[str, str]:
@@ -146,8 +186,7 @@ def run_add(request: Request, observer: Observer) -> RunRecord:
         record = _record(
             job,
             probe,
-            training=_training_record(job, trained),
-            evaluation=evaluation,
+            **parts,
             verification=_verify(job, folder),
             output=str(job.output_plan.output),
         )
@@ -160,10 +199,65 @@ def run_add(request: Request, observer: Observer) -> RunRecord:
         adapter=full_names(trained.result.adapter, job.language.code),
         documents=document,
         tokenizer_files=job.text.tokenizer.files,
-        force=request.options.force,
+        force=job.options.force,
     )
     assert record is not None
     return record
+
+
+def _identity(job: Job) -> dict[str, Any]:
+    """What a saved state must have been made from, under the names that a user knows."""
+    config = dataclasses.asdict(_training_config(job))
+    spelled = {
+        "num_steps": "the number of steps",
+        "batch_size": "--batch-size",
+        "lr": "--lr",
+        "seed": "--seed",
+        "dropout": "--dropout",
+        "accumulation": "--accumulation",
+        "gradient_checkpointing": "--gradient-checkpointing",
+    }
+    report = job.text.report
+    texts = f"{report.train_sha256} {report.held_out_sha256}".encode()
+    weights = " ".join(sorted(job.base_files.values())).encode()
+    return {
+        "base": hashlib.sha256(weights).hexdigest(),
+        "corpus": hashlib.sha256(texts).hexdigest(),
+        "tokenizer": job.text.tokenizer.sha256,
+        "--lang": job.language.code,
+        "--init": job.options.init,
+        "--max-length": job.text.max_length,
+        "--mlm-probability": job.options.mlm_probability,
+        "--precision": job.precision,
+        "the kind of device": job.processes.device.type,
+    } | {spelled.get(name, name): value for name, value in config.items()}
+
+
+def _take_up(job: Job, states: StateFolder) -> SavedState | None:
+    """The state to go on from; what another run left is removed if that was asked for."""
+    if not job.options.resume:
+        if job.processes.is_main:
+            states.remove()
+        return None
+    saved = states.load_newest()
+    if saved is None:
+        job.observer.on_note(f"there is no saved state in {states.path}: starting at step 1")
+    else:
+        job.observer.on_note(f"going on from the state saved after step {saved.history.steps_done}")
+    return saved
+
+
+def _probe_once(job: Job, states: StateFolder) -> ProbeResult:
+    """The probe of the base, from the run's folder if it was done before an interruption."""
+    path = states.path / "probe.safetensors"
+    if job.options.resume:
+        with suppress(OSError, ValueError):
+            return ProbeResult.from_bytes(path.read_bytes())
+    probe = probe_base(job)
+    if job.processes.is_main:
+        states.make()
+        write_atomically(path, probe.to_bytes())
+    return probe
 
 
 def prepare(options: AddOptions, observer: Observer) -> Job:
@@ -201,9 +295,9 @@ def load_job(request: Request, observer: Observer) -> Job:
         observer.on_warning(warning)
 
     observer.on_stage("Loading the shared weights")
-    accelerator = make_accelerator()
-    precision = choose_precision(options.precision, accelerator.device)
-    model = load_training_slice(checkpoint, language.code, precision=precision)
+    processes = make_processes()
+    precision = choose_precision(options.precision, processes.device)
+    model = load_slice(checkpoint, language.code, precision=precision)
     return Job(
         options=options,
         observer=observer,
@@ -212,9 +306,9 @@ def load_job(request: Request, observer: Observer) -> Job:
         language=language,
         output_plan=output_plan,
         text=text,
-        accelerator=accelerator,
+        processes=processes,
         precision=precision.name,
-        model=model.to(accelerator.device),
+        model=model.to(processes.device),  # type: ignore[arg-type]
         started=started,
     )
 
@@ -228,6 +322,7 @@ def probe_base(job: Job) -> ProbeResult:
         job.model,
         job.checkpoint,
         job.text.held_out,
+        processes=job.processes,
         on_score=lambda candidate: job.observer.on_candidate(candidate, scorings),
     )
     best = probe.best
@@ -250,6 +345,8 @@ def _training_config(job: Job) -> TrainingConfig:
         lr=options.lr or default_lr(job.model.config.hidden_size),
         seed=options.seed,
         dropout=options.dropout,
+        accumulation=options.accumulation,
+        gradient_checkpointing=options.gradient_checkpointing,
     )
 
 
@@ -264,26 +361,32 @@ def _initial_adapter(job: Job, probe: ProbeResult) -> tuple[str, Adapter]:
     return f"from:{donor}", read_adapter(job.checkpoint, donor)
 
 
-def train_adapter(job: Job, probe: ProbeResult) -> Trained:
-    """Trains the new language's adapter as the options say."""
+def train_adapter(job: Job, probe: ProbeResult, saving: Saving | None = None) -> Trained:
+    """Trains the new language's adapter as the options say, and saves its state if asked to."""
     config = _training_config(job)
     init, adapter = _initial_adapter(job, probe)
     set_adapter(job.model, adapter)
     job.observer.on_stage(
         f"Training {config.num_steps:,} steps of {config.batch_size} x {job.text.max_length} "
-        f"tokens from {init}, peak lr {config.lr:g}, {job.precision} on {job.accelerator.device}"
+        f"tokens from {init}, peak lr {config.lr:g}, {job.precision} on {job.processes.device}"
+        + (f" in {job.processes.count} processes" if job.processes.count > 1 else "")
     )
     sample = job.text.held_out.sample(VALIDATION_TOKENS)
-    result = train(
-        job.model,
-        job.text.train,
-        job.text.masking_scheme(mlm_probability=job.options.mlm_probability, seed=job.options.seed),
-        config,
-        accelerator=job.accelerator,
-        validate=lambda: evaluate(job.model, sample).mean_nats,
-        on_step=job.observer.on_step,
-        on_validation=job.observer.on_validation,
-    )
+    with held_signals() as signals:
+        result = train(
+            job.model,
+            job.text.train,
+            job.text.masking_scheme(
+                mlm_probability=job.options.mlm_probability, seed=job.options.seed
+            ),
+            config,
+            processes=job.processes,
+            validate=lambda: evaluate(job.model, sample, processes=job.processes).mean_nats,
+            saving=saving,
+            signals=signals,
+            on_step=job.observer.on_step,
+            on_validation=job.observer.on_validation,
+        )
     if result.stopped:
         job.observer.on_warning(
             f"Training stopped early: {result.stopped}; the adapter of step {result.best_step} is "
@@ -296,7 +399,7 @@ def evaluate_adapter(job: Job, probe: ProbeResult, trained: Trained) -> Evaluati
     """Scores the new adapter on all of the held-out text, against the best existing one."""
     job.observer.on_stage("Scoring the held-out text")
     set_adapter(job.model, trained.result.adapter)
-    losses = evaluate(job.model, job.text.held_out)
+    losses = evaluate(job.model, job.text.held_out, processes=job.processes)
     before, after = job.signed_score(probe.best_losses), job.signed_score(losses)
     gain = compare(probe.best_losses, losses, seed=job.options.seed)
     if gain.ratio <= 1 and trained.result.stopped:
@@ -338,9 +441,7 @@ def _plan(job: Job) -> PlanRecord:
     job.observer.on_stage("Timing a training step")
     config = _training_config(job)
     scheme = job.text.masking_scheme(mlm_probability=job.options.mlm_probability, seed=0)
-    seconds = seconds_per_step(
-        job.model, job.text.train, scheme, config, accelerator=job.accelerator
-    )
+    seconds = seconds_per_step(job.model, job.text.train, scheme, config, processes=job.processes)
     num_tokens = config.num_steps * config.batch_size * job.text.max_length
     return PlanRecord(
         num_steps=config.num_steps,
@@ -372,9 +473,9 @@ def _training_record(job: Job, trained: Trained) -> TrainingRecord:
         mlm_probability=job.options.mlm_probability,
         dropout=config.dropout,
         precision=job.precision,
-        device=job.accelerator.device.type,
+        device=job.processes.device.type,
         num_tokens=result.num_tokens,
-        num_epochs=result.num_epochs,
+        num_epochs=result.num_tokens / (len(job.text.train) * job.text.max_length),
         seconds=result.seconds,
         curve=result.curve,
         stopped=result.stopped,
@@ -393,7 +494,7 @@ def _record(job: Job, probe: ProbeResult, **parts: Any) -> RunRecord:
             commit=job.base.commit,
             languages=tuple(checkpoint.languages),
             num_parameters=checkpoint.num_parameters,
-            files={file.name: _sha256(file) for file in checkpoint.files},
+            files=job.base_files,
         ),
         options=job.options.to_json(),
         corpus=job.text.report,

@@ -19,6 +19,7 @@ from xmod_extend.model.graft import check_output
 from xmod_extend.options import AddOptions
 from xmod_extend.progress import Observer
 from xmod_extend.text.sources import check_paths
+from xmod_extend.training.state import run_folder, saved_states, step_of
 
 DEFAULT_MAX_LENGTH = 128
 
@@ -55,7 +56,19 @@ def check_request(options: AddOptions, observer: Observer) -> Request:
     choose_max_length(config, options.max_length, name=base.name)
     output = options.output or Path(f"{base.name}-{language.code}")
     check_output(output, force=options.force, base=base.path)
+    _check_saved_state(output, options)
     return Request(options=options, base=base, language=language, output=output)
+
+
+def _check_saved_state(output: Path, options: AddOptions) -> None:
+    """Refuses to begin anew where hours of an interrupted run may lie."""
+    states = saved_states(run_folder(output))
+    if states and not (options.resume or options.force or options.plan):
+        raise UsageError(
+            f"{run_folder(output)} has the state of an interrupted run, saved after step "
+            f"{step_of(states[-1]):,}.",
+            hint="Use --resume to go on from there, or --force to start anew.",
+        )
 
 
 def check_places(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from xmod_extend.evaluation.probe import Candidate
-    from xmod_extend.training.loop import CurvePoint, StepReport
+    from xmod_extend.training.history import CurvePoint, StepReport
 
 
 class Observer:

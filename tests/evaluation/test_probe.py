@@ -47,7 +47,7 @@ def test_finds_the_best_of_many_with_little_work(
     seen: list[Candidate] = []
     tokens = 0
 
-    def counting(slice_model: torch.nn.Module, sample: MaskedText) -> object:
+    def counting(slice_model: torch.nn.Module, sample: MaskedText, **options: object) -> object:
         nonlocal tokens
         tokens += sample.num_tokens
         return evaluate(slice_model, sample)  # type: ignore[arg-type]

@@ -8,29 +8,35 @@ import numpy as np
 import pytest
 import torch
 from checkpoints import make_checkpoint
+from transformers import XmodForMaskedLM
 
 from xmod_extend.model import loss as loss_module
 from xmod_extend.model.adapter import adapter_slots
 from xmod_extend.model.checkpoint import open_checkpoint
-from xmod_extend.model.loss import masked_lm_loss, masked_token_losses
+from xmod_extend.model.loss import MaskedBatch, masked_lm_loss, masked_token_losses
 from xmod_extend.model.slice import freeze_all_but_adapter, load_slice
 from xmod_extend.text.masking import IGNORED, MaskingScheme
 
 SCHEME = MaskingScheme(
     mask_id=119, special_ids=(0, 1, 2, 3, 119), vocabulary_size=120, mlm_probability=0.3, seed=1
 )
-INPUTS, LABELS = (
-    torch.from_numpy(array)
-    for array in SCHEME.corrupt(np.random.default_rng(0).integers(4, 119, (4, 20)), 0)
-)
+MASKED = SCHEME.corrupt(np.random.default_rng(0).integers(4, 119, (4, 20)), 0)
+INPUTS, LABELS = (torch.from_numpy(array) for array in MASKED)
+BATCH = MaskedBatch.of(*MASKED)
 
 
+def mean_loss(model: XmodForMaskedLM, **options: bool) -> torch.Tensor:
+    return masked_lm_loss(model, BATCH, **options) / BATCH.targets.numel()
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("chunk", [1 << 25, 700, 1])
 @pytest.mark.parametrize("pre_norm", [False, True])
 def test_equals_upstreams_loss_and_gradient(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pre_norm: bool, chunk: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pre_norm: bool, chunk: int, checkpointing: bool
 ) -> None:
-    monkeypatch.setattr(loss_module, "CHUNK_LOGITS", chunk)
+    monkeypatch.setattr(loss_module, "CPU_CHUNK_LOGITS", chunk)
+    monkeypatch.setattr(loss_module, "SMALLEST_CHUNK", 1)
     checkpoint = open_checkpoint(make_checkpoint(tmp_path / "base", pre_norm=pre_norm))
 
     def upstream(model: object) -> torch.Tensor:
@@ -38,7 +44,7 @@ def test_equals_upstreams_loss_and_gradient(
         return model(INPUTS, lang_ids=lang_ids, labels=LABELS).loss  # type: ignore[operator]
 
     results = []
-    for compute in (upstream, lambda model: masked_lm_loss(model, INPUTS, LABELS)):
+    for compute in (upstream, lambda model: mean_loss(model, checkpointing=checkpointing)):
         model = load_slice(checkpoint, "en_XX")
         freeze_all_but_adapter(model)
         value = compute(model)
@@ -52,11 +58,11 @@ def test_equals_upstreams_loss_and_gradient(
 
 def test_token_losses_are_those_of_the_labelled_positions_in_order(tmp_path: Path) -> None:
     model = load_slice(open_checkpoint(make_checkpoint(tmp_path / "base")), "de_DE")
-    losses = masked_token_losses(model, INPUTS, LABELS)
+    losses = masked_token_losses(model, BATCH)
     with torch.no_grad():
         logits = model(INPUTS, lang_ids=torch.zeros(4, dtype=torch.long)).logits
     expected = torch.nn.functional.cross_entropy(
         logits.flatten(0, 1), LABELS.flatten(), ignore_index=IGNORED, reduction="none"
     )[LABELS.flatten() != IGNORED]
     torch.testing.assert_close(losses, expected)
-    assert losses.mean().item() == pytest.approx(masked_lm_loss(model, INPUTS, LABELS).item())
+    assert losses.mean().item() == pytest.approx(mean_loss(model).item())

@@ -19,18 +19,19 @@ from xmod_extend.model.adapter import (
     set_adapter,
 )
 from xmod_extend.model.checkpoint import open_checkpoint
-from xmod_extend.model.loss import masked_lm_loss, masked_token_losses
+from xmod_extend.model.encoder import encode
+from xmod_extend.model.loss import MaskedBatch, masked_lm_loss, masked_token_losses
 from xmod_extend.model.slice import (
     FP32,
     Precision,
     freeze_all_but_adapter,
     load_adapter,
     load_slice,
-    load_training_slice,
-    run_adapter_directly,
 )
 
 INPUT_IDS = torch.randint(4, 119, (3, 12), generator=torch.Generator().manual_seed(0))
+LABELS = torch.where(torch.arange(12) % 4 == 1, INPUT_IDS, -100)
+BATCH = MaskedBatch.of(INPUT_IDS.numpy(), LABELS.numpy())
 
 
 def logits(model: XmodForMaskedLM, language: int) -> torch.Tensor:
@@ -53,8 +54,9 @@ def test_logits_are_bit_equal_to_the_whole_model(
     expected = logits(whole, LANGUAGES.index(language))
 
     assert torch.equal(logits(model, 0), expected)
-    run_adapter_directly(model)
-    assert torch.equal(logits(model, 0), expected)
+    with torch.no_grad():
+        hidden = encode(model, INPUT_IDS).view(*INPUT_IDS.shape, -1)
+        assert torch.equal(model.lm_head(hidden), expected)
 
 
 def test_load_adapter_replaces_the_slot(tmp_path: Path) -> None:
@@ -65,19 +67,18 @@ def test_load_adapter_replaces_the_slot(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pre_norm", [False, True])
-def test_direct_adapter_gives_the_gradients_of_upstreams_loop(
-    tmp_path: Path, pre_norm: bool
-) -> None:
+def test_the_encoder_gives_upstreams_gradients(tmp_path: Path, pre_norm: bool) -> None:
     checkpoint = open_checkpoint(make_checkpoint(tmp_path / "base", pre_norm=pre_norm))
 
     def gradients(direct: bool) -> dict[str, torch.Tensor]:
-        model = load_slice(checkpoint, "en_XX").train()
-        if direct:
-            run_adapter_directly(model)
+        model = load_slice(checkpoint, "en_XX")
         freeze_all_but_adapter(model)
-        torch.manual_seed(5)
-        hidden = model.roberta(INPUT_IDS, lang_ids=torch.zeros(3, dtype=torch.long))
-        hidden.last_hidden_state.square().sum().backward()
+        if direct:
+            hidden = encode(model, INPUT_IDS)
+        else:
+            lang_ids = torch.zeros(3, dtype=torch.long)
+            hidden = model.roberta(INPUT_IDS, lang_ids=lang_ids).last_hidden_state
+        hidden.square().sum().backward()
         return {name: slot.grad for name, slot in adapter_slots(model)}
 
     upstream, ours = gradients(direct=False), gradients(direct=True)
@@ -92,13 +93,12 @@ def test_bf16_weights_train_the_fp32_adapter(
     tmp_path: Path, pre_norm: bool, compute: torch.dtype
 ) -> None:
     checkpoint = open_checkpoint(make_checkpoint(tmp_path / "base", pre_norm=pre_norm))
-    labels = torch.where(torch.arange(12) % 4 == 1, INPUT_IDS, -100)
     bf16 = Precision(name="bf16", storage=torch.bfloat16, compute=compute)
     results = []
     for precision in (FP32, bf16):
-        model = load_training_slice(checkpoint, "en_XX", precision=precision)
+        model = load_slice(checkpoint, "en_XX", precision=precision)
         slots = freeze_all_but_adapter(model)
-        loss = masked_lm_loss(model, INPUT_IDS, labels)
+        loss = masked_lm_loss(model, BATCH) / BATCH.targets.numel()
         loss.backward()
         assert all(slot.dtype == slot.grad.dtype == torch.float32 for slot in slots)
         results.append((loss.item(), torch.cat([slot.grad.flatten() for slot in slots])))
@@ -118,12 +118,11 @@ def test_bf16_weights_computed_in_fp32_are_the_rounded_weights_model(tmp_path: P
             if parameter.ndim > 1 and "adapter_modules" not in name:
                 parameter.copy_(parameter.bfloat16().float())
     precision = Precision(name="bf16", storage=torch.bfloat16, compute=torch.float32)
-    model = load_training_slice(open_checkpoint(folder), "en_XX", precision=precision)
-    labels = torch.where(torch.arange(12) % 4 == 1, INPUT_IDS, -100)
+    model = load_slice(open_checkpoint(folder), "en_XX", precision=precision)
     expected = torch.nn.functional.cross_entropy(
-        logits(whole, 0).flatten(0, 1), labels.flatten(), reduction="none"
-    )[labels.flatten() != -100]
-    torch.testing.assert_close(masked_token_losses(model, INPUT_IDS, labels), expected)
+        logits(whole, 0).flatten(0, 1), LABELS.flatten(), reduction="none"
+    )[LABELS.flatten() != -100]
+    torch.testing.assert_close(masked_token_losses(model, BATCH), expected)
 
 
 def test_only_the_adapter_is_trainable(tmp_path: Path) -> None:

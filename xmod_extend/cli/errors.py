@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import signal
+import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ from typing import TypeGuard
 
 from xmod_extend.cli.output import Output
 from xmod_extend.errors import UsageError, XmodExtendError
+from xmod_extend.training.state import run_folder, saved_states, step_of
 
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
@@ -36,6 +39,12 @@ class Boundary:
         """Names the folder that the command writes, so that an interrupt can say if it did."""
         self._output = output
         self._before = self._identity()
+
+    @property
+    def saved_step(self) -> int | None:
+        """The optimiser step after which the run's newest state was saved, if one is there."""
+        states = [] if self._output is None else saved_states(run_folder(self._output))
+        return step_of(states[-1]) if states else None
 
     @property
     def what_was_written(self) -> str:
@@ -97,11 +106,14 @@ def exit_code(error: BaseException) -> int:
 
 
 def _explain(output: Output, error: BaseException, boundary: Boundary) -> None:
+    if not output.is_first and exit_code(error) != EXIT_UNEXPECTED:
+        # All processes refuse alike, and the first one says it for all.
+        return
     if isinstance(error, XmodExtendError):
         output.error(error.message, error.hint)
     elif isinstance(error, KeyboardInterrupt | Terminated):
         word = "Interrupted" if isinstance(error, KeyboardInterrupt) else "Terminated"
-        output.error(f"{word}{boundary.what_was_written}.", None)
+        output.error(f"{word}{boundary.what_was_written}.", _how_to_resume(boundary))
     elif _is_about_disk(error):
         place = f" ({error.filename})" if error.filename else ""
         output.error(
@@ -109,6 +121,7 @@ def _explain(output: Output, error: BaseException, boundary: Boundary) -> None:
             "Check its permissions and the free space, or name another --output or cache folder "
             "(HF_HOME, TMPDIR).",
         )
+        output.hint(_how_to_resume(boundary))
     elif _is_about_memory(error):
         output.error(
             "There is not enough memory.", "Use a smaller --batch-size or a smaller --max-length."
@@ -119,6 +132,20 @@ def _explain(output: Output, error: BaseException, boundary: Boundary) -> None:
             f"Unexpected {type(error).__name__}: {reason or 'no message'}.",
             f"Set {DEBUG_VARIABLE}=1 to see where it happened, and please report it.",
         )
+        output.hint(_how_to_resume(boundary))
+
+
+def _how_to_resume(boundary: Boundary) -> str | None:
+    """The command that goes on from the saved state, if there is one."""
+    if boundary.saved_step is None:
+        return None
+    command = ["xmod-extend", *sys.argv[1:]]
+    processes = os.environ.get("LOCAL_WORLD_SIZE")
+    if processes is not None:
+        command[:1] = ["torchrun", f"--nproc-per-node={processes}", "-m", "xmod_extend"]
+    if "--resume" not in command:
+        command.append("--resume")
+    return f"Go on from step {boundary.saved_step:,} with `{shlex.join(command)}`"
 
 
 def _is_about_disk(error: BaseException) -> TypeGuard[OSError]:

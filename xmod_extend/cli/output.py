@@ -19,7 +19,7 @@ from xmod_extend.progress import Observer
 
 if TYPE_CHECKING:
     from xmod_extend.evaluation.probe import Candidate
-    from xmod_extend.training.loop import CurvePoint, StepReport
+    from xmod_extend.training.history import CurvePoint, StepReport
 
 LOG_EVERY_SECONDS = 30.0
 JSON_SCHEMA_VERSION = 1
@@ -35,8 +35,10 @@ class Output:
     """
 
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
+        self.is_first = os.environ.get("RANK", "0") == "0"
+        """Of several processes that train together, as torchrun numbers them, the first speaks."""
         self.as_json = as_json
-        self.quiet = quiet
+        self.quiet = quiet or not self.is_first
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 # A path may hold bytes, and a name letters, that the terminal's encoding lacks.
@@ -55,6 +57,8 @@ class Output:
             line: The one line that a quiet command prints.
             lines: What people see.
         """
+        if not self.is_first:
+            return
         try:
             if self.as_json:
                 print(to_json(value))
@@ -75,10 +79,15 @@ class Output:
             self.err.print(escape(text))
 
     def warning(self, text: str) -> None:
-        self.err.print(f"[yellow]warning:[/] {escape(sentence(text))}")
+        if self.is_first:
+            self.err.print(f"[yellow]warning:[/] {escape(sentence(text))}")
 
     def error(self, message: str, hint: str | None) -> None:
         self.err.print(f"[bold red]error:[/] {escape(sentence(message))}")
+        self.hint(hint)
+
+    def hint(self, hint: str | None) -> None:
+        """What to do next, if there is anything to say."""
         if hint:
             self.err.print(f"[bold]hint:[/] {escape(sentence(hint))}")
 

@@ -24,8 +24,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from xmod_extend.model.loss import masked_token_losses
+from xmod_extend.model.loss import MaskedBatch, masked_token_losses
 from xmod_extend.text.masking import IGNORED, MaskingScheme
+from xmod_extend.training.processes import Processes
 
 if TYPE_CHECKING:
     from transformers import XmodForMaskedLM
@@ -156,22 +157,35 @@ class Comparison:
     high: float
 
 
-def evaluate(model: XmodForMaskedLM, text: MaskedText) -> TokenLosses:
-    """Scores the adapter in the slice's slot on `text`; dropout is off."""
+def evaluate(
+    model: XmodForMaskedLM, text: MaskedText, *, processes: Processes | None = None
+) -> TokenLosses:
+    """Scores the adapter in the slice's slot on `text`.
+
+    Args:
+        processes: If there are several, each scores some of the batches; the result is the same,
+            to the bit, in all of them and whatever their number.
+    """
     device = model.lm_head.bias.device
-    was_training = model.training
-    model.train(False)
+    rank, count = (processes.rank, processes.count) if processes else (0, 1)
     nats, documents, targets = [], [], []
-    for inputs, labels, document_ids in text.batches():
-        losses = masked_token_losses(
-            model, torch.from_numpy(inputs).to(device), torch.from_numpy(labels).to(device)
-        )
+    for number, (inputs, labels, document_ids) in enumerate(text.batches()):
         scored = labels != IGNORED
-        nats.append(losses.double().cpu().numpy())
+        if number % count == rank and scored.any():
+            losses = masked_token_losses(model, MaskedBatch.of(inputs, labels).to(device))
+        else:
+            losses = torch.zeros(int(scored.sum()), device=device)
+        nats.append(losses)
         documents.append(document_ids[scored])
         targets.append(labels[scored])
-    model.train(was_training)
-    return TokenLosses(np.concatenate(nats), np.concatenate(documents), np.concatenate(targets))
+    summed = torch.cat(nats)
+    if processes is not None:
+        processes.sum(summed)
+    return TokenLosses(
+        summed.cpu().double().numpy(),
+        np.concatenate(documents),
+        np.concatenate(targets),
+    )
 
 
 def score(losses: TokenLosses, *, token_bytes: Ids, signature: str) -> Score:

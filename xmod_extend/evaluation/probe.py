@@ -11,6 +11,8 @@ Source: Jamieson and Talwalkar 2016 (arXiv 1502.07943), successive halving.
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
 import statistics
 from collections.abc import Callable, Sequence
@@ -21,6 +23,7 @@ from xmod_extend.errors import ModelError
 from xmod_extend.evaluation.perplexity import MaskedText, TokenLosses, evaluate
 from xmod_extend.model.loss import SENSELESS_NATS
 from xmod_extend.model.slice import load_adapter
+from xmod_extend.training.processes import Processes
 
 if TYPE_CHECKING:
     from transformers import XmodForMaskedLM
@@ -58,6 +61,34 @@ class ProbeResult:
     def best(self) -> Candidate:
         return self.candidates[0]
 
+    def to_bytes(self) -> bytes:
+        """A safetensors file that `from_bytes` reads back exactly."""
+        from safetensors.numpy import save
+
+        candidates = [dataclasses.asdict(candidate) for candidate in self.candidates]
+        arrays = dataclasses.asdict(self.best_losses)
+        return save(arrays, {"candidates": json.dumps(candidates)})
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> ProbeResult:
+        """The result that `to_bytes` wrote.
+
+        Raises:
+            ValueError: The bytes are something else.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        try:
+            size = int.from_bytes(content[:8], "little")
+            header = json.loads(content[8 : 8 + size])
+            candidates = json.loads(header["__metadata__"]["candidates"])
+            return cls(
+                tuple(Candidate(**each) for each in candidates), TokenLosses(**load(content))
+            )
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise ValueError("not a saved probe") from error
+
 
 def probe_adapters(
     model: XmodForMaskedLM,
@@ -65,6 +96,7 @@ def probe_adapters(
     text: MaskedText,
     *,
     languages: Sequence[str] | None = None,
+    processes: Processes | None = None,
     on_score: Callable[[Candidate], None] = lambda candidate: None,
 ) -> ProbeResult:
     """Ranks the checkpoint's adapters on `text`.
@@ -72,17 +104,18 @@ def probe_adapters(
     Args:
         model: A one-language slice of `checkpoint`; its slot is left with the last adapter scored.
         languages: Candidates; all of the checkpoint's by default.
+        processes: See `evaluate`.
         on_score: Called after each adapter, for a progress display.
     """
     alive = list(languages or checkpoint.languages)
     fallen: list[Candidate] = []
     while len(alive) > NUM_FINALISTS:
         sample = text.sample(ROUND_TOKENS // len(alive))
-        ranked = _run_round(model, checkpoint, sample, alive, on_score)
+        ranked = _run_round(model, checkpoint, sample, alive, processes, on_score)
         kept = _num_kept(len(ranked))
         fallen = [candidate for candidate, _ in ranked[kept:]] + fallen
         alive = [candidate.language for candidate, _ in ranked[:kept]]
-    finalists = _run_round(model, checkpoint, text, alive, on_score)
+    finalists = _run_round(model, checkpoint, text, alive, processes, on_score)
     return ProbeResult((*(candidate for candidate, _ in finalists), *fallen), finalists[0][1])
 
 
@@ -115,13 +148,14 @@ def _run_round(
     checkpoint: Checkpoint,
     text: MaskedText,
     languages: Sequence[str],
+    processes: Processes | None,
     on_score: Callable[[Candidate], None],
 ) -> list[tuple[Candidate, TokenLosses]]:
     """Scores each language on `text`; the best first."""
     scored = []
     for language in languages:
         load_adapter(model, checkpoint, language)
-        losses = evaluate(model, text)
+        losses = evaluate(model, text, processes=processes)
         scored.append((_candidate(language, losses), losses))
         on_score(scored[-1][0])
     return sorted(scored, key=lambda pair: pair[0].perplexity)

@@ -1,116 +1,184 @@
-"""Cross-entropy of the masked tokens, computed only where a label is.
+"""Cross-entropy of the masked tokens over the whole vocabulary, computed only where a label is.
 
+    B  sequences in a batch
+    T  tokens in a sequence
     N  scored positions: about 15 % of all
     D  hidden size
     V  vocabulary size: 250,002 for xmod-base
+    C  rows of the vocabulary in one chunk
 
-The LM head is frozen, so nothing but the gradient with respect to its input is ever needed. It is
-worked out in the forward pass, a chunk of positions at a time: no more than one chunk's logits
-exist at once, and none is kept for the backward pass.
+The LM head is frozen, so nothing but the gradient with respect to its input is ever needed:
+`softmax(f W') W - W[target]`. Both it and the loss come from one sweep over the vocabulary, a chunk
+of rows at a time, with a running maximum: no more than a chunk's logits exist at once, they stay in
+the processor's cache, and each is computed and exponentiated once.
+
+Source: Milakov and Gimelshein 2018 (arXiv 1805.02867) for the running maximum; Dao et al. 2022
+(arXiv 2205.14135), section 3.1, for a weighted sum under it.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
+from xmod_extend.model.encoder import ScoredPositions, encode, linear
 from xmod_extend.text.masking import IGNORED
 
 if TYPE_CHECKING:
     from transformers import XmodForMaskedLM
 
-CHUNK_LOGITS = 1 << 25
-"""Most logits held at once: 134 MB in fp32."""
-CHUNK_VOCABULARY = 1 << 14
-"""Rows of the decoder cast at once, where it is not stored in the dtype that is computed in."""
+    from xmod_extend.model.dropout import Dropout
+
+Ids = npt.NDArray[np.int64]
+
+CPU_CHUNK_LOGITS = 1 << 19
+"""Logits of one chunk on a processor: 2 MB in fp32, about a second-level cache."""
+GPU_CHUNK_LOGITS = 1 << 26
+"""Logits of one chunk elsewhere: 268 MB in fp32, few enough chunks to keep a GPU busy."""
+SMALLEST_CHUNK = 1 << 10
+"""Rows of a chunk at the least: matrix products of fewer are slow."""
 
 SENSELESS_NATS = 100.0
 """A mean loss that no working model has: guessing among XLM-R's 250,002 tokens loses 12.4."""
 
 
-def masked_lm_loss(
-    model: XmodForMaskedLM, input_ids: torch.Tensor, labels: torch.Tensor
-) -> torch.Tensor:
-    """Mean cross-entropy in nats over the labelled positions of a batch without padding.
+@dataclass(frozen=True)
+class MaskedBatch:
+    """A batch under its mask, as tensors on one device."""
 
-    The same value as `XmodForMaskedLM(...).loss`, within rounding.
+    input_ids: torch.Tensor
+    """(B, T), corrupted; without padding."""
+    positions: ScoredPositions
+    targets: torch.Tensor
+    """(N,): the original ids at the positions."""
+
+    @classmethod
+    def of(cls, input_ids: Ids, labels: Ids) -> MaskedBatch:
+        """From what `MaskingScheme.corrupt` gives: (B, T) each, with at least one label."""
+        positions = ScoredPositions.of(labels)
+        targets = torch.from_numpy(labels[labels != IGNORED])
+        return cls(torch.from_numpy(input_ids), positions, targets)
+
+    def to(self, device: torch.device) -> MaskedBatch:
+        """The same batch on a device; nothing waits for the copy where memory is pinned."""
+        return MaskedBatch(
+            self.input_ids.to(device, non_blocking=True),
+            self.positions.to(device),
+            self.targets.to(device, non_blocking=True),
+        )
+
+    def pin(self) -> MaskedBatch:
+        """The same batch in page-locked memory."""
+        positions = self.positions
+        return MaskedBatch(
+            self.input_ids.pin_memory(),
+            ScoredPositions(
+                positions.flat.pin_memory(),
+                positions.slots.pin_memory(),
+                positions.occupants.pin_memory(),
+            ),
+            self.targets.pin_memory(),
+        )
+
+
+def masked_lm_loss(
+    model: XmodForMaskedLM,
+    batch: MaskedBatch,
+    *,
+    dropout: Dropout | None = None,
+    checkpointing: bool = False,
+) -> torch.Tensor:
+    """Cross-entropy in nats, summed over the batch's scored positions.
+
+    Divided by N it is the value of `XmodForMaskedLM(...).loss`, within rounding.
 
     Args:
         model: A one-language slice.
-        input_ids: (B, T), corrupted.
-        labels: (B, T), `IGNORED` where nothing is scored.
+        dropout: See `encode`.
+        checkpointing: See `encode`.
     """
-    features, targets = _scored_features(model, input_ids, labels)
+    features = _features(model, batch, dropout=dropout, checkpointing=checkpointing)
     decoder = model.lm_head.decoder
-    arguments = (features, decoder.weight, decoder.bias, targets)
+    arguments = (features, decoder.weight, decoder.bias, batch.targets)
     total: torch.Tensor = _FrozenHeadCrossEntropy.apply(*arguments)  # type: ignore[no-untyped-call]
-    return total / targets.numel()
+    return total
 
 
 @torch.no_grad()
-def masked_token_losses(
-    model: XmodForMaskedLM, input_ids: torch.Tensor, labels: torch.Tensor
-) -> torch.Tensor:
-    """Cross-entropy in nats of each labelled position, (N,), in the order of `labels` flattened."""
-    features, targets = _scored_features(model, input_ids, labels)
+def masked_token_losses(model: XmodForMaskedLM, batch: MaskedBatch) -> torch.Tensor:
+    """Cross-entropy in nats of each scored position, (N,), in the order of the positions."""
+    features = _features(model, batch)
     decoder = model.lm_head.decoder
-    losses = [
-        F.cross_entropy(_logits(f, decoder.weight, decoder.bias), t, reduction="none")
-        for f, t in zip(*_chunks(features, targets, decoder.weight.shape[0]), strict=True)
-    ]
-    return torch.cat(losses)
+    normaliser, _ = _sweep(features, decoder.weight, decoder.bias, with_mean=False)
+    return normaliser - _target_logits(features, decoder.weight, decoder.bias, batch.targets)
 
 
-def _scored_features(
-    model: XmodForMaskedLM, input_ids: torch.Tensor, labels: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The decoder's input at the labelled positions, (N, D), and the labels there, (N,)."""
-    lang_ids = torch.zeros(input_ids.shape[0], dtype=torch.long, device=input_ids.device)
-    hidden = model.roberta(
-        input_ids, lang_ids=lang_ids, attention_mask=torch.ones_like(input_ids)
-    ).last_hidden_state
-    scored = torch.nonzero(labels.reshape(-1) != IGNORED).squeeze(1)
-    features = hidden.view(-1, hidden.shape[-1]).index_select(0, scored)
+def _features(
+    model: XmodForMaskedLM,
+    batch: MaskedBatch,
+    *,
+    dropout: Dropout | None = None,
+    checkpointing: bool = False,
+) -> torch.Tensor:
+    """The decoder's input at the scored positions, (N, D)."""
+    hidden = encode(
+        model, batch.input_ids, batch.positions, dropout=dropout, checkpointing=checkpointing
+    )
     head = model.lm_head
-    features = head.layer_norm(F.gelu(head.dense(features)))
-    return features, labels.reshape(-1).index_select(0, scored)
+    features: torch.Tensor = head.layer_norm(F.gelu(linear(head.dense, hidden)))
+    return features
 
 
-def _chunks(
-    features: torch.Tensor, targets: torch.Tensor, vocabulary: int
-) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
-    rows = max(1, CHUNK_LOGITS // vocabulary)
-    return torch.split(features, rows), torch.split(targets, rows)
+def _sweep(
+    features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *, with_mean: bool
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """One pass over the vocabulary.
+
+    Args:
+        features: (N, D), in the dtype to compute in.
+        weight: (V, D), in the dtype it is stored in.
+        bias: (V,).
+        with_mean: Whether the second result is wanted.
+
+    Returns:
+        The log of the summed exponentials of each position's logits, (N,), and the mean row of
+        `weight` under each position's softmax, (N, D), both in fp32.
+    """
+    count, width = features.shape
+    dtype, device = features.dtype, features.device
+    highest = torch.full((count, 1), -torch.inf, device=device)
+    total = torch.zeros((count, 1), device=device)
+    mean = torch.zeros((count, width), device=device) if with_mean else None
+    chunk_logits = CPU_CHUNK_LOGITS if device.type == "cpu" else GPU_CHUNK_LOGITS
+    size = max(SMALLEST_CHUNK, chunk_logits // count)
+    for start in range(0, weight.shape[0], size):
+        rows = weight[start : start + size].to(dtype)
+        logits = F.linear(features, rows, bias[start : start + size].to(dtype)).float()
+        before, highest = highest, torch.maximum(highest, logits.amax(dim=1, keepdim=True))
+        logits.sub_(highest).exp_()
+        shrink = before.sub_(highest).exp_()
+        total.mul_(shrink).add_(logits.sum(dim=1, keepdim=True))
+        if mean is not None:
+            mean.mul_(shrink)
+            if dtype == torch.float32:
+                mean.addmm_(logits, rows)
+            else:
+                mean.add_(logits.to(dtype) @ rows)
+    normaliser = (highest + total.log()).squeeze(1)
+    return normaliser, None if mean is None else mean.div_(total)
 
 
-def _logits(features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """(N, V) in fp32, computed in the dtype of `features`, (N, D)."""
-    dtype = features.dtype
-    if weight.dtype == dtype:
-        return F.linear(features, weight, bias.to(dtype)).float()
-    logits = torch.empty(
-        features.shape[0], weight.shape[0], dtype=torch.float32, device=features.device
-    )
-    for start in range(0, weight.shape[0], CHUNK_VOCABULARY):
-        rows = slice(start, start + CHUNK_VOCABULARY)
-        logits[:, rows] = F.linear(features, weight[rows].to(dtype), bias[rows].to(dtype))
-    return logits
-
-
-def _project_back(gradient: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """`gradient @ weight`, (N, V) @ (V, D), in the dtype of `gradient`."""
-    dtype = gradient.dtype
-    if weight.dtype == dtype:
-        return gradient @ weight
-    result = torch.zeros(
-        gradient.shape[0], weight.shape[1], dtype=torch.float32, device=gradient.device
-    )
-    for start in range(0, weight.shape[0], CHUNK_VOCABULARY):
-        rows = slice(start, start + CHUNK_VOCABULARY)
-        result += gradient[:, rows] @ weight[rows].to(dtype)
-    return result.to(dtype)
+def _target_logits(
+    features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor:
+    """(N,) in fp32."""
+    rows = weight.index_select(0, targets).float()
+    return (features.float() * rows).sum(dim=1) + bias.index_select(0, targets)
 
 
 class _FrozenHeadCrossEntropy(torch.autograd.Function):
@@ -124,19 +192,11 @@ class _FrozenHeadCrossEntropy(torch.autograd.Function):
         bias: torch.Tensor,
         targets: torch.Tensor,
     ) -> torch.Tensor:
-        total = torch.zeros((), dtype=torch.float32, device=features.device)
-        gradients = []
-        for chunk, target in zip(*_chunks(features, targets, weight.shape[0]), strict=True):
-            logits = _logits(chunk, weight, bias)
-            chosen = logits.gather(1, target[:, None])
-            normaliser = logits.logsumexp(dim=1, keepdim=True)
-            total += (normaliser - chosen).sum()
-            # softmax - onehot, in place of the logits
-            logits.sub_(normaliser).exp_()
-            logits.scatter_add_(1, target[:, None], -torch.ones_like(chosen))
-            gradients.append(_project_back(logits.to(chunk.dtype), weight))
-        ctx.save_for_backward(torch.cat(gradients))
-        return total
+        normaliser, mean = _sweep(features, weight, bias, with_mean=True)
+        assert mean is not None
+        mean -= weight.index_select(0, targets)
+        ctx.save_for_backward(mean.to(features.dtype))
+        return (normaliser - _target_logits(features, weight, bias, targets)).sum()
 
     @staticmethod
     def backward(ctx: Any, *outputs: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:

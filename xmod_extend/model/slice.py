@@ -9,12 +9,10 @@ the file, so nothing is initialised only to be overwritten, and nothing is in me
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import MethodType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from xmod_extend.model.adapter import (
     adapter_slots,
@@ -25,7 +23,6 @@ from xmod_extend.model.adapter import (
 
 if TYPE_CHECKING:
     from transformers import XmodForMaskedLM
-    from transformers.models.xmod.modeling_xmod import XmodAdapter, XmodOutput
 
     from xmod_extend.model.checkpoint import Checkpoint
 
@@ -74,17 +71,6 @@ def load_slice(
     return model
 
 
-def load_training_slice(
-    checkpoint: Checkpoint, language: str, *, precision: Precision = FP32
-) -> XmodForMaskedLM:
-    """`load_slice`, with upstream's loop over adapters replaced: what is trained and scored."""
-    model = load_slice(checkpoint, language, precision=precision)
-    run_adapter_directly(model)
-    if precision.storage != precision.compute:
-        _cast_as_used(model, precision)
-    return model
-
-
 def load_adapter(model: XmodForMaskedLM, checkpoint: Checkpoint, language: str) -> None:
     """Puts an existing language's adapter into the slice's slot, in place of what was there."""
     set_adapter(model, read_adapter(checkpoint, language))
@@ -108,78 +94,6 @@ def freeze_all_but_adapter(model: XmodForMaskedLM) -> list[nn.Parameter]:
     assert trainable == set(full_names(slots, language)), sorted(trainable)
     assert sum(slot.numel() for slot in slots.values()) == expected
     return list(slots.values())
-
-
-def run_adapter_directly(model: XmodForMaskedLM) -> None:
-    """Replaces upstream's loop over all adapters by a call of the only one.
-
-    Upstream gathers and scatters each language's rows with a boolean mask, which costs time and
-    fails under bf16 (`Index put requires the source and destination dtypes match`). In fp32 the
-    result is bit-equal to upstream's, in values and in gradients.
-    """
-    for layer in model.roberta.encoder.layer:
-        output = cast("XmodOutput", layer.output)
-        output.lang_adapter = MethodType(_single_adapter, output)  # type: ignore[method-assign]
-
-
-def _single_adapter(
-    output: XmodOutput, lang_ids: torch.Tensor, hidden_states: torch.Tensor
-) -> torch.Tensor:
-    """Upstream's `XmodOutput.lang_adapter` for one language. `hidden_states` is (B, T, D)."""
-    residual = hidden_states
-    own_layer_norm: nn.LayerNorm | None = output.adapter_layer_norm
-    if own_layer_norm is not None:
-        hidden_states = own_layer_norm(hidden_states)
-    elif output.adapter_reuse_layer_norm:
-        hidden_states = output.LayerNorm(hidden_states)
-    if output.ln_before_adapter:
-        residual = hidden_states
-    (adapter,) = cast("list[XmodAdapter]", output.adapter_modules.values())
-    # The fp32 master weights are cast to the body's dtype here, as autocast would.
-    dtype = hidden_states.dtype
-    inner = _linear(adapter.dense1, hidden_states, dtype)
-    outer = _linear(adapter.dense2, adapter.adapter_act_fn(inner), dtype)
-    dropped: torch.Tensor = output.dropout(outer)
-    return dropped + residual
-
-
-def _linear(layer: nn.Linear, inputs: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    return F.linear(inputs, layer.weight.to(dtype), layer.bias.to(dtype))
-
-
-def _cast_as_used(model: XmodForMaskedLM, precision: Precision) -> None:
-    """Lets frozen matrices of one dtype work on hidden states of another.
-
-    The adapter and the decoder see to that themselves.
-    """
-    slots = {id(slot) for _, slot in adapter_slots(model)}
-    for module in model.modules():
-        if isinstance(module, nn.Embedding):
-            module.register_forward_hook(lambda _, inputs, rows: rows.to(precision.compute))
-        if isinstance(module, nn.Linear) and id(module.weight) not in slots:
-            module.forward = MethodType(_frozen_linear, module)  # type: ignore[method-assign]
-
-
-def _frozen_linear(layer: nn.Linear, inputs: torch.Tensor) -> torch.Tensor:
-    arguments = (inputs, layer.weight, layer.bias)
-    outputs: torch.Tensor = _FrozenLinear.apply(*arguments)  # type: ignore[no-untyped-call]
-    return outputs
-
-
-class _FrozenLinear(torch.autograd.Function):
-    """A linear layer that keeps its weight as it is stored for the backward pass, not as cast."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
-    ) -> torch.Tensor:
-        ctx.save_for_backward(weight)
-        return F.linear(inputs, weight.to(inputs.dtype), bias)
-
-    @staticmethod
-    def backward(ctx: Any, *outputs: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        (weight,) = ctx.saved_tensors
-        return outputs[0] @ weight.to(outputs[0].dtype), None, None
 
 
 def _assign(model: nn.Module, name: str, values: torch.Tensor) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from xmod_extend.evaluation.perplexity import Comparison, Score
 from xmod_extend.evaluation.probe import Candidate
 from xmod_extend.text.report import CorpusReport
-from xmod_extend.training.loop import CurvePoint
+from xmod_extend.training.history import CurvePoint
 
 SCHEMA_VERSION = 1
 PACKAGES = (

@@ -13,6 +13,7 @@ Source: Devlin et al. 2019, section 3.1 (80/10/10); Liu et al. 2019, section 4.1
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -62,8 +63,9 @@ class MaskingScheme:
         fate = random.random(input_ids.shape)
         corrupted = np.where(chosen & (fate < self.MASKED), self.mask_id, input_ids)
         replaced = chosen & (fate >= self.MASKED) & (fate < self.MASKED + self.RANDOM)
-        corrupted[replaced] = random.choice(self._replacements(), size=int(replaced.sum()))
+        corrupted[replaced] = random.choice(self._replacements, size=int(replaced.sum()))
         return corrupted, labels
 
+    @cached_property
     def _replacements(self) -> Ids:
         return np.setdiff1d(np.arange(self.vocabulary_size), np.asarray(self.special_ids))

@@ -40,6 +40,10 @@ class TrainingConfig:
     """Whether the base's dropout is on in the frozen body."""
     clip_norm: float = 1.0
     """Largest norm of the adapter's gradient."""
+    accumulation: int = 1
+    """Parts that each process's share of a batch is worked through in, to save memory."""
+    gradient_checkpointing: bool = False
+    """Whether layers are computed again for the backward pass instead of kept."""
 
     def __post_init__(self) -> None:
         _require(self.num_steps >= 1, "The number of steps", self.num_steps, "at least 1")
@@ -50,6 +54,7 @@ class TrainingConfig:
             f"at most {MAX_STEPS:,}; use fewer --epochs",
         )
         _require(self.batch_size >= 1, "--batch-size", self.batch_size, "at least 1")
+        _require(self.accumulation >= 1, "--accumulation", self.accumulation, "at least 1")
         _require(0 < self.lr < float("inf"), "--lr", self.lr, "above 0")
         _require(0 <= self.seed < 2**32, "--seed", self.seed, "from 0 to 4294967295")
 

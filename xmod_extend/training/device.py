@@ -2,46 +2,51 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 
 from xmod_extend.errors import UsageError
 from xmod_extend.model.slice import FP32, Precision
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
+from xmod_extend.training.processes import Processes
 
 BF16_CPU_FEATURES = ("amx_bf16", "avx512_bf16", "bf16", "arm_bf16")
 """Processor features with which bf16 is faster than fp32; without them PyTorch emulates it."""
 
 
-def make_accelerator() -> Accelerator:
-    """The device as accelerate finds it; precision is the slice's own, never autocast.
+def make_processes() -> Processes:
+    """Device and processes as accelerate finds them; precision is the slice's own, never autocast.
 
     (Autocast fails on upstream's adapter loop, and would cast the frozen weights at every step.)
     """
     from accelerate import Accelerator
 
-    return Accelerator(mixed_precision="no")
+    return Processes(Accelerator(mixed_precision="no"))
 
 
 def choose_precision(wanted: str, device: torch.device) -> Precision:
-    """Resolves `auto`, `fp32` or `bf16`.
+    """Resolves `auto`, `fp32`, `bf16` or `fp16`.
 
     A processor without bf16 instructions emulates them at a third of the speed of fp32; asked for
-    bf16 it keeps the weights in bf16, which halves their memory, and computes in fp32.
+    bf16 it keeps the weights in bf16, which halves their memory, and computes in fp32. fp16 is for
+    NVIDIA's GPUs before Ampere, which have nothing better; its gradients need loss scaling.
 
     Raises:
-        UsageError: bf16 was asked for on a GPU that has none.
+        UsageError: bf16 was asked for on a GPU that has none, or fp16 where there is no such GPU.
     """
+    half = Precision(name="fp16", storage=torch.float16, compute=torch.float16)
+    if wanted == "fp16" and device.type != "cuda":
+        raise UsageError(
+            f"--precision is fp16, which is for NVIDIA GPUs; this run is on {device.type}.",
+            hint="Use --precision bf16, which halves the memory as well, or auto.",
+        )
     if device.type == "cuda":
         has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
         if wanted == "bf16" and not has_bf16:
             raise UsageError(
                 f"--precision is bf16, but {torch.cuda.get_device_name(device)} has no bf16.",
-                hint="Use --precision fp32.",
+                hint="Use --precision fp16 or auto.",
             )
+        if wanted == "fp16" or (wanted == "auto" and not has_bf16):
+            return half
     elif device.type == "cpu":
         has_bf16 = _cpu_has_bf16()
     else:

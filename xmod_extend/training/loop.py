@@ -1,7 +1,7 @@
 """The training loop: masked language modelling that moves one adapter and nothing else.
 
 Each step is a function of (seed, step): its blocks, masks and dropout come from generators seeded
-with both, so nothing that was drawn before matters.
+with both, so nothing that was drawn before matters, and a resumed run goes on to the same bits.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -18,52 +19,28 @@ import torch
 
 from xmod_extend.errors import TrainingError
 from xmod_extend.model.adapter import Adapter, get_adapter
-from xmod_extend.model.loss import SENSELESS_NATS, masked_lm_loss
-from xmod_extend.model.slice import freeze_all_but_adapter
+from xmod_extend.model.loss import SENSELESS_NATS
 from xmod_extend.text.masking import MaskingScheme
 from xmod_extend.training.configuration import TrainingConfig, default_lr
+from xmod_extend.training.history import CurvePoint, History, StepReport
+from xmod_extend.training.processes import LostProcessError, Processes
+from xmod_extend.training.signals import Signals
+from xmod_extend.training.state import SavedState, StateFolder
+from xmod_extend.training.step import LOSS, STOP, StepInput, Stepper
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
     from transformers import XmodForMaskedLM
 
 Ids = npt.NDArray[np.int64]
+
+STEPS_BETWEEN_LOOKS = 10
+"""Steps that a device other than the CPU is given before the host looks at their losses."""
 
 
 class Blocks(Protocol):
     """What a training text offers; `text.packing.PackedBlocks` is one."""
 
-    def num_blocks(self, offset: int = 0) -> int: ...
-    def get(self, indices: Ids, offset: int = 0) -> Ids: ...
-    @property
-    def max_length(self) -> int: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepReport:
-    """What a progress display may show after an optimiser step."""
-
-    step: int
-    num_steps: int
-    loss: float
-    """Mean cross-entropy in nats of this step's masked tokens."""
-    lr: float
-    num_tokens: int
-    """Tokens trained on since the start."""
-    seconds: float
-    """Time spent training since the start, validations left out."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CurvePoint:
-    """The state of the run at one validation."""
-
-    step: int
-    train_loss: float
-    """Mean over the steps since the validation before, in nats."""
-    held_out_loss: float
-    """In nats, on the validation sample."""
-    lr: float
+    def batches(self, batch_size: int, seed: int, start_step: int = 0) -> Iterator[Ids]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +52,22 @@ class TrainingResult:
     steps_done: int
     curve: tuple[CurvePoint, ...]
     num_tokens: int
-    num_epochs: float
     seconds: float
     """Training alone, validations left out."""
     stopped: str | None
     """Why the run ended before its last step, or None."""
+    resumed_at: int | None = None
+    """The step that a saved state was taken up at, if one was."""
+
+
+@dataclass(kw_only=True)
+class Saving:
+    """Where and how often the state is saved; only the first process does."""
+
+    folder: StateFolder
+    every_seconds: float
+    resume_from: SavedState | None = None
+    """Let go of when it was taken up: it is as large as what it fills."""
 
 
 def train(
@@ -88,67 +76,57 @@ def train(
     scheme: MaskingScheme,
     config: TrainingConfig,
     *,
-    accelerator: Accelerator,
+    processes: Processes,
     validate: Callable[[], float],
+    saving: Saving | None = None,
+    signals: Signals | None = None,
     on_step: Callable[[StepReport], None] = lambda report: None,
     on_validation: Callable[[CurvePoint], None] = lambda point: None,
 ) -> TrainingResult:
     """Trains the adapter in the slice's slot; the result holds the best state of it.
 
     Args:
-        model: From `load_training_slice`; its slot holds the start values.
-        blocks: Packed training text with at least one full block.
-        validate: Returns the held-out loss of the adapter as it is; lower is better.
+        model: From `load_slice`, on the processes' device; its slot holds the start values.
+        blocks: Training text with at least one full block.
+        validate: Returns the held-out loss of the adapter as it is; lower is better. The same in
+            all processes.
+        saving: None saves nothing.
+        signals: If one of them arrives, the step is finished, the state saved, and the signal
+            handed on to whoever would have had it.
 
     Raises:
         TrainingError: If the loss was not finite before the first validation, so that no adapter
             is worth keeping. After that, the best one is kept and `stopped` says what happened.
+        LostProcessError: Another process ended; the last whole step's state is saved.
     """
-    stepper = _Stepper(model, scheme, config, accelerator)
-    history, clock = _History(model), _Clock()
-    stopped: str | None = None
-    num_tokens = steps_done = 0
+    run = _Run(Stepper(model, scheme, config, processes), config, processes, saving)
+    resumed_at = run.resume()
     validation_steps = _validation_steps(config)
-    for step, batch in enumerate(_batches(blocks, config)):
-        loss = stepper.run(step, batch)
-        if not math.isfinite(loss):
-            stopped = f"the training loss was {loss} at step {step + 1} (lr {config.lr:g})"
-            break
-        num_tokens += batch.size
-        steps_done = step + 1
-        history.train_losses.append(loss)
-        on_step(
-            StepReport(
-                step=steps_done,
-                num_steps=config.num_steps,
-                loss=loss,
-                lr=config.lr_at(step),
-                num_tokens=num_tokens,
-                seconds=clock.seconds(),
-            )
-        )
-        if steps_done in validation_steps:
-            with clock.paused():
-                held_out_loss = validate()
-            if not held_out_loss < SENSELESS_NATS:
-                stopped = f"the held-out loss was {held_out_loss} at step {steps_done}"
+    stopped: str | None = None
+    clock = time.perf_counter()
+    try:
+        for given in _inputs(run.stepper, blocks, config, run.history.steps_done, processes):
+            run.step(given, wants_to_stop=signals is not None and signals.arrived)
+            is_validation = run.steps_run in validation_steps
+            if not run.looks(is_validation):
+                continue
+            now = time.perf_counter()
+            run.history.seconds += now - clock
+            stopped = run.look(on_step)
+            if not stopped and is_validation:
+                stopped = run.validate(validate, on_validation)
+            if stopped or run.asked_to_stop:
                 break
-            on_validation(history.add(steps_done, held_out_loss, config.lr_at(step)))
-    if history.best is None:
-        raise TrainingError(
-            f"Training stopped: {stopped}, before any adapter was worth keeping.",
-            hint=f"Try a lower learning rate, such as --lr {_lower_lr(config, model):g}.",
-        )
-    return TrainingResult(
-        adapter=history.best,
-        best_step=history.best_step,
-        steps_done=steps_done,
-        curve=tuple(history.curve),
-        num_tokens=num_tokens,
-        num_epochs=num_tokens / max(1, blocks.num_blocks() * blocks.max_length),
-        seconds=clock.seconds(),
-        stopped=stopped,
-    )
+            run.save_now_and_then()
+            clock = time.perf_counter()
+    except LostProcessError:
+        run.save()
+        raise
+    if stopped is None:
+        run.save()
+    if signals is not None and run.asked_to_stop:
+        signals.hand_on()
+    return run.result(model, stopped, resumed_at)
 
 
 def seconds_per_step(
@@ -157,149 +135,162 @@ def seconds_per_step(
     scheme: MaskingScheme,
     config: TrainingConfig,
     *,
-    accelerator: Accelerator,
+    processes: Processes,
 ) -> float:
     """Times one training step after a first one; the slot's values are lost."""
-    stepper = _Stepper(model, scheme, config, accelerator)
-    batches = _batches(blocks, replace(config, num_steps=2))
-    stepper.run(0, next(batches))
-    clock = _Clock()
-    stepper.run(1, next(batches))
-    return clock.seconds()
+    stepper = Stepper(model, scheme, config, processes)
+    batches = blocks.batches(config.batch_size, config.seed)
+    stepper.run(stepper.prepare(0, next(batches))).tolist()
+    start = time.perf_counter()
+    stepper.run(stepper.prepare(1, next(batches))).tolist()
+    return time.perf_counter() - start
 
 
-class _Stepper:
-    """One optimiser step at a time; what it does depends on (seed, step) and the batch alone."""
+class _Run:
+    """A run between its first and last step: its history, best adapter and saved states.
+
+    Steps are run without a look at their losses, which would make the host wait for the device.
+    Every so many steps, and where something is decided, it looks at all of them at once.
+    """
 
     def __init__(
         self,
-        model: XmodForMaskedLM,
-        scheme: MaskingScheme,
+        stepper: Stepper,
         config: TrainingConfig,
-        accelerator: Accelerator,
+        processes: Processes,
+        saving: Saving | None,
     ) -> None:
-        self._model, self._scheme, self._config = model, scheme, config
-        self._accelerator = accelerator
-        self._parameters = freeze_all_but_adapter(model)
-        self._optimizer = accelerator.prepare(
-            torch.optim.AdamW(
-                self._parameters,
-                lr=config.lr,
-                betas=(config.adam_beta1, config.adam_beta2),
-                eps=config.adam_epsilon,
-                weight_decay=config.weight_decay,
+        self.stepper = stepper
+        self.history = History()
+        """Of the steps that were looked at."""
+        self.asked_to_stop = False
+        self._config, self._processes, self._saving = config, processes, saving
+        self._best: torch.Tensor | None = None
+        self._unseen: list[tuple[StepInput, torch.Tensor]] = []
+        self._last_save = time.monotonic()
+
+    @property
+    def steps_run(self) -> int:
+        return self.history.steps_done + len(self._unseen)
+
+    def resume(self) -> int | None:
+        """Goes back to a saved state, if one is given; returns its step."""
+        if self._saving is None or self._saving.resume_from is None:
+            return None
+        state, self._saving.resume_from = self._saving.resume_from, None
+        self.history = state.history
+        self.stepper.load_state(state.tensors, state.scaler)
+        if self.history.best_step is not None:
+            self._best = state.tensors.get("best", state.tensors["adapter"]).clone()
+        return self.history.steps_done
+
+    def step(self, given: StepInput, *, wants_to_stop: bool) -> None:
+        self._unseen.append((given, self.stepper.run(given, wants_to_stop=wants_to_stop)))
+
+    def looks(self, is_validation: bool) -> bool:
+        """Whether the host looks at the losses after this step."""
+        often = self._processes.device.type == "cpu"
+        return often or is_validation or self.steps_run % STEPS_BETWEEN_LOOKS == 0
+
+    def look(self, on_step: Callable[[StepReport], None]) -> str | None:
+        """Takes up what the steps since the last look gave; a sentence if a loss is not finite."""
+        outcomes = torch.stack([outcome for _, outcome in self._unseen]).tolist()
+        unseen, self._unseen = self._unseen, []
+        for (given, _), outcome in zip(unseen, outcomes, strict=True):
+            if not math.isfinite(outcome[LOSS]):
+                lr = self._config.lr
+                return f"the training loss was {outcome[LOSS]} at step {given.step + 1} (lr {lr:g})"
+            self.asked_to_stop |= outcome[STOP] > 0
+            self.history.steps_done += 1
+            self.history.num_tokens += given.num_tokens
+            self.history.train_losses.append(outcome[LOSS])
+            on_step(
+                StepReport(
+                    step=self.history.steps_done,
+                    num_steps=self._config.num_steps,
+                    loss=outcome[LOSS],
+                    lr=self._config.lr_at(given.step),
+                    num_tokens=self.history.num_tokens,
+                    seconds=self.history.seconds,
+                )
             )
+        return None
+
+    def validate(
+        self, validate: Callable[[], float], on_validation: Callable[[CurvePoint], None]
+    ) -> str | None:
+        """Scores the adapter and keeps a copy of the best; a sentence if the score is senseless."""
+        loss = validate()
+        if not loss < SENSELESS_NATS:
+            return f"the held-out loss was {loss} at step {self.history.steps_done}"
+        if self.history.add_validation(loss, self._config.lr_at(self.history.steps_done - 1)):
+            self._best = self.stepper.adapter.detach().clone()
+        on_validation(self.history.curve[-1])
+        return None
+
+    def save_now_and_then(self) -> None:
+        """Saves if the last time is long enough ago."""
+        if self._saving is None or not self._processes.is_main:
+            return
+        if time.monotonic() - self._last_save >= self._saving.every_seconds:
+            self.save()
+
+    def save(self) -> None:
+        """Saves the state after the last step that was looked at."""
+        if self._saving is None or not self._processes.is_main or not self.history.steps_done:
+            return
+        tensors = {name: values.cpu() for name, values in self.stepper.state().items()}
+        if self._best is not None and self.history.best_step != self.history.steps_done:
+            tensors["best"] = self._best.cpu()
+        self._saving.folder.save(tensors, self.history, self.stepper.scaler.state_dict())
+        self._last_save = time.monotonic()
+
+    def result(
+        self, model: XmodForMaskedLM, stopped: str | None, resumed_at: int | None
+    ) -> TrainingResult:
+        history, config = self.history, self._config
+        if self._best is None or history.best_step is None:
+            lower = min(config.lr / 10, default_lr(model.config.hidden_size))
+            raise TrainingError(
+                f"Training stopped: {stopped}, before any adapter was worth keeping.",
+                hint=f"Try a lower learning rate, such as --lr {lower:g}.",
+            )
+        self.stepper.adapter.data.copy_(self._best)
+        return TrainingResult(
+            adapter=get_adapter(model),
+            best_step=history.best_step,
+            steps_done=history.steps_done,
+            curve=tuple(history.curve),
+            num_tokens=history.num_tokens,
+            seconds=history.seconds,
+            stopped=stopped,
+            resumed_at=resumed_at,
         )
 
-    def run(self, step: int, batch: Ids) -> float:
-        """Trains on `batch` (B, T); returns the loss, and moves nothing if that is not finite."""
-        inputs, labels = self._scheme.corrupt(batch, step)
-        # Dropout draws from the global generator: seeded here, it depends on this step alone.
-        torch.manual_seed(_mix(self._config.seed, step))
-        # Nothing but dropout differs between the two modes.
-        self._model.train(self._config.dropout)
-        device = self._accelerator.device
-        loss = masked_lm_loss(
-            self._model, torch.from_numpy(inputs).to(device), torch.from_numpy(labels).to(device)
-        )
-        value = loss.item()
-        if not math.isfinite(value):
-            return value
-        self._accelerator.backward(loss)
-        if step == 0:
-            assert all(parameter.grad is not None for parameter in self._parameters)
-        self._accelerator.clip_grad_norm_(self._parameters, self._config.clip_norm)
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._config.lr_at(step)
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
-        return value
 
-
-class _History:
-    """The validations so far, and a copy of the adapter that did best, on the CPU."""
-
-    def __init__(self, model: XmodForMaskedLM) -> None:
-        self.curve: list[CurvePoint] = []
-        self.train_losses: list[float] = []
-        """Since the last validation."""
-        self.best: Adapter | None = None
-        self.best_step = 0
-        self._model = model
-        self._lowest = math.inf
-
-    def add(self, step: int, held_out_loss: float, lr: float) -> CurvePoint:
-        """Notes a validation, and the adapter as it is now if it is the best yet."""
-        mean = sum(self.train_losses) / len(self.train_losses)
-        self.train_losses.clear()
-        point = CurvePoint(step=step, train_loss=mean, held_out_loss=held_out_loss, lr=lr)
-        self.curve.append(point)
-        if held_out_loss < self._lowest:
-            self._lowest, self.best_step = held_out_loss, step
-            self.best = get_adapter(self._model)
-        return point
-
-
-class _Clock:
-    """Seconds of training, with validations taken out."""
-
-    def __init__(self) -> None:
-        self._start = time.perf_counter()
-
-    def seconds(self) -> float:
-        return time.perf_counter() - self._start
-
-    def paused(self) -> _Pause:
-        return _Pause(self)
-
-    def skip(self, seconds: float) -> None:
-        self._start += seconds
-
-
-class _Pause:
-    def __init__(self, clock: _Clock) -> None:
-        self._clock = clock
-
-    def __enter__(self) -> None:
-        self._began = time.perf_counter()
-
-    def __exit__(self, *exception: object) -> None:
-        self._clock.skip(time.perf_counter() - self._began)
-
-
-def _batches(blocks: Blocks, config: TrainingConfig) -> Iterator[Ids]:
-    """Yields `num_steps` batches (B, T): every epoch in a new order, and cut at other places."""
-    epoch, position = -1, 0
-    order = np.empty(0, dtype=np.int64)
-    offset = 0
-    for _ in range(config.num_steps):
-        rows: list[Ids] = []
-        needed = config.batch_size
-        while needed:
-            if position == len(order):
-                epoch, position = epoch + 1, 0
-                random = np.random.default_rng([config.seed, epoch])
-                offset = int(random.integers(blocks.max_length - 1))
-                if blocks.num_blocks(offset) == 0:
-                    offset = 0
-                order = random.permutation(blocks.num_blocks(offset))
-            taken = order[position : position + needed]
-            rows.append(blocks.get(taken, offset))
-            position += len(taken)
-            needed -= len(taken)
-        yield np.concatenate(rows)
-
-
-def _lower_lr(config: TrainingConfig, model: XmodForMaskedLM) -> float:
-    return min(config.lr / 10, default_lr(model.config.hidden_size))
+def _inputs(
+    stepper: Stepper, blocks: Blocks, config: TrainingConfig, start: int, processes: Processes
+) -> Iterator[StepInput]:
+    """The inputs of the steps from `start` on, the next one prepared while a GPU works."""
+    batches = blocks.batches(config.batch_size, config.seed, start)
+    steps = range(start, config.num_steps)
+    if processes.device.type == "cpu":
+        yield from (stepper.prepare(step, next(batches)) for step in steps)
+        return
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        ahead = [
+            pool.submit(lambda step: stepper.prepare(step, next(batches)), s) for s in steps[:1]
+        ]
+        for step in steps:
+            given = ahead.pop().result()
+            if step + 1 < config.num_steps:
+                ahead.append(
+                    pool.submit(lambda step: stepper.prepare(step, next(batches)), step + 1)
+                )
+            yield given
 
 
 def _validation_steps(config: TrainingConfig) -> frozenset[int]:
     """Steps after which to validate: evenly spaced, the last step always among them."""
     count = min(config.num_validations, config.num_steps)
     return frozenset(round(config.num_steps * (i + 1) / count) for i in range(count))
-
-
-def _mix(seed: int, step: int) -> int:
-    """One 64-bit seed from two numbers."""
-    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0])

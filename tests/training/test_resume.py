@@ -1,0 +1,136 @@
+"""A run that was interrupted, however often, ends with the same bits as one that was not."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from checkpoints import make_checkpoint
+from safetensors import safe_open
+from training.runs import adapter_bytes, configure, run_training
+
+from xmod_extend.errors import UsageError
+from xmod_extend.model.slice import FP32, Precision
+from xmod_extend.training.history import StepReport
+from xmod_extend.training.state import StateFolder, saved_states, step_of
+
+BF16 = Precision(name="bf16", storage=torch.bfloat16, compute=torch.bfloat16)
+ROUNDED = Precision(name="bf16", storage=torch.bfloat16, compute=torch.float32)
+
+
+class CutError(Exception):
+    """Stands for whatever ends a process."""
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return make_checkpoint(tmp_path / "base", attention_probs_dropout_prob=0.1)
+
+
+@pytest.mark.parametrize(
+    ("precision", "changes"),
+    [
+        (FP32, {}),
+        (FP32, {"dropout": True, "accumulation": 3, "gradient_checkpointing": True}),
+        (BF16, {}),
+        (BF16, {"dropout": True}),
+        (ROUNDED, {}),
+    ],
+    ids=["fp32", "fp32, dropout in parts", "bf16", "bf16, dropout", "bf16 weights"],
+)
+def test_a_resumed_run_has_the_same_bits(
+    base: Path, tmp_path: Path, precision: Precision, changes: dict[str, bool]
+) -> None:
+    config = configure(**changes)
+    whole = run_training(base, config, precision=precision)
+    for number, cuts in enumerate(([1], [5], [11], [2, 3, 7, 10])):
+        folder = tmp_path / f"run-{number}"
+        for cut in cuts:
+
+            def stop(report: StepReport, cut: int = cut) -> None:
+                if report.step == cut + 1:
+                    raise CutError
+
+            with pytest.raises(CutError):
+                run_training(base, config, folder=folder, precision=precision, on_step=stop)
+            assert step_of(saved_states(folder)[-1]) == cut
+        result = run_training(base, config, folder=folder, precision=precision)
+        assert result.resumed_at == cuts[-1]
+        assert adapter_bytes(result) == adapter_bytes(whole)
+        assert result.best_step == whole.best_step and result.num_tokens == whole.num_tokens
+        assert result.curve == whole.curve
+
+
+def test_a_run_that_was_done_is_done_again_at_once(base: Path, tmp_path: Path) -> None:
+    first = run_training(base, configure(), folder=tmp_path / "run")
+    steps: list[StepReport] = []
+    again = run_training(base, configure(), folder=tmp_path / "run", on_step=steps.append)
+    assert not steps and again.resumed_at == 12
+    assert adapter_bytes(again) == adapter_bytes(first) and again.curve == first.curve
+
+
+def test_states_hold_no_frozen_weight_and_two_are_kept(base: Path, tmp_path: Path) -> None:
+    result = run_training(base, configure(), folder=tmp_path / "run")
+    states = saved_states(tmp_path / "run")
+    assert [step_of(path) for path in states] == [11, 12]
+    size = len(adapter_bytes(result))
+    for path in states:
+        with safe_open(path, framework="pt") as file:
+            names = set(file.keys())
+        assert names in (
+            {"adapter", "exp_avg", "exp_avg_sq", "step"},
+            {"adapter", "exp_avg", "exp_avg_sq", "step", "best"},
+        )
+        assert path.stat().st_size < 4 * size + 4096
+
+
+def test_states_are_saved_as_often_as_asked(base: Path, tmp_path: Path) -> None:
+    run_training(base, configure(), folder=tmp_path / "run", every_seconds=3600)
+    assert [step_of(path) for path in saved_states(tmp_path / "run")] == [12]
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "other", "half"])
+def test_a_damaged_state_is_passed_over(base: Path, tmp_path: Path, damage: str) -> None:
+    config, folder = configure(), tmp_path / "run"
+    whole = run_training(base, config, folder=folder)
+    newest = saved_states(folder)[-1]
+    content = newest.read_bytes()
+    if damage == "half":
+        newest.unlink()
+        (folder / f".{newest.name}.writing-1").write_bytes(content[: len(content) // 2])
+    else:
+        damaged = {"cut": content[:-1], "empty": b"", "other": b"x" * len(content)}
+        newest.write_bytes(damaged[damage])
+    result = run_training(base, config, folder=folder)
+    assert result.resumed_at == 11 and adapter_bytes(result) == adapter_bytes(whole)
+
+
+def test_a_state_of_another_run_is_refused_by_name(tmp_path: Path, base: Path) -> None:
+    run_training(base, configure(), folder=tmp_path / "run")
+    with pytest.raises(UsageError, match=r"lr was 0\.01 and is 0\.02") as caught:
+        run_training(base, configure(lr=2e-2), folder=tmp_path / "run")
+    assert caught.value.hint is not None and "--force" in caught.value.hint
+    hashes = StateFolder(tmp_path / "run", {"lr": 1e-2, "steps": 12, "corpus": "ab" * 32})
+    with pytest.raises(UsageError, match="the corpus is not the same"):
+        hashes.load_newest()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_many_kills_change_no_bit(base: Path, tmp_path: Path, precision: str) -> None:
+    """A real process is killed with SIGKILL at random moments, again and again."""
+    script = Path(__file__).parent / "kill_many_times.py"
+    done = subprocess.run(
+        [sys.executable, script, base, tmp_path / "runs", precision, "25"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["kills"] >= 25 and told["differing"] == []
+    assert told["with_a_state"] >= 10

@@ -1,0 +1,259 @@
+"""The encoder's forward pass, computed only where the loss needs it.
+
+    B  sequences in a batch
+    T  tokens in a sequence
+    D  hidden size
+    H  attention heads
+    N  scored positions: about 15 % of B * T
+    P  most scored positions of one sequence
+
+It reads the modules of a one-language slice, so the weights, their names and the maths are
+upstream's, in values and in gradients. What is left out:
+
+- The other languages. Upstream gathers and scatters each language's rows with a boolean mask, which
+  costs time, waits for the device, and fails under bf16.
+- In the last layer, whatever does not reach a scored position: keys and values are needed
+  everywhere, but queries, the feed-forward block and the adapter only where a token is predicted.
+- Below the first adapter, the backward pass: nothing there has a gradient.
+- Gradients of frozen weights, and with them the inputs that would have to be kept.
+
+Source: Pfeiffer et al. 2022 (arXiv 2205.06266), section 3.1, and Vaswani et al. 2017.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from xmod_extend.text.masking import IGNORED
+
+if TYPE_CHECKING:
+    from transformers import XmodForMaskedLM
+    from transformers.models.xmod.modeling_xmod import (
+        XmodAdapter,
+        XmodLayer,
+        XmodOutput,
+        XmodSelfAttention,
+    )
+
+    from xmod_extend.model.dropout import Dropout
+
+Ids = npt.NDArray[np.int64]
+
+_PLACES_PER_LAYER = 4
+"""Dropouts in a layer: attention weights, attention output, feed-forward output, adapter output."""
+
+
+@dataclass(frozen=True)
+class ScoredPositions:
+    """Where the labels of a batch are, as indices made on the host: no step waits for the device.
+
+    The attention of the last layer wants as many queries from each sequence, so the N positions are
+    also laid out in B rows of P slots; a slot too many repeats position 0 and is never read.
+    """
+
+    flat: torch.Tensor
+    """(N,): positions in the batch flattened to B * T, ascending."""
+    slots: torch.Tensor
+    """(N,): each position's slot among B * P."""
+    occupants: torch.Tensor
+    """(B * P,): which of the N positions is in each slot."""
+
+    @classmethod
+    def of(cls, labels: Ids) -> ScoredPositions:
+        """The labelled positions of `labels`, (B, T), of which there is at least one."""
+        chosen = labels != IGNORED
+        rows, columns = np.nonzero(chosen)
+        counts = chosen.sum(axis=1)
+        most = int(counts.max())
+        rank = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+        slots = rows * most + rank
+        occupants = np.zeros(len(labels) * most, dtype=np.int64)
+        occupants[slots] = np.arange(len(rows))
+        flat = rows * labels.shape[1] + columns
+        return cls(torch.from_numpy(flat), torch.from_numpy(slots), torch.from_numpy(occupants))
+
+    def to(self, device: torch.device) -> ScoredPositions:
+        """The same on a device, copied without waiting where memory is pinned."""
+        return ScoredPositions(
+            *(
+                index.to(device, non_blocking=True)
+                for index in (self.flat, self.slots, self.occupants)
+            )
+        )
+
+
+def encode(
+    model: XmodForMaskedLM,
+    input_ids: torch.Tensor,
+    positions: ScoredPositions | None = None,
+    *,
+    dropout: Dropout | None = None,
+    checkpointing: bool = False,
+) -> torch.Tensor:
+    """The last hidden states of a batch without padding.
+
+    Args:
+        model: A one-language slice.
+        input_ids: (B, T).
+        positions: Where hidden states are wanted; everywhere if None.
+        dropout: None leaves every element as it is.
+        checkpointing: Keeps only the layers' inputs for the backward pass and computes the rest
+            again, for about a third more time.
+
+    Returns:
+        (N, D) at `positions`, else (B * T, D).
+    """
+    hidden = _embed(model, input_ids)
+    if dropout is not None:
+        hidden = dropout.hidden(hidden, 0)
+    layers = cast("list[XmodLayer]", model.roberta.encoder.layer)
+    for number, layer in enumerate(layers):
+        wanted = positions if number == len(layers) - 1 else None
+        place = 1 + _PLACES_PER_LAYER * number
+        arguments = (layer, hidden, len(input_ids), wanted, dropout, place)
+        if checkpointing and hidden.requires_grad:
+            hidden = cast(torch.Tensor, checkpoint(_run_layer, *arguments, use_reentrant=False))
+        else:
+            hidden = _run_layer(*arguments)
+    if model.config.pre_norm:
+        hidden = model.roberta.encoder.LayerNorm(hidden)
+    return hidden
+
+
+def _embed(model: XmodForMaskedLM, input_ids: torch.Tensor) -> torch.Tensor:
+    """(B * T, D), in the dtype that the body computes in."""
+    embeddings = model.roberta.embeddings
+    length = input_ids.shape[1]
+    # Without padding, positions count up from behind the padding's own.
+    first = embeddings.padding_idx + 1
+    norm = embeddings.LayerNorm
+    dtype = norm.weight.dtype
+    words = F.embedding(input_ids, embeddings.word_embeddings.weight).to(dtype)
+    words = words + embeddings.token_type_embeddings.weight[0].to(dtype)
+    words = words + embeddings.position_embeddings.weight[first : first + length].to(dtype)
+    return cast(torch.Tensor, norm(words)).view(-1, words.shape[-1])
+
+
+def _run_layer(
+    layer: XmodLayer,
+    hidden: torch.Tensor,
+    num_sequences: int,
+    positions: ScoredPositions | None,
+    dropout: Dropout | None,
+    place: int,
+) -> torch.Tensor:
+    """One layer: (B * T, D) to the same, or to (N, D) at `positions`."""
+    attention = layer.attention
+    normed = attention.output.LayerNorm(hidden) if layer.pre_norm else hidden
+    context = _attend(
+        cast("XmodSelfAttention", attention.self), normed, num_sequences, positions, dropout, place
+    )
+    context = linear(attention.output.dense, context)
+    if dropout is not None:
+        context = dropout.hidden(context, place + 1)
+    residual = hidden if positions is None else hidden.index_select(0, positions.flat)
+    attended = context + residual
+    if not layer.pre_norm:
+        attended = attention.output.LayerNorm(attended)
+    return _feed_forward(layer, attended, dropout, place)
+
+
+def _attend(
+    attention: XmodSelfAttention,
+    hidden: torch.Tensor,
+    num_sequences: int,
+    positions: ScoredPositions | None,
+    dropout: Dropout | None,
+    place: int,
+) -> torch.Tensor:
+    """Self-attention's weighted values before the output projection."""
+
+    def heads(values: torch.Tensor) -> torch.Tensor:
+        """(B, H, length, D / H)."""
+        size = attention.attention_head_size
+        return values.view(num_sequences, -1, attention.num_attention_heads, size).transpose(1, 2)
+
+    if positions is None:
+        query = heads(linear(attention.query, hidden))
+    else:
+        asked = linear(attention.query, hidden.index_select(0, positions.flat))
+        query = heads(asked.index_select(0, positions.occupants))
+    key = heads(linear(attention.key, hidden))
+    value = heads(linear(attention.value, hidden))
+    if dropout is None or dropout.attention_probability == 0.0:
+        context = F.scaled_dot_product_attention(query, key, value)
+    else:
+        weights = torch.softmax(query @ key.transpose(2, 3) * attention.scaling, dim=-1)
+        context = dropout.attention(weights, place) @ value
+    context = context.transpose(1, 2).reshape(-1, hidden.shape[-1])
+    return context if positions is None else context.index_select(0, positions.slots)
+
+
+def _feed_forward(
+    layer: XmodLayer, attended: torch.Tensor, dropout: Dropout | None, place: int
+) -> torch.Tensor:
+    """The feed-forward block and the language adapter behind it."""
+    output: XmodOutput = layer.output
+    inner = output.LayerNorm(attended) if layer.pre_norm else attended
+    inner = layer.intermediate.intermediate_act_fn(linear(layer.intermediate.dense, inner))
+    inner = linear(output.dense, inner)
+    if dropout is not None:
+        inner = dropout.hidden(inner, place + 2)
+    hidden = inner + attended
+    residual = hidden
+    own_layer_norm: nn.LayerNorm | None = output.adapter_layer_norm
+    if own_layer_norm is not None:
+        hidden = own_layer_norm(hidden)
+    elif output.adapter_reuse_layer_norm:
+        hidden = output.LayerNorm(hidden)
+    if output.ln_before_adapter:
+        residual = hidden
+    hidden = _adapt(output, hidden)
+    if dropout is not None:
+        hidden = dropout.hidden(hidden, place + 3)
+    hidden = hidden + residual
+    return hidden if layer.pre_norm else cast(torch.Tensor, output.LayerNorm(hidden))
+
+
+def _adapt(output: XmodOutput, hidden: torch.Tensor) -> torch.Tensor:
+    """The language adapter. Its fp32 weights are cast to the body's dtype, as autocast would."""
+    (adapter,) = cast("list[XmodAdapter]", output.adapter_modules.values())
+    dtype = hidden.dtype
+
+    def project(layer: nn.Linear, inputs: torch.Tensor) -> torch.Tensor:
+        return F.linear(inputs, layer.weight.to(dtype), layer.bias.to(dtype))
+
+    return project(adapter.dense2, adapter.adapter_act_fn(project(adapter.dense1, hidden)))
+
+
+def linear(layer: nn.Linear, inputs: torch.Tensor) -> torch.Tensor:
+    """A frozen linear layer, whose weight may be stored in another dtype than is computed in."""
+    if layer.weight.dtype == inputs.dtype:
+        return F.linear(inputs, layer.weight, layer.bias)
+    arguments = (inputs, layer.weight, layer.bias)
+    outputs: torch.Tensor = _FrozenLinear.apply(*arguments)  # type: ignore[no-untyped-call]
+    return outputs
+
+
+class _FrozenLinear(torch.autograd.Function):
+    """A linear layer that keeps its weight as it is stored for the backward pass, not as cast."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
+    ) -> torch.Tensor:
+        ctx.save_for_backward(weight)
+        return F.linear(inputs, weight.to(inputs.dtype), bias)
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        (weight,) = ctx.saved_tensors
+        return outputs[0] @ weight.to(outputs[0].dtype), None, None
