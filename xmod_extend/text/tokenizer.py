@@ -10,7 +10,7 @@ import contextlib
 import fnmatch
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -108,6 +108,15 @@ class LoadedTokenizer:
     def special_ids(self) -> tuple[int, ...]:
         """Of the tokens that are never masked."""
         return tuple(sorted(set(self.tokenizer.all_special_ids)))
+
+    def encoder(self) -> Encoder:
+        """What finds the tokens of lines."""
+        return Encoder(
+            self.tokenizer.backend_tokenizer,
+            special_tokens=self.tokenizer.all_special_tokens,
+            sep_id=self.sep_id,
+            unk_id=cast("int | None", self.tokenizer.unk_token_id),
+        )
 
 
 class TokenCounts(NamedTuple):
@@ -212,12 +221,7 @@ def tokenize(
     text = Path(dataset.cache_files[0]["filename"])
     if num_workers is None:
         num_workers = choose_num_workers(ENCODING_COSTS * text.stat().st_size)
-    encode = Encoder(
-        loaded.tokenizer.backend_tokenizer,
-        special_tokens=loaded.tokenizer.all_special_tokens,
-        sep_id=loaded.sep_id,
-        unk_id=cast("int | None", loaded.tokenizer.unk_token_id),
-    )
+    encode = loaded.encoder()
     key = combine(_TOKENISING_VERSION, dataset._fingerprint, loaded.sha256)
 
     def make(folder: Path) -> dict[str, int]:
@@ -230,15 +234,34 @@ def tokenize(
     return map_arrow(entry.folder / _TOKENS, fingerprint=key)
 
 
+def tokenize_lines(
+    lines: Sequence[bytes], loaded: LoadedTokenizer
+) -> tuple[datasets.Dataset, TokenCounts]:
+    """The same of a few lines of UTF-8 in memory, and the counts."""
+    import datasets
+    import pyarrow as pa
+
+    tokens = loaded.encoder()(b"".join(line + b"\n" for line in lines))
+    column = _as_lists(tokens)
+    counts = TokenCounts(len(tokens.ids) - len(tokens.sizes), tokens.unk)
+    return datasets.Dataset(pa.table({"input_ids": column}), fingerprint="lines"), counts
+
+
+def _as_lists(tokens: Tokens) -> Any:
+    import pyarrow as pa
+
+    offsets = np.zeros(len(tokens.sizes) + 1, dtype=np.int32)
+    np.cumsum(tokens.sizes, out=offsets[1:])
+    return pa.ListArray.from_arrays(offsets, tokens.ids)
+
+
 def _write_tokens(path: Path, pieces: Iterator[Tokens]) -> dict[str, int]:
     import pyarrow as pa
 
     facts = {"tokens": 0, "unk": 0}
     with ArrowFile(path, pa.field("input_ids", pa.list_(pa.int32()))) as file:
         for piece in pieces:
-            offsets = np.zeros(len(piece.sizes) + 1, dtype=np.int32)
-            np.cumsum(piece.sizes, out=offsets[1:])
-            file.write(pa.ListArray.from_arrays(offsets, piece.ids))
+            file.write(_as_lists(piece))
             facts["tokens"] += len(piece.ids) - len(piece.sizes)
             facts["unk"] += piece.unk
     return facts

@@ -162,7 +162,10 @@ def serve() -> None:
             reply = pickle.dumps((True, function(pickle.loads(request))), protocol=5)
         except Exception as error:
             reply = pickle.dumps((False, error))
-        _write(replies, reply)
+        try:
+            _write(replies, reply)
+        except BrokenPipeError:
+            return  # nobody waits for it any more
 
 
 def _write(stream: BinaryIO | object, message: bytes) -> None:
