@@ -19,8 +19,8 @@ def made_text(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     from made_text import made_text
 
     blocks = list(made_text(8_000_000))
-    assert blocks == list(made_text(8_000_000))
-    assert b"".join(made_text(1_000_000)) == blocks[0][: len(b"".join(made_text(1_000_000)))]
+    shorter = b"".join(made_text(1_000_000))
+    assert blocks[0].startswith(shorter)
     return blocks
 
 

@@ -17,7 +17,7 @@ NUM_WORDS = 50_000
 COMPOUNDS = 0.03
 """Of the words, the share that is joined to the next one: new words never end, as in a language."""
 
-BLOCK_WORDS = 1 << 20
+BLOCK_WORDS = 1 << 18
 REPEATED_LINES = 0.02
 EMPTY_LINES = 0.01
 KEPT_BLOCKS = 64

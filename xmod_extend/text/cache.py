@@ -35,6 +35,8 @@ PIECE_BYTES = 1 << 20
 """Of text that is worked on at a time."""
 BATCH_BYTES = 16 << 20
 """Of an Arrow record batch: opening a mapped file touches a page or more of each."""
+BATCHES_MAPPED = 64
+"""Looked at before their pages are given back."""
 
 
 @dataclass(frozen=True)
@@ -140,9 +142,14 @@ def open_mapped(path: Path) -> tuple[mmap.mmap, Any]:
 
     with path.open("rb") as file:
         mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    batches = []
     with pa.ipc.open_stream(pa.py_buffer(mapping)) as stream:
-        table = stream.read_all()
-    # Each record batch's head was looked at, and the system maps much around what is looked at.
+        for batch in stream:
+            batches.append(batch)
+            # A look at a record batch's head maps up to a megabyte around it.
+            if len(batches) % BATCHES_MAPPED == 0:
+                release_pages(mapping)
+        table = pa.Table.from_batches(batches, schema=stream.schema)
     release_pages(mapping)
     return mapping, table
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from xmod_extend.text.cache import open_mapped, release_pages
+from xmod_extend.text.cache import BATCHES_MAPPED, open_mapped, release_pages
 
 if TYPE_CHECKING:
     import datasets
@@ -55,18 +55,14 @@ class PackedBlocks:
             raise ValueError(f"max_length is {max_length}; a block of fewer than 2 has no text")
         self.max_length = max_length
         self.bos_id = bos_id
-        self._mapping: mmap.mmap | None = None
-        self._lists = self._open(tokenised)
+        self._mapping, self._lists = _open(tokenised)
         # Views of the file: flatten() takes a chunk's own part of the values and copies nothing.
-        self._chunks = [chunk.flatten().to_numpy() for chunk in self._lists]
+        self._chunks: list[npt.NDArray[np.int32]] = []
+        for chunk in self._lists:
+            self._chunks.append(chunk.flatten().to_numpy())
+            if self._mapping is not None and len(self._chunks) % BATCHES_MAPPED == 0:
+                release_pages(self._mapping)
         self._chunk_starts = np.cumsum([0, *map(len, self._chunks)], dtype=np.int64)
-
-    def _open(self, tokenised: datasets.Dataset) -> list[Any]:
-        """The record batches' lists, in a mapping of our own where they are one file."""
-        if tokenised._indices is not None or len(tokenised.cache_files) != 1:
-            return list(tokenised.with_format("arrow")[:].column("input_ids").chunks)
-        self._mapping, table = open_mapped(Path(tokenised.cache_files[0]["filename"]))
-        return list(table.column("input_ids").chunks)
 
     @cached_property
     def _document_ends(self) -> Ids:
@@ -201,3 +197,11 @@ class PackedBlocks:
         documents = np.full((len(starts), 1 + length), NO_DOCUMENT, dtype=np.int64)
         documents[:, 1:] = np.searchsorted(self._document_ends, positions, side="right")
         return documents
+
+
+def _open(tokenised: datasets.Dataset) -> tuple[mmap.mmap | None, list[Any]]:
+    """The record batches' lists, in a mapping of our own where they are one file."""
+    if tokenised._indices is not None or len(tokenised.cache_files) != 1:
+        return None, list(tokenised.with_format("arrow")[:].column("input_ids").chunks)
+    mapping, table = open_mapped(Path(tokenised.cache_files[0]["filename"]))
+    return mapping, list(table.column("input_ids").chunks)
