@@ -118,7 +118,7 @@ def test_processes_do_not_change_the_result(
     results = []
     for num_workers in (1, 3):
         for module in (lines_module, splitting, tokenizer_module):
-            monkeypatch.setattr(module, "choose_num_workers", lambda _, n=num_workers: n)
+            monkeypatch.setattr(module, "choose_num_workers", lambda *_, n=num_workers, **__: n)
         corpus = read_corpus(paths, cache_dir=tmp_path / f"cache{num_workers}")
         tokens = tokenize(corpus.train, loaded)
         results.append(

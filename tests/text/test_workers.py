@@ -134,6 +134,8 @@ def test_workers_end_with_their_parent(functions: Path, how: signal.Signals) -> 
 def test_a_small_text_stays_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
     assert choose_num_workers(workers.SMALL_BYTES) == 1
-    assert choose_num_workers(workers.SMALL_BYTES + 1) == workers.MOST_WORKERS
+    assert choose_num_workers(workers.SMALL_BYTES + 1) == 15
+    assert choose_num_workers(10 << 30, worker_mb=400) == 3, "no more than there is memory for"
+    assert choose_num_workers(10 << 30, worker_mb=4_000) == 1
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {5}, raising=False)
     assert choose_num_workers(10 << 30) == 1

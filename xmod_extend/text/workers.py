@@ -34,20 +34,25 @@ Result = TypeVar("Result")
 SMALL_BYTES = 32 << 20
 """A text up to this size is prepared in this process: starting others takes longer than it does."""
 
-MOST_WORKERS = 8
-"""With more, the workers' own memory alone would come near 2 GB."""
+WORKERS_MB = 1200
+"""Resident memory of all workers together, so that with their parent they stay below 2 GB."""
 
 _LENGTH = struct.Struct("<Q")
 
 
-def choose_num_workers(num_bytes: int) -> int:
-    """How many processes a text of this size is worth: one, or as many as there are cores."""
+def choose_num_workers(num_bytes: int, *, worker_mb: int = 80) -> int:
+    """How many processes a text is worth: one, or as many as there are cores and is memory for.
+
+    Args:
+        num_bytes: Of the text.
+        worker_mb: Resident memory of one process, in 10^6 bytes.
+    """
     if num_bytes <= SMALL_BYTES or not sys.executable:
         return 1
     # A container or `taskset` may allow fewer cores than the machine has.
     allowed = getattr(os, "sched_getaffinity", None)
     cores = len(allowed(0)) if allowed else os.cpu_count() or 1
-    return min(cores, MOST_WORKERS)
+    return max(1, min(cores, WORKERS_MB // worker_mb))
 
 
 def map_in_order(
