@@ -253,3 +253,22 @@ def test_output_is_not_overwritten_without_force(base: Path, corpus: Path, tmp_p
     assert (output / "run.json").read_bytes() == before
     add(base, corpus, output, max_steps=2, force=True)
     assert json.loads((output / "run.json").read_text())["training"]["num_steps"] == 2
+
+
+def test_streamed_text_trains_and_leaves_no_cache(
+    base: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(cache))
+    record = add(base, corpus, tmp_path / "out", streaming=True)
+    assert record.evaluation is not None and record.training is not None
+    assert record.training.steps_done == 30
+    assert record.evaluation.improvement.low > 1
+    assert record.corpus.train_lines == 0 < record.corpus.held_out_lines
+    assert any("streamed" in warning for warning in record.warnings)
+    assert not cache.exists()
+    add(base, corpus, tmp_path / "again", streaming=True)
+    again, first = (
+        (tmp_path / name / "model-quz_PE.safetensors").read_bytes() for name in ("again", "out")
+    )
+    assert again == first

@@ -61,6 +61,13 @@ class AddOptions:
         default="strict",
         metadata=_help("What to do with invalid UTF-8: refuse it, or replace it by U+FFFD."),
     )
+    streaming: bool = field(
+        default=False,
+        metadata=_help(
+            "Read the text anew in each epoch and keep nothing of it on the disk; needs "
+            "--max-steps."
+        ),
+    )
     init: str = field(
         default="random",
         metadata=_help(
@@ -140,6 +147,11 @@ class AddOptions:
         if self.max_steps is not None and self.epochs is not None:
             raise UsageError(
                 "--max-steps and --epochs are both given.", hint="Give one of the two."
+            )
+        if self.streaming and self.max_steps is None:
+            raise UsageError(
+                "--streaming is given without --max-steps: how long a stream is, is not known.",
+                hint="Give the number of optimiser steps with --max-steps.",
             )
         if not 0 <= self.save_minutes < float("inf"):
             raise _bad("save_minutes", self.save_minutes, "0 or more")

@@ -57,7 +57,8 @@ from xmod_extend.report.record import (
     package_versions,
 )
 from xmod_extend.sharing.card import model_card
-from xmod_extend.text.corpus import read_corpus
+from xmod_extend.text.corpus import Corpus, read_corpus
+from xmod_extend.text.streaming import StreamedCorpus, stream_corpus
 from xmod_extend.training.configuration import TrainingConfig, default_lr, default_num_steps
 from xmod_extend.training.device import choose_precision, make_processes
 from xmod_extend.training.loop import Saving, TrainingResult, seconds_per_step, train
@@ -276,7 +277,8 @@ def load_job(request: Request, observer: Observer) -> Job:
     started = time.perf_counter()
     options, base, language = request.options, request.base, request.language
     observer.on_stage("Reading the corpus")
-    corpus = read_corpus(
+    read = stream_corpus if options.streaming else read_corpus
+    corpus: Corpus | StreamedCorpus = read(
         options.corpus,
         held_out=options.held_out,
         text_field=options.text_field,

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -19,11 +20,17 @@ from xmod_extend.text.corpus import Corpus
 from xmod_extend.text.masking import MaskingScheme
 from xmod_extend.text.packing import PackedBlocks
 from xmod_extend.text.report import CorpusReport
-from xmod_extend.text.tokenizer import LoadedTokenizer, count_tokens, load_tokenizer, tokenize
+from xmod_extend.text.streaming import StreamedBlocks, StreamedCorpus
+from xmod_extend.text.tokenizer import (
+    LoadedTokenizer,
+    TokenCounts,
+    count_tokens,
+    load_tokenizer,
+    tokenize,
+    tokenize_lines,
+)
 
 if TYPE_CHECKING:
-    import datasets
-
     from xmod_extend.model.checkpoint import Checkpoint
 
 EVALUATION_SEED = 20_220_512
@@ -40,7 +47,7 @@ class PreparedText:
     """A corpus as a model reads it."""
 
     tokenizer: LoadedTokenizer
-    train: PackedBlocks
+    train: PackedBlocks | StreamedBlocks
     held_out: MaskedText
     evaluation_scheme: MaskingScheme
     token_bytes: npt.NDArray[np.int64]
@@ -65,7 +72,11 @@ class PreparedText:
 
 
 def prepare_text(
-    corpus: Corpus, checkpoint: Checkpoint, *, max_length: int | None, observer: Observer
+    corpus: Corpus | StreamedCorpus,
+    checkpoint: Checkpoint,
+    *,
+    max_length: int | None,
+    observer: Observer,
 ) -> PreparedText:
     """Tokenises, packs and masks a corpus for one base.
 
@@ -78,9 +89,19 @@ def prepare_text(
     tokenizer = load_tokenizer(checkpoint.path, vocab_size=checkpoint.config["vocab_size"])
     if tokenizer.note:
         observer.on_warning(tokenizer.note)
-    train_tokens = tokenize(corpus.train, tokenizer)
-    held_out_tokens = tokenize(corpus.held_out, tokenizer)
-    report = add_token_counts(corpus.report, (train_tokens, held_out_tokens), tokenizer)
+    train: PackedBlocks | StreamedBlocks
+    if isinstance(corpus, StreamedCorpus):
+        held_out_tokens, counts = tokenize_lines(corpus.held_out, tokenizer)
+        sides = [counts]
+        train = StreamedBlocks(
+            corpus.train, tokenizer.encoder(), max_length=length, bos_id=tokenizer.bos_id
+        )
+    else:
+        train_tokens = tokenize(corpus.train, tokenizer)
+        held_out_tokens = tokenize(corpus.held_out, tokenizer)
+        sides = [count_tokens(train_tokens), count_tokens(held_out_tokens)]
+        train = PackedBlocks(train_tokens, max_length=length, bos_id=tokenizer.bos_id)
+    report = add_token_counts(corpus.report, sides)
     scheme = MaskingScheme(
         mask_id=tokenizer.mask_id,
         special_ids=tokenizer.special_ids,
@@ -88,7 +109,6 @@ def prepare_text(
         mlm_probability=EVALUATION_MLM_PROBABILITY,
         seed=EVALUATION_SEED,
     )
-    train = PackedBlocks(train_tokens, max_length=length, bos_id=tokenizer.bos_id)
     held_out_blocks = PackedBlocks(held_out_tokens, max_length=length, bos_id=tokenizer.bos_id)
     held_out = MaskedText.from_blocks(held_out_blocks, scheme)
     _require_enough_tokens(train, held_out)
@@ -103,11 +123,8 @@ def prepare_text(
     )
 
 
-def add_token_counts(
-    report: CorpusReport, sides: tuple[datasets.Dataset, ...], tokenizer: LoadedTokenizer
-) -> CorpusReport:
+def add_token_counts(report: CorpusReport, counts: Sequence[TokenCounts]) -> CorpusReport:
     """The report with tokens, fertility, unknown rate, and a warning if the text does not fit."""
-    counts = [count_tokens(side, tokenizer) for side in sides]
     report = report.with_tokens(
         sum(count.tokens for count in counts), sum(count.unk for count in counts)
     )
@@ -130,8 +147,9 @@ def token_bytes(tokenizer: LoadedTokenizer) -> npt.NDArray[np.int64]:
     return sizes
 
 
-def _require_enough_tokens(train: PackedBlocks, held_out: MaskedText) -> None:
-    if len(train) < MIN_TRAIN_BLOCKS:
+def _require_enough_tokens(train: PackedBlocks | StreamedBlocks, held_out: MaskedText) -> None:
+    # How much a stream holds shows when it is read.
+    if isinstance(train, PackedBlocks) and len(train) < MIN_TRAIN_BLOCKS:
         raise CorpusError(
             f"The training text has {train.num_tokens:,} tokens, {len(train)} sequences of "
             f"{train.max_length}; at least {MIN_TRAIN_BLOCKS} sequences are needed.",

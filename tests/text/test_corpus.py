@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from sample_text import sentences
 
 from xmod_extend.errors import CorpusError, UsageError
-from xmod_extend.text.corpus import choose_held_out, read_corpus, read_text
+from xmod_extend.text.corpus import read_corpus, read_text
+from xmod_extend.text.splitting import choose_held_out
 
 Write = Callable[..., Path]
 

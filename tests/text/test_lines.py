@@ -17,17 +17,29 @@ from sample_text import sentences
 from xmod_extend.errors import CorpusError
 from xmod_extend.text import lines as lines_module
 from xmod_extend.text.cache import choose_cache_dir, quiet_datasets
+from xmod_extend.text.fingerprinting import fingerprint_sources
 from xmod_extend.text.lines import prepare_lines
-from xmod_extend.text.reading import read_lines
+from xmod_extend.text.reading import read_blocks
 from xmod_extend.text.sources import find_sources
 
 Write = Callable[..., Path]
 
 
-def prepare(path: Path, cache_dir: Path, text_field: str = "text") -> datasets.Dataset:
-    return prepare_lines(
-        find_sources([path]), text_field=text_field, encoding_errors="strict", cache_dir=cache_dir
+def prepare(
+    path: Path, cache_dir: Path, text_field: str = "text", num_workers: int = 1
+) -> datasets.Dataset:
+    sources = find_sources([path])
+    fingerprint = fingerprint_sources(
+        sources, text_field=text_field, encoding_errors="strict", cache_dir=cache_dir
     )
+    return prepare_lines(
+        sources,
+        fingerprint=fingerprint,
+        text_field=text_field,
+        encoding_errors="strict",
+        cache_dir=cache_dir,
+        num_workers=num_workers,
+    ).dataset()
 
 
 @pytest.fixture
@@ -37,9 +49,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def counted(source: Any, **options: Any) -> Iterator[Any]:
         names.append(source.path.name)
-        return read_lines(source, **options)
+        return read_blocks(source, **options)
 
-    monkeypatch.setattr(lines_module, "read_lines", counted)
+    monkeypatch.setattr(lines_module, "read_blocks", counted)
     return names
 
 
@@ -97,7 +109,7 @@ def test_a_damaged_entry_is_made_anew(
     elif damage == "gone":
         file.unlink()
     else:
-        (file.parent / "dataset_info.json").write_text("{")
+        (file.parent / "entry.json").write_text("{")
     assert prepare(path, cache_dir)["text"][:] == expected
     assert len(reads) == 2
     assert prepare(path, cache_dir)["text"][:] == expected
@@ -116,28 +128,35 @@ def test_a_refused_corpus_leaves_no_entry(tmp_path: Path, cache_dir: Path) -> No
 PREPARE = """
 import sys, time
 from pathlib import Path
-from xmod_extend.text import lines
-from xmod_extend.text.reading import read_lines
+from xmod_extend.text import lines, reading
+from xmod_extend.text.reading import read_blocks
 from xmod_extend.text.sources import find_sources
 
-def slowly(source, **options):
-    for line in read_lines(source, **options):
-        print(line.number, flush=True)
-        time.sleep(float(sys.argv[3]))
-        yield line
+reading._BLOCK_BYTES = 128
 
-lines.read_lines = slowly
+def slowly(source, **options):
+    for block in read_blocks(source, **options):
+        print(block.number, flush=True)
+        time.sleep(float(sys.argv[4]))
+        yield block
+
+lines.read_blocks = slowly
 found = lines.prepare_lines(
-    find_sources([sys.argv[1]]), text_field="text", encoding_errors="strict",
-    cache_dir=Path(sys.argv[2]),
+    find_sources([sys.argv[1]]), fingerprint=sys.argv[3], text_field="text",
+    encoding_errors="strict", cache_dir=Path(sys.argv[2]),
 )
-assert len(found) == 1_500, len(found)
+assert found.num_lines == 1_500, found.num_lines
 """
 
 
-def start(path: Path, cache_dir: Path, seconds_a_line: float) -> subprocess.Popen[str]:
+def start(path: Path, cache_dir: Path, seconds_a_block: float) -> subprocess.Popen[str]:
+    cache_dir.mkdir(exist_ok=True)
+    fingerprint = fingerprint_sources(
+        find_sources([path]), text_field="text", encoding_errors="strict", cache_dir=cache_dir
+    )
+    arguments = [path, cache_dir, fingerprint, seconds_a_block]
     return subprocess.Popen(
-        [sys.executable, "-c", PREPARE, str(path), str(cache_dir), str(seconds_a_line)],
+        [sys.executable, "-c", PREPARE, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -150,8 +169,7 @@ def test_a_killed_process_leaves_nothing_that_counts(
     path = write_lines(sentences(1_500))
     killed = start(path, cache_dir, 0.001)
     assert killed.stdout is not None
-    # The writer has put its first thousand rows on disk by then.
-    while killed.stdout.readline().strip() != "1200":
+    while int(killed.stdout.readline()) < 1_200:
         assert killed.poll() is None
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
@@ -165,7 +183,8 @@ def test_two_processes_at_once_prepare_it_once(write_lines: Write, cache_dir: Pa
     both = [start(path, cache_dir, 0.0003) for _ in range(2)]
     outputs = [process.communicate(timeout=600) for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
-    assert sorted(len(out.splitlines()) for out, _ in outputs) == [0, 1_500]
+    first, second = sorted(len(out.splitlines()) for out, _ in outputs)
+    assert first == 0 < second
 
 
 def test_a_cache_that_cannot_be_written_is_replaced_for_this_run(
@@ -186,7 +205,7 @@ def test_a_full_disk_is_an_error_about_the_disk(
     def full(*_: Any, **__: Any) -> Iterator[Any]:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(lines_module, "_rows", full)
+    monkeypatch.setattr(lines_module, "read_blocks", full)
     with pytest.raises(CorpusError, match="No space left") as caught:
         prepare(write_lines(sentences(30)), cache_dir)
     assert caught.value.hint is not None and "HF_DATASETS_CACHE" in caught.value.hint

@@ -15,6 +15,7 @@ from sample_text import build_tokenizer, sentences
 from tokenizers import Tokenizer, normalizers
 
 from xmod_extend.errors import CorpusError, HubError, ModelError
+from xmod_extend.text import encoding
 from xmod_extend.text import tokenizer as tokenizer_module
 from xmod_extend.text.corpus import Corpus, read_corpus
 from xmod_extend.text.packing import PackedBlocks
@@ -146,7 +147,7 @@ def test_documents_are_encoded_as_the_tokenizer_does(
     assert tokenised["input_ids"][:] == expected
     flat = [token for row in expected for token in row[:-1]]
     assert not {0, 1, 2, loaded.mask_id} & set(flat)
-    assert count_tokens(tokenised, loaded) == (len(flat), flat.count(3))
+    assert count_tokens(tokenised) == (len(flat), flat.count(3))
 
 
 def test_names_of_special_tokens_in_the_text_are_text(
@@ -165,7 +166,7 @@ def test_a_second_start_finds_the_tokens(
 ) -> None:
     first = tokenize(corpus.train, loaded)["input_ids"][:]
     calls: list[object] = []
-    monkeypatch.setattr(tokenizer_module, "_encode", lambda *given: calls.append(given))
+    monkeypatch.setattr(encoding.Encoder, "__call__", lambda *given: calls.append(given))
     assert tokenize(corpus.train, loaded)["input_ids"][:] == first
     assert calls == []
 
@@ -210,7 +211,7 @@ def test_a_full_disk_is_an_error_about_the_disk(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(tokenizer_module, "_encode", full)
+    monkeypatch.setattr(encoding.Encoder, "__call__", full)
     with pytest.raises(CorpusError, match="No space left"):
         tokenize(corpus.train, loaded)
 
@@ -224,7 +225,7 @@ def test_text_becomes_blocks_silently(
     loaded = load_tokenizer(tokenizer_dir, vocab_size=vocab_size)
     tokenised = tokenize(corpus.train, loaded)
     blocks = PackedBlocks(tokenised, max_length=32, bos_id=loaded.bos_id)
-    tokens = count_tokens(tokenised, loaded).tokens
+    tokens = count_tokens(tokenised).tokens
     assert blocks.num_tokens == tokens + len(corpus.train)
     assert len(blocks) == blocks.num_tokens // 31
     captured = capfd.readouterr()

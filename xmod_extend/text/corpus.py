@@ -1,38 +1,42 @@
 """From files of text to a training and a held-out side that share no line.
 
-read -> clean -> drop empty lines -> drop repeated lines -> split -> measure. The cleaned lines
-are on disk and memory-mapped; in memory are a line's hash, length and position.
+read -> clean -> drop empty lines -> drop repeated lines -> split -> measure. The lines are on disk;
+of each, one byte is in memory.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xmod_extend.errors import CorpusError
-from xmod_extend.text.cache import choose_cache_dir, quiet_datasets
-from xmod_extend.text.lines import prepare_lines
-from xmod_extend.text.reading import EncodingErrors, Part
+from xmod_extend.text.cache import (
+    choose_cache_dir,
+    encode_lines,
+    find_or_make_entry,
+    map_arrow,
+    read_arrow,
+)
+from xmod_extend.text.fingerprinting import combine, fingerprint_sources
+from xmod_extend.text.lines import PreparedLines, prepare_lines, require_encoding_errors
+from xmod_extend.text.reading import EncodingErrors
 from xmod_extend.text.report import CorpusReport
 from xmod_extend.text.sources import Source, find_sources
-from xmod_extend.text.statistics import TextStatistics, measure
+from xmod_extend.text.splitting import (
+    Mask,
+    count_lines,
+    find_distinct,
+    find_shared,
+    hold_out,
+    write_sides,
+)
+from xmod_extend.text.statistics import TextStatistics
 
 if TYPE_CHECKING:
     import datasets
-
-Indices = npt.NDArray[np.int64]
-
-HELD_OUT_SHARE = 0.05
-HELD_OUT_MIN_BYTES = 10_000
-HELD_OUT_MAX_BYTES = 200_000
-HELD_OUT_MAX_SHARE = 0.2
-"""Of a small text, no more than this is held out, even if that is less than the minimum."""
 
 MIN_LINES = 20
 MIN_BYTES = 10_000
@@ -43,6 +47,10 @@ MIN_HELD_OUT_LINES = 3
 MIN_HELD_OUT_BYTES = 1_000
 
 SMALL_TRAIN_BYTES = 50_000
+
+_TRAIN, _HELD_OUT, _WHOLE = "train.arrow", "held_out.arrow", "text.arrow"
+_SPLIT_VERSION = 1
+"""To be raised whenever the same lines would be kept or held out differently."""
 
 
 @dataclass(frozen=True)
@@ -102,31 +110,26 @@ def read_corpus(
         HubError: A data set cannot be had from the Hub.
     """
     folder, cache_warning = choose_cache_dir(cache_dir)
-    options = (text_field, encoding_errors, folder)
-    corpus = _Lines.read(find_sources(paths), *options)
-    if held_out is None:
-        measured, train, contaminated = corpus, corpus.distinct, 0
-        side = choose_held_out(corpus.digests[train], corpus.num_bytes[train])
-        held_out_lines, train = train[side], train[~side]
-        _require_enough(corpus, train, held_out_lines, contaminated=None)
-    else:
-        measured = _Lines.read(find_sources([held_out]), *options)
-        shared = np.isin(corpus.digests[corpus.distinct], measured.digests[measured.distinct])
-        held_out_lines, train = measured.distinct, corpus.distinct[~shared]
-        contaminated = int(np.count_nonzero(shared))
-        _require_enough(corpus, train, held_out_lines, contaminated=contaminated)
-        _require_enough_held_out(measured, held_out_lines)
+    options = _Options(text_field, encoding_errors, folder)
+    texts = [_Text.find(paths, options)]
+    if held_out is not None:
+        texts.append(_Text.find([held_out], options))
+    key = combine(_SPLIT_VERSION, *(text.fingerprint for text in texts))
 
-    sides = corpus.select(train), measured.select(held_out_lines)
-    train_figures, held_out_figures = (measure(_batches(side)) for side in sides)
+    def make(unfinished: Path) -> dict[str, Any]:
+        return _split(unfinished, *(text.prepare(options) for text in texts))
+
+    entry = find_or_make_entry(folder / f"corpus-{key}", make)
+    sides = [
+        map_arrow(entry.folder / name, fingerprint=combine(key, name))
+        for name in (_TRAIN, _HELD_OUT)
+    ]
     report = _report(
-        [corpus] if measured is corpus else [corpus, measured],
-        train_figures,
-        held_out_figures,
-        contaminated,
+        tuple(name for text in texts for name in text.files),
+        entry.facts,
         [cache_warning] if cache_warning else [],
     )
-    return Corpus(*sides, report)
+    return Corpus(sides[0], sides[1], report)
 
 
 def read_text(
@@ -141,134 +144,138 @@ def read_text(
     The arguments and errors are those of `read_corpus`.
     """
     folder, cache_warning = choose_cache_dir(cache_dir)
-    text = _Lines.read(find_sources(paths), text_field, encoding_errors, folder)
-    _require_enough_held_out(text, text.distinct)
-    lines = text.select(text.distinct)
-    figures = measure(_batches(lines))
+    options = _Options(text_field, encoding_errors, folder)
+    text = _Text.find(paths, options)
+    key = combine(_SPLIT_VERSION, text.fingerprint, "whole")
+
+    def make(unfinished: Path) -> dict[str, Any]:
+        lines = text.prepare(options)
+        distinct = _find_distinct(lines)
+        _require_enough_held_out(lines, distinct)
+        (statistics,) = write_sides(lines, [(unfinished / _WHOLE, distinct)])
+        return {"statistics": asdict(statistics)}
+
+    entry = find_or_make_entry(folder / f"text-{key}", make)
+    figures = TextStatistics(**entry.facts["statistics"])
     warnings = [cache_warning] if cache_warning else []
     warnings += _replacement_warnings(figures.replaced_characters, figures.characters)
+    lines = map_arrow(entry.folder / _WHOLE, fingerprint=key)
     return Text(lines, text.files, figures, tuple(warnings))
 
 
-def choose_held_out(
-    digests: npt.NDArray[np.int64], num_bytes: npt.NDArray[np.int64]
-) -> npt.NDArray[np.bool_]:
-    """Which of the distinct lines are held out: those with the lowest hashes, up to the target.
-
-    Args:
-        digests: `(N,)`, each line's hash, all different.
-        num_bytes: `(N,)`, each line's length.
-
-    Returns:
-        `(N,)`, True where a line is held out; a function of the set, not of the order.
-    """
-    total = int(num_bytes.sum())
-    target = min(
-        max(HELD_OUT_SHARE * total, min(HELD_OUT_MIN_BYTES, HELD_OUT_MAX_SHARE * total)),
-        HELD_OUT_MAX_BYTES,
-    )
-    # One line that is longer than the whole target would be all of the held-out side.
-    eligible = num_bytes <= target
-    if num_bytes[eligible].sum() < target:
-        eligible[:] = True
-    order = np.argsort(digests, kind="stable")
-    order = order[eligible[order]]
-    before = np.cumsum(num_bytes[order]) - num_bytes[order]
-    chosen = np.zeros(len(digests), dtype=np.bool_)
-    chosen[order[before < target]] = True
-    return chosen
+class _Options(NamedTuple):
+    text_field: str
+    encoding_errors: EncodingErrors
+    folder: Path
 
 
 @dataclass(frozen=True)
-class _Lines:
-    """The cleaned lines of some files, and which of them are the first of their kind."""
+class _Text:
+    """Files that are known, but perhaps not yet read."""
 
-    rows: datasets.Dataset
-    files: tuple[str, ...]
-    digests: npt.NDArray[np.int64]
-    num_bytes: npt.NDArray[np.int64]
-    distinct: Indices
-    """Positions of the lines that are neither empty nor a repetition, ascending."""
-    empty_lines: int
-    cut_lines: int
+    sources: list[Source]
+    fingerprint: str
 
     @classmethod
-    def read(
-        cls, sources: list[Source], text_field: str, encoding_errors: EncodingErrors, folder: Path
-    ) -> _Lines:
-        import pyarrow.compute as pc
-
-        rows = prepare_lines(
-            sources, text_field=text_field, encoding_errors=encoding_errors, cache_dir=folder
+    def find(cls, paths: Sequence[str | Path], options: _Options) -> _Text:
+        require_encoding_errors(options.encoding_errors)
+        sources = find_sources(paths)
+        fingerprint = fingerprint_sources(
+            sources,
+            text_field=options.text_field,
+            encoding_errors=options.encoding_errors,
+            cache_dir=options.folder,
         )
-        files = tuple(source.name for source in sources)
-        table = rows.with_format("arrow")[:]
-        digests = table.column("digest").to_numpy()
-        parts = table.column("part").to_numpy()
-        num_bytes = pc.binary_length(table.column("text")).to_numpy().astype(np.int64)
-        filled = np.flatnonzero(num_bytes)
-        if not len(filled):
-            raise CorpusError(
-                f"There is no text in {_name(files)}: found {_number(len(rows), 'line')}, none "
-                "with text.",
-                hint="Give UTF-8 text, one sentence or paragraph a line.",
-            )
-        # np.unique gives the first position of each value.
-        distinct = filled[np.sort(np.unique(digests[filled], return_index=True)[1])]
-        lines = cls(
-            rows=rows,
-            files=files,
-            digests=digests,
-            num_bytes=num_bytes,
-            distinct=distinct,
-            empty_lines=len(rows) - len(filled),
-            cut_lines=int(np.count_nonzero(parts == Part.FIRST)),
-        )
-        lines._refuse_one_unbroken_line(int(np.count_nonzero(parts != Part.FURTHER)))
-        return lines
+        return cls(sources, fingerprint)
 
     @property
-    def duplicate_lines(self) -> int:
-        return len(self.rows) - self.empty_lines - len(self.distinct)
+    def files(self) -> tuple[str, ...]:
+        return tuple(source.name for source in self.sources)
 
-    def select(self, indices: Indices) -> datasets.Dataset:
-        with quiet_datasets():
-            return self.rows.select_columns(["text"]).select(indices)
+    def prepare(self, options: _Options) -> PreparedLines:
+        return prepare_lines(
+            self.sources,
+            fingerprint=self.fingerprint,
+            text_field=options.text_field,
+            encoding_errors=options.encoding_errors,
+            cache_dir=options.folder,
+        )
 
-    def _refuse_one_unbroken_line(self, num_whole_lines: int) -> None:
-        if num_whole_lines > 1 or not self.cut_lines:
-            return
-        if not any(" " in line for batch in _batches(self.rows) for line in batch):
+
+def _split(
+    folder: Path, corpus: PreparedLines, given: PreparedLines | None = None
+) -> dict[str, Any]:
+    """Write both sides of a corpus into `folder`; returns what was counted."""
+    distinct = _find_distinct(corpus)
+    train_file, held_out_file = folder / _TRAIN, folder / _HELD_OUT
+    contaminated = 0
+    if given is None:
+        held_out = hold_out(corpus, distinct)
+        train = distinct & ~held_out
+        _require_enough(corpus, distinct, train, held_out, contaminated=None)
+        sides = write_sides(corpus, [(train_file, train), (held_out_file, held_out)])
+    else:
+        held_out = _find_distinct(given)
+        shared = find_shared(corpus, distinct, given)
+        train = distinct & ~shared
+        contaminated = int(shared.sum())
+        _require_enough(corpus, distinct, train, held_out, contaminated=contaminated)
+        _require_enough_held_out(given, held_out)
+        sides = write_sides(corpus, [(train_file, train)])
+        sides += write_sides(given, [(held_out_file, held_out)])
+    texts = [corpus] if given is None else [corpus, given]
+    lines = sum(text.num_lines for text in texts)
+    empty = sum(text.empty_lines for text in texts)
+    kept = sum(side.lines for side in sides)
+    return {
+        "lines": lines,
+        "empty_lines": empty,
+        "duplicate_lines": lines - empty - kept - contaminated,
+        "contaminated_lines": contaminated,
+        "cut_lines": sum(text.cut_lines for text in texts),
+        "train": asdict(sides[0]),
+        "held_out": asdict(sides[1]),
+    }
+
+
+def _find_distinct(lines: PreparedLines) -> Mask:
+    if lines.empty_lines == lines.num_lines:
+        raise CorpusError(
+            f"There is no text in {_name(lines.files)}: found {_number(lines.num_lines, 'line')}, "
+            "none with text.",
+            hint="Give UTF-8 text, one sentence or paragraph a line.",
+        )
+    if lines.num_whole_lines <= 1 and lines.cut_lines:
+        pieces = (piece for column in read_arrow(lines.path) for piece in encode_lines(column))
+        if not any(b" " in piece for piece in pieces):
+            size = sum(int(sizes.sum()) for _, _, sizes in lines.runs())
             raise CorpusError(
-                f"{_start(self.files)} is one line of {int(self.num_bytes.sum()):,} bytes without "
-                "a space.",
+                f"{_start(lines.files)} is one line of {size:,} bytes without a space.",
                 hint="One sentence or paragraph a line is needed.",
             )
-
-
-def _batches(dataset: datasets.Dataset) -> Iterator[list[str]]:
-    for batch in dataset.with_format("arrow").iter(batch_size=1_000):
-        yield batch.column("text").to_pylist()
+    return find_distinct(lines)
 
 
 def _require_enough(
-    corpus: _Lines, train: Indices, held_out: Indices, *, contaminated: int | None
+    corpus: PreparedLines, distinct: Mask, train: Mask, held_out: Mask, *, contaminated: int | None
 ) -> None:
     """Refuse a corpus without enough to train on, and to hold out if it is to give that too.
 
     Args:
         corpus: All of it.
-        train: Positions of the lines to train on.
-        held_out: Positions of the lines held out; of another text if that was given.
+        distinct: Which of its lines are not empty or repeated.
+        train: Which are trained on.
+        held_out: Which are held out; of another text if that was given.
         contaminated: How many lines a given held-out text took out; None if none was given.
     """
-    lines, size = len(corpus.distinct), int(corpus.num_bytes[corpus.distinct].sum())
+    lines, size = count_lines(corpus, distinct)
+    train_lines, train_size = count_lines(corpus, train)
     found = f"found {_number(lines, 'line')} ({size:,} bytes)"
-    if corpus.empty_lines or corpus.duplicate_lines:
+    if lines < corpus.num_lines:
         found += ", empty and repeated ones left out"
     if contaminated:
         found += f", of which {contaminated:,} are in the held-out text too"
-        lines, size = len(train), int(corpus.num_bytes[train].sum())
+        lines, size = train_lines, train_size
     needed_bytes = MIN_TRAIN_BYTES if contaminated is not None else MIN_BYTES
     needed = None
     hint = "Add text; for a useful adapter a few hundred kilobytes are the least."
@@ -278,7 +285,7 @@ def _require_enough(
     elif size < needed_bytes:
         needed = f"{needed_bytes:,} bytes"
     elif contaminated is None and (
-        len(held_out) < MIN_HELD_OUT_LINES or corpus.num_bytes[train].sum() < MIN_TRAIN_BYTES
+        held_out.sum() < MIN_HELD_OUT_LINES or train_size < MIN_TRAIN_BYTES
     ):
         needed = f"{MIN_LINES} lines of similar length"
         hint = "One sentence or paragraph a line is needed."
@@ -289,36 +296,31 @@ def _require_enough(
         )
 
 
-def _require_enough_held_out(text: _Lines, lines: Indices) -> None:
-    size = int(text.num_bytes[lines].sum())
-    if len(lines) < MIN_HELD_OUT_LINES or size < MIN_HELD_OUT_BYTES:
+def _require_enough_held_out(text: PreparedLines, mask: Mask) -> None:
+    lines, size = count_lines(text, mask)
+    if lines < MIN_HELD_OUT_LINES or size < MIN_HELD_OUT_BYTES:
         raise CorpusError(
             f"{_start(text.files)} has too little text to measure on: found "
-            f"{_number(len(lines), 'line')} ({size:,} bytes); at least {MIN_HELD_OUT_LINES} "
+            f"{_number(lines, 'line')} ({size:,} bytes); at least {MIN_HELD_OUT_LINES} "
             f"different lines and {MIN_HELD_OUT_BYTES:,} bytes are needed.",
             hint="Give more text, one sentence or paragraph a line.",
         )
 
 
-def _report(
-    texts: list[_Lines],
-    train: TextStatistics,
-    held_out: TextStatistics,
-    contaminated: int,
-    warnings: list[str],
-) -> CorpusReport:
+def _report(files: tuple[str, ...], facts: dict[str, Any], warnings: list[str]) -> CorpusReport:
+    train, held_out = (TextStatistics(**facts[side]) for side in ("train", "held_out"))
     letters = dict(train.letters_by_script)
     for name, count in held_out.letters_by_script.items():
         letters[name] = letters.get(name, 0) + count
     both = TextStatistics(letters_by_script=dict(sorted(letters.items(), key=lambda s: -s[1])))
     report = CorpusReport(
-        files=tuple(name for text in texts for name in text.files),
-        lines=sum(len(text.rows) for text in texts),
+        files=files,
+        lines=facts["lines"],
         kept_lines=train.lines + held_out.lines,
-        empty_lines=sum(text.empty_lines for text in texts),
-        duplicate_lines=sum(text.duplicate_lines for text in texts),
-        contaminated_lines=contaminated,
-        cut_lines=sum(text.cut_lines for text in texts),
+        empty_lines=facts["empty_lines"],
+        duplicate_lines=facts["duplicate_lines"],
+        contaminated_lines=facts["contaminated_lines"],
+        cut_lines=facts["cut_lines"],
         replaced_characters=train.replaced_characters + held_out.replaced_characters,
         words=train.words + held_out.words,
         characters=train.characters + held_out.characters,

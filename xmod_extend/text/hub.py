@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,11 @@ class HubAddress:
                 hint=f"Write {HUB_PREFIX}USER/NAME[@REVISION][/path/in/repository].",
             )
         return cls(**match.groupdict())
+
+    def __str__(self) -> str:
+        revision = f"@{self.revision}" if self.revision else ""
+        path = f"/{self.path}" if self.path else ""
+        return f"{HUB_PREFIX}{self.repository}{revision}{path}"
 
     @property
     def data_set(self) -> HubRepository:
@@ -102,3 +108,49 @@ def fetch_training_split(address: HubAddress) -> list[Path]:
             ) from error
         raise hub_error(error, address.data_set) from error
     return [Path(entry["filename"]) for entry in split.cache_files]
+
+
+def stream_training_split(address: HubAddress, *, column: str) -> Iterator[list[str]]:
+    """A data set's training split, or one of its files, row by row over the network.
+
+    Args:
+        address: The data set, or a file in it.
+        column: The one that holds the text; of a .txt file it is its lines.
+
+    Raises:
+        CorpusError: There is no training split or no such column.
+        HubError: The Hub cannot be reached, does not know it, or refuses it.
+    """
+    import datasets
+    from huggingface_hub import errors
+
+    is_plain = address.path is not None and ".txt" in Path(address.path).name
+    column = "text" if is_plain else column
+    try:
+        with quiet_hub(), quiet_datasets():
+            if problem := ask_hub(address.data_set):
+                raise problem
+            split = datasets.load_dataset(
+                address.repository,
+                data_files=address.path,
+                split="train",
+                revision=address.revision,
+                streaming=True,
+            )
+            for batch in split.iter(batch_size=1_000):
+                if column not in batch:
+                    raise CorpusError(
+                        f"{address} has no column {column!r} (found {', '.join(batch)}).",
+                        hint="Name the column that holds the text with --text-field.",
+                    )
+                yield [value or "" for value in batch[column]]
+    except (CorpusError, GeneratorExit):
+        raise
+    except Exception as error:
+        of_the_hub = (errors.HfHubHTTPError, errors.HFValidationError)
+        if isinstance(error, ValueError) and not isinstance(error, of_the_hub):
+            raise CorpusError(
+                f"{address} cannot be streamed: {first_line(error)}.",
+                hint=f"Name one of its files: {HUB_PREFIX}{address.repository}/path/in/repository.",
+            ) from error
+        raise hub_error(error, address.data_set, path=address.path) from error

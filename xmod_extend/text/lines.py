@@ -1,145 +1,217 @@
-"""Cleaned lines on disk: prepared once, then memory-mapped, so that a corpus may exceed memory."""
+"""Cleaned lines on disk: prepared once, on all cores, so that a corpus may exceed memory.
+
+files ── blocks of bytes ──> workers: decode, clean, cut, hash ──> lines.arrow  the text
+                                                                   digests.bin  8 bytes a line
+                                                                   sizes.bin    4 bytes a line
+"""
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import json
-import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+
+import numpy as np
+import numpy.typing as npt
 
 from xmod_extend.errors import CorpusError, UsageError
-from xmod_extend.text.cache import explain_full_disk, quiet_datasets
-from xmod_extend.text.cleaning import CLEANING_VERSION, clean_line, cut_line
-from xmod_extend.text.reading import EncodingErrors, Part, read_lines
+from xmod_extend.text.cache import ArrowFile, Entry, find_or_make_entry, map_arrow
+from xmod_extend.text.cleaning import CUT_OVER_CHARACTERS, clean_line, cut_line
+from xmod_extend.text.reading import EncodingErrors, Part, RawBlock, read_blocks, split_block
 from xmod_extend.text.sources import Source
+from xmod_extend.text.workers import choose_num_workers, map_in_order
 
 if TYPE_CHECKING:
     import datasets
 
-_LAYOUT_VERSION = 1
+_LINES, _DIGESTS, _SIZES = "lines.arrow", "digests.bin", "sizes.bin"
+_LINES_A_READ = 1 << 20
+
+
+@dataclass(frozen=True)
+class PreparedLines:
+    """Every cleaned line of some files, in their order; empty lines as empty text.
+
+    Of a line are needed its digest, 64 bits of BLAKE2b as a signed integer, and its size in bytes
+    of UTF-8. They are read from the disk in runs, for there may be more of them than fit in memory.
+    """
+
+    entry: Entry
+    fingerprint: str
+    files: tuple[str, ...]
+
+    @property
+    def path(self) -> Path:
+        return self.entry.folder / _LINES
+
+    @property
+    def num_lines(self) -> int:
+        return int(self.entry.facts["lines"])
+
+    @property
+    def empty_lines(self) -> int:
+        return int(self.entry.facts["empty_lines"])
+
+    @property
+    def num_whole_lines(self) -> int:
+        """Lines of the files: the pieces of an overlong one count once."""
+        return int(self.entry.facts["whole_lines"])
+
+    @property
+    def cut_lines(self) -> int:
+        """Lines that were cut into pieces."""
+        return int(self.entry.facts["cut_lines"])
+
+    def runs(self) -> Iterator[tuple[int, npt.NDArray[np.int64], npt.NDArray[np.int32]]]:
+        """The position of a run's first line, the digests `(N,)` and the sizes `(N,)`."""
+        digests, sizes = self.entry.folder / _DIGESTS, self.entry.folder / _SIZES
+        with digests.open("rb") as digest_file, sizes.open("rb") as size_file:
+            for start in range(0, self.num_lines, _LINES_A_READ):
+                count = min(_LINES_A_READ, self.num_lines - start)
+                yield (
+                    start,
+                    np.fromfile(digest_file, np.int64, count),
+                    np.fromfile(size_file, np.int32, count),
+                )
+
+    def dataset(self) -> datasets.Dataset:
+        """One column, `text`, mapped into memory."""
+        return map_arrow(self.path, fingerprint=self.fingerprint)
+
+
+class CleanBlock(NamedTuple):
+    """The cleaned lines of one block."""
+
+    text: bytes
+    """Their UTF-8, one behind another."""
+    sizes: npt.NDArray[np.int32]
+    digests: npt.NDArray[np.int64]
+    whole_lines: int
+    cut_lines: int
 
 
 def prepare_lines(
     sources: Sequence[Source],
     *,
+    fingerprint: str,
     text_field: str,
     encoding_errors: EncodingErrors,
     cache_dir: Path,
-) -> datasets.Dataset:
+    num_workers: int | None = None,
+) -> PreparedLines:
     """Read and clean every line of the sources, or find the result of an earlier run.
 
-    Returns:
-        One row a line, empty lines as empty text: `text`, its `digest` (64 bits of BLAKE2b as a
-        signed integer) and `part` (see `reading.Part`).
+    Args:
+        sources: The files.
+        fingerprint: `fingerprinting.fingerprint_sources` of them and of the two options.
+        text_field: As in `reading.read_lines`.
+        encoding_errors: The same.
+        cache_dir: Where the result is kept.
+        num_workers: Processes to use; by the size of the files if None. The result is the same.
 
     Raises:
         CorpusError: A source cannot be read, or the disk is full.
         UsageError: `encoding_errors` is not one of its values.
     """
-    from filelock import FileLock
+    require_encoding_errors(encoding_errors)
+    if num_workers is None:
+        num_workers = choose_num_workers(sum(source.path.stat().st_size for source in sources))
+    clean = functools.partial(clean_block, text_field=text_field, encoding_errors=encoding_errors)
 
+    def make(folder: Path) -> dict[str, Any]:
+        blocks = _read(sources, text_field)
+        return _write(folder, map_in_order(clean, blocks, num_workers=num_workers), sources)
+
+    entry = find_or_make_entry(cache_dir / f"lines-{fingerprint}", make)
+    return PreparedLines(entry, fingerprint, tuple(source.name for source in sources))
+
+
+def require_encoding_errors(encoding_errors: str) -> None:
+    """Refuse what is none of `EncodingErrors`.
+
+    Raises:
+        UsageError: It is not.
+    """
     if encoding_errors not in get_args(EncodingErrors):
         raise UsageError(
             f"{encoding_errors!r} is no way to treat bytes that are not UTF-8.",
             hint=f"Choose {' or '.join(get_args(EncodingErrors))}.",
         )
-    fingerprint = _fingerprint(sources, text_field, encoding_errors)
-    entry = cache_dir / f"lines-{fingerprint}"
-    # `datasets` locks the writing of an entry; this lock also covers replacing a damaged one.
-    with FileLock(f"{entry}.lock"), quiet_datasets():
-        if entry.exists():
-            found = _load_intact(entry, fingerprint)
-            if found is not None:
-                return found
-            shutil.rmtree(entry)
-        with explain_full_disk():
-            return _from_generator(
-                entry, fingerprint, lambda: _rows(sources, text_field, encoding_errors)
-            )
 
 
-def _fingerprint(
-    sources: Sequence[Source], text_field: str, encoding_errors: EncodingErrors
-) -> str:
-    """Of the files' bytes, not of their names or dates."""
-    parts: list[object] = [_LAYOUT_VERSION, CLEANING_VERSION, text_field, encoding_errors]
+def digest_line(encoded: bytes) -> bytes:
+    """64 bits: of 100 million different lines, two share one with a chance of 1 in 3,700."""
+    return hashlib.blake2b(encoded, digest_size=8).digest()
+
+
+def clean_block(block: RawBlock, *, text_field: str, encoding_errors: EncodingErrors) -> CleanBlock:
+    """Decode, clean, cut and hash the lines of a block."""
+    raw = split_block(block, text_field=text_field, encoding_errors=encoding_errors)
+    lines = list(map(clean_line, raw))
+    whole, cut = len(lines), 0
+    if block.part is not Part.WHOLE:
+        cut += block.part is Part.FIRST
+        whole -= block.part is Part.FURTHER
+    if any(len(line) > CUT_OVER_CHARACTERS for line in lines) or block.part is Part.FURTHER:
+        pieces: list[str] = []
+        for number, line in enumerate(lines):
+            parts = cut_line(line)
+            is_further = number == 0 and block.part is Part.FURTHER
+            if number > 0 or block.part is Part.WHOLE:
+                cut += len(parts) > 1
+            # The first piece of a line stands for it even if it is empty.
+            pieces += [part for i, part in enumerate(parts) if part or not (i or is_further)]
+        lines = pieces
+    encoded = [line.encode() for line in lines]
+    return CleanBlock(
+        text=b"".join(encoded),
+        sizes=np.fromiter(map(len, encoded), np.int32, len(encoded)),
+        digests=np.frombuffer(b"".join(map(digest_line, encoded)), dtype="<i8"),
+        whole_lines=whole,
+        cut_lines=cut,
+    )
+
+
+def _read(sources: Sequence[Source], text_field: str) -> Iterator[RawBlock]:
     for source in sources:
-        try:
-            with source.path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise CorpusError(
-                f"{source.name} cannot be read: {error.strerror or error}."
-            ) from error
-        parts.append([source.format, source.is_compressed, digest])
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+        yield from read_blocks(source, text_field=text_field)
 
 
-def _rows(
-    sources: Sequence[Source], text_field: str, encoding_errors: EncodingErrors
-) -> Iterator[dict[str, Any]]:
-    is_empty = True
-    for source in sources:
-        for line in read_lines(source, text_field=text_field, encoding_errors=encoding_errors):
-            is_empty = False
-            pieces = cut_line(clean_line(line.text))
-            part = line.part
-            if part is Part.WHOLE and len(pieces) > 1:
-                part = Part.FIRST
-            for piece in pieces:
-                if part is Part.FURTHER and not piece:
-                    continue
-                digest = hashlib.blake2b(piece.encode(), digest_size=8).digest()
-                yield {
-                    "text": piece,
-                    "digest": int.from_bytes(digest, "little", signed=True),
-                    "part": int(part),
-                }
-                if part is Part.FIRST:
-                    part = Part.FURTHER
-    if is_empty:
-        # `datasets` cannot open what it made of no rows.
+def _write(folder: Path, blocks: Iterator[CleanBlock], sources: Sequence[Source]) -> dict[str, Any]:
+    import pyarrow as pa
+
+    facts = {"lines": 0, "empty_lines": 0, "whole_lines": 0, "cut_lines": 0}
+    field = pa.field("text", pa.string())
+    with (
+        ArrowFile(folder / _LINES, field) as lines,
+        (folder / _DIGESTS).open("wb") as digests,
+        (folder / _SIZES).open("wb") as sizes,
+    ):
+        for block in blocks:
+            lines.write(_as_arrow(block))
+            block.digests.tofile(digests)
+            block.sizes.tofile(sizes)
+            facts["lines"] += len(block.sizes)
+            facts["empty_lines"] += int(np.count_nonzero(block.sizes == 0))
+            facts["whole_lines"] += block.whole_lines
+            facts["cut_lines"] += block.cut_lines
+    if not facts["lines"]:
         names = ", ".join(source.name for source in sources[:3])
         raise CorpusError(
             f"There is no text in {names}{', …' if len(sources) > 3 else ''}: no line at all.",
             hint="Give UTF-8 text, one sentence or paragraph a line.",
         )
+    return facts
 
 
-def _from_generator(entry: Path, fingerprint: str, rows: Any) -> datasets.Dataset:
-    import datasets
+def _as_arrow(block: CleanBlock) -> Any:
+    import pyarrow as pa
 
-    features = datasets.Features(
-        {
-            "text": datasets.Value("string"),
-            "digest": datasets.Value("int64"),
-            "part": datasets.Value("int8"),
-        }
+    offsets = np.zeros(len(block.sizes) + 1, dtype=np.int32)
+    np.cumsum(block.sizes, out=offsets[1:])
+    return pa.StringArray.from_buffers(
+        len(block.sizes), pa.py_buffer(offsets), pa.py_buffer(block.text)
     )
-    return datasets.Dataset.from_generator(
-        rows, features=features, cache_dir=str(entry), fingerprint=fingerprint
-    )
-
-
-def _load_intact(entry: Path, fingerprint: str) -> datasets.Dataset | None:
-    """The entry, if it was finished and no row is missing.
-
-    `datasets` writes into a folder of another name and renames it at the end, so that a killed
-    process leaves no entry. It does not notice a file that lost its end afterwards: an Arrow stream
-    that stops between two batches looks complete.
-    """
-
-    def nothing() -> Iterator[dict[str, Any]]:
-        # Called only where `datasets` finds no finished entry.
-        yield from ()
-
-    try:
-        lines = _from_generator(entry, fingerprint, nothing)
-    except Exception:
-        # Whatever is wrong with it, it can be prepared again.
-        return None
-    # An entry that was made of nothing just now is as good as none.
-    complete = len(lines) > 0 and lines.info.splits["train"].num_examples == len(lines)
-    return lines if complete else None

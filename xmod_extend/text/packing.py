@@ -8,16 +8,23 @@
         block 0  <s> a a a </s> b
         block 1  <s> b </s> c c c
 
-The stream is never built: each block is gathered from the memory-mapped Arrow file.
+The stream is never built: each block is gathered from the memory-mapped Arrow file. Mapped pages
+count as resident memory as long as they are mapped, so they are given back now and then: that
+drops nothing but the mapping, and what is needed again is found in the system's cache of the file.
 """
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from xmod_extend.text.cache import BATCHES_MAPPED, open_mapped, release_pages
 
 if TYPE_CHECKING:
     import datasets
@@ -29,6 +36,9 @@ NO_DOCUMENT = -1
 
 
 _NO_LENGTHS = np.empty(0, dtype=np.int64)
+
+_BLOCKS_MAPPED = 64
+"""Gathered before the pages are given back: a look at one page may map a megabyte around it."""
 
 
 class PackedBlocks:
@@ -45,12 +55,20 @@ class PackedBlocks:
             raise ValueError(f"max_length is {max_length}; a block of fewer than 2 has no text")
         self.max_length = max_length
         self.bos_id = bos_id
-        column = tokenised.with_format("arrow")[:].column("input_ids")
+        self._mapping, self._lists = _open(tokenised)
         # Views of the file: flatten() takes a chunk's own part of the values and copies nothing.
-        self._chunks = [chunk.flatten().to_numpy() for chunk in column.chunks]
+        self._chunks: list[npt.NDArray[np.int32]] = []
+        for chunk in self._lists:
+            self._chunks.append(chunk.flatten().to_numpy())
+            if self._mapping is not None and len(self._chunks) % BATCHES_MAPPED == 0:
+                release_pages(self._mapping)
         self._chunk_starts = np.cumsum([0, *map(len, self._chunks)], dtype=np.int64)
-        lengths = [chunk.value_lengths().to_numpy() for chunk in column.chunks]
-        self._document_ends = np.cumsum(np.concatenate([_NO_LENGTHS, *lengths]), dtype=np.int64)
+
+    @cached_property
+    def _document_ends(self) -> Ids:
+        """Where each document ends in the stream; 8 bytes a document, in memory."""
+        lengths = [chunk.value_lengths().to_numpy() for chunk in self._lists]
+        return np.cumsum(np.concatenate([_NO_LENGTHS, *lengths]), dtype=np.int64)
 
     @property
     def num_tokens(self) -> int:
@@ -59,7 +77,7 @@ class PackedBlocks:
 
     @property
     def num_documents(self) -> int:
-        return len(self._document_ends)
+        return sum(map(len, self._lists))
 
     def num_blocks(self, offset: int = 0) -> int:
         """Full blocks if the first begins at token `offset` of the stream."""
@@ -82,6 +100,8 @@ class PackedBlocks:
         blocks[:, 0] = self.bos_id
         for row, start in enumerate(starts.tolist()):
             self._copy(start, blocks[row, 1:])
+            if self._mapping is not None and row % _BLOCKS_MAPPED == 0:
+                release_pages(self._mapping)
         return blocks
 
     def batches(self, batch_size: int, seed: int, start_step: int = 0) -> Iterator[Ids]:
@@ -177,3 +197,11 @@ class PackedBlocks:
         documents = np.full((len(starts), 1 + length), NO_DOCUMENT, dtype=np.int64)
         documents[:, 1:] = np.searchsorted(self._document_ends, positions, side="right")
         return documents
+
+
+def _open(tokenised: datasets.Dataset) -> tuple[mmap.mmap | None, list[Any]]:
+    """The record batches' lists, in a mapping of our own where they are one file."""
+    if tokenised._indices is not None or len(tokenised.cache_files) != 1:
+        return None, list(tokenised.with_format("arrow")[:].column("input_ids").chunks)
+    mapping, table = open_mapped(Path(tokenised.cache_files[0]["filename"]))
+    return mapping, list(table.column("input_ids").chunks)

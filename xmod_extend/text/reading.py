@@ -39,6 +39,20 @@ class RawLine(NamedTuple):
     part: Part
 
 
+class RawBlock(NamedTuple):
+    """Whole lines of a source, about 1 MiB of them, or a piece of a line that is longer."""
+
+    source: Source
+    content: bytes | list[str]
+    """As in the file, or the rows of a table."""
+    number: int
+    """Of the first line."""
+    offset: int
+    """Bytes of the (decompressed) file before the content."""
+    part: Part
+    """Of the first line; all others are whole."""
+
+
 def read_lines(
     source: Source, *, text_field: str = "text", encoding_errors: EncodingErrors = "strict"
 ) -> Iterator[RawLine]:
@@ -56,17 +70,30 @@ def read_lines(
     Raises:
         CorpusError: The content is not what the name promises; the file and line are named.
     """
+    for block in read_blocks(source, text_field=text_field):
+        part = block.part
+        lines = split_block(block, text_field=text_field, encoding_errors=encoding_errors)
+        for number, line in enumerate(lines, block.number):
+            yield RawLine(line, number, part)
+            part = Part.WHOLE
+
+
+def read_blocks(source: Source, *, text_field: str = "text") -> Iterator[RawBlock]:
+    """The source in blocks, which `split_block` makes lines of; this is the cheap half of the work.
+
+    The arguments and errors are those of `read_lines`.
+    """
     try:
         if source.format in ("text", "jsonl"):
             with _open(source) as stream:
                 refuse_if_no_text(source, stream.read(1 << 16))
             with _open(source) as stream:
                 if source.format == "text":
-                    yield from _read_text(source, stream, encoding_errors)
+                    yield from _text_blocks(source, stream)
                 else:
-                    yield from _read_jsonl(source, stream, text_field, encoding_errors)
+                    yield from _jsonl_blocks(source, stream)
         else:
-            yield from _read_table(source, text_field)
+            yield from _table_blocks(source, text_field)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise CorpusError(
             f"{source.name} is damaged or incomplete gzip data: {error}.",
@@ -76,40 +103,55 @@ def read_lines(
         raise CorpusError(f"{source.name} cannot be read: {error.strerror or error}.") from error
 
 
+def split_block(block: RawBlock, *, text_field: str, encoding_errors: EncodingErrors) -> list[str]:
+    """The lines of a block without their ends, uncleaned.
+
+    The arguments and errors are those of `read_lines`.
+    """
+    if isinstance(block.content, list):
+        return block.content
+    if block.source.format == "jsonl":
+        return _split_jsonl(block, block.content, text_field, encoding_errors)
+    try:
+        text = block.content.decode("utf-8", encoding_errors)
+    except UnicodeDecodeError as error:
+        before = (block.content[: error.start] + b"x").splitlines()
+        number = block.number + len(before) - 1
+        raise explain_undecodable(block.source, error, number, block.offset) from error
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    if not lines[-1]:
+        del lines[-1]
+    return lines
+
+
 def _open(source: Source) -> BinaryIO:
     if source.is_compressed:
         return cast(BinaryIO, gzip.open(source.path, "rb"))
     return source.path.open("rb")
 
 
-def _read_text(source: Source, stream: BinaryIO, errors: EncodingErrors) -> Iterator[RawLine]:
-    offset = 0
-    for number, part, line in _byte_lines(stream):
-        try:
-            yield RawLine(line.decode("utf-8", errors).rstrip("\r\n"), number, part)
-        except UnicodeDecodeError as error:
-            raise explain_undecodable(source, error, number, offset) from error
-        offset += len(line)
-
-
-def _byte_lines(stream: BinaryIO) -> Iterator[tuple[int, Part, bytes]]:
-    """Lines with their ends; bytes.splitlines knows no others than \\n, \\r\\n and \\r."""
-    number, part, rest = 1, Part.WHOLE, b""
+def _text_blocks(source: Source, stream: BinaryIO) -> Iterator[RawBlock]:
+    """Blocks that end at a line's end; bytes know no others than \\n, \\r\\n and \\r."""
+    number, offset, part, rest = 1, 0, Part.WHOLE, b""
     while block := stream.read(_BLOCK_BYTES):
-        *lines, rest = (rest + block).splitlines(keepends=True)
-        if rest.endswith(b"\n"):
-            lines, rest = [*lines, rest], b""
-        # A \r at the end of a block stays in the rest: a \n may follow.
-        for line in lines:
-            yield number, Part.FURTHER if part else Part.WHOLE, line
-            number, part = number + 1, Part.WHOLE
+        rest += block
+        # A \r at the end stays in the rest: a \n may follow.
+        end = 1 + max(rest.rfind(b"\n"), rest.rfind(b"\r", 0, len(rest) - 1))
+        if end:
+            content, rest = rest[:end], rest[end:]
+            yield RawBlock(source, content, number, offset, Part.FURTHER if part else Part.WHOLE)
+            number, offset, part = number + _count_lines(content), offset + end, Part.WHOLE
         if len(rest) > _MAX_LINE_BYTES and not rest.endswith(b"\r"):
             cut = _place_to_cut(rest)
             part = Part.FURTHER if part else Part.FIRST
-            yield number, part, rest[:cut]
-            rest = rest[cut:]
+            yield RawBlock(source, rest[:cut], number, offset, part)
+            rest, offset = rest[cut:], offset + cut
     if rest:
-        yield number, Part.FURTHER if part else Part.WHOLE, rest
+        yield RawBlock(source, rest, number, offset, Part.FURTHER if part else Part.WHOLE)
+
+
+def _count_lines(content: bytes) -> int:
+    return len(content.splitlines()) if b"\r" in content else content.count(b"\n")
 
 
 def _place_to_cut(line: bytes) -> int:
@@ -123,24 +165,39 @@ def _place_to_cut(line: bytes) -> int:
     return cut
 
 
-def _read_jsonl(
-    source: Source, stream: BinaryIO, field: str, errors: EncodingErrors
-) -> Iterator[RawLine]:
-    number = offset = 0
+def _jsonl_blocks(source: Source, stream: BinaryIO) -> Iterator[RawBlock]:
+    number, offset = 1, 0
+    records: list[bytes] = []
+    size = 0
     while line := stream.readline(_MAX_RECORD_BYTES):
-        number += 1
         if len(line) == _MAX_RECORD_BYTES:
             raise CorpusError(
-                f"{source.name}:{number} is a record of more than {_MAX_RECORD_BYTES >> 20} MiB.",
+                f"{source.name}:{number + len(records)} is a record of more than "
+                f"{_MAX_RECORD_BYTES >> 20} MiB.",
                 hint="Write one JSON object a line, each with one document.",
             )
+        records.append(line)
+        size += len(line)
+        if size >= _BLOCK_BYTES:
+            yield RawBlock(source, b"".join(records), number, offset, Part.WHOLE)
+            number, offset = number + len(records), offset + size
+            records, size = [], 0
+    if records:
+        yield RawBlock(source, b"".join(records), number, offset, Part.WHOLE)
+
+
+def _split_jsonl(block: RawBlock, content: bytes, field: str, errors: EncodingErrors) -> list[str]:
+    lines: list[str] = []
+    offset = block.offset
+    for number, line in enumerate(content.removesuffix(b"\n").split(b"\n"), block.number):
         try:
             text = line.decode("utf-8", errors)
         except UnicodeDecodeError as error:
-            raise explain_undecodable(source, error, number, offset) from error
-        offset += len(line)
+            raise explain_undecodable(block.source, error, number, offset) from error
+        offset += len(line) + 1
         text = text.removeprefix("\ufeff").strip()
-        yield RawLine(_field_of(source, number, text, field) if text else "", number, Part.WHOLE)
+        lines.append(_field_of(block.source, number, text, field) if text else "")
+    return lines
 
 
 def _field_of(source: Source, number: int, text: str, field: str) -> str:
@@ -192,15 +249,15 @@ def _json_type(value: object) -> str:
     return "null" if value is None else names.get(type(value), "a number")
 
 
-def _read_table(source: Source, column: str) -> Iterator[RawLine]:
+def _table_blocks(source: Source, column: str) -> Iterator[RawBlock]:
     import pyarrow as pa
 
     number = 0
     try:
         for values in _column_batches(source, column):
-            for value in values.to_pylist():
-                number += 1
-                yield RawLine(value or "", number, Part.WHOLE)
+            rows = [value or "" for value in values.to_pylist()]
+            yield RawBlock(source, rows, number + 1, 0, Part.WHOLE)
+            number += len(rows)
     except pa.ArrowException as error:
         raise CorpusError(
             f"{source.name} is damaged or no {source.format} file: {_first_line(error)}.",

@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -88,21 +89,59 @@ def count_words(text: str) -> int:
 
 def measure(lines: Iterable[list[str]]) -> TextStatistics:
     """Count lines of cleaned text, given in batches of any size."""
-    statistics = TextStatistics()
-    counts = _CharacterCounts()
-    sha256 = hashlib.sha256()
+    measurement = Measurement()
     for batch in _regroup(lines):
-        text = "\n".join(batch) + "\n"
-        encoded = text.encode()
-        sha256.update(encoded)
-        statistics.lines += len(batch)
-        statistics.bytes += len(encoded) - len(batch)
-        statistics.characters += len(text) - len(batch)
-        statistics.words += counts.count(text)
-    statistics.sha256 = sha256.hexdigest()
-    statistics.replaced_characters = int(counts.histogram[ord(REPLACEMENT) :][:1].sum())
-    statistics.letters_by_script = _letters_by_script(counts.histogram)
-    return statistics
+        encoded = ("\n".join(batch) + "\n").encode()
+        measurement.hash(encoded)
+        measurement.add(count_characters(encoded))
+    return measurement.result()
+
+
+class Counts(NamedTuple):
+    """What was counted in a piece of text."""
+
+    lines: int
+    bytes: int
+    words: int
+    codes: npt.NDArray[np.int64]
+    """The code points that occur, line ends included."""
+    occurrences: npt.NDArray[np.int64]
+
+
+def count_characters(encoded: bytes) -> Counts:
+    """Count a piece of text: UTF-8, each line with a \\n."""
+    counts = _CharacterCounts()
+    words = counts.count(encoded.decode())
+    codes = np.flatnonzero(counts.histogram)
+    return Counts(encoded.count(b"\n"), len(encoded), words, codes, counts.histogram[codes])
+
+
+class Measurement:
+    """Adds up what was counted piece by piece; only the hash must see the pieces in their order."""
+
+    def __init__(self) -> None:
+        self._statistics = TextStatistics()
+        self._sha256 = hashlib.sha256()
+        self._histogram: npt.NDArray[np.int64] = np.zeros(0x110000, dtype=np.int64)
+
+    def hash(self, encoded: bytes) -> None:
+        """The next piece of text, each line with a \\n."""
+        self._sha256.update(encoded)
+
+    def add(self, counts: Counts) -> None:
+        """What was counted in any piece."""
+        self._statistics.lines += counts.lines
+        self._statistics.bytes += counts.bytes - counts.lines
+        self._statistics.words += counts.words
+        self._histogram[counts.codes] += counts.occurrences
+
+    def result(self) -> TextStatistics:
+        """The figures of all the pieces."""
+        statistics = replace(self._statistics, sha256=self._sha256.hexdigest())
+        statistics.characters = int(self._histogram.sum()) - statistics.lines
+        statistics.replaced_characters = int(self._histogram[ord(REPLACEMENT)])
+        statistics.letters_by_script = _letters_by_script(self._histogram)
+        return statistics
 
 
 def _regroup(lines: Iterable[list[str]]) -> Iterator[list[str]]:

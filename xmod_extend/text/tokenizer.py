@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
-import functools
 import hashlib
 import logging
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -21,7 +19,17 @@ import numpy as np
 
 from xmod_extend.errors import HubError, ModelError, XmodExtendError
 from xmod_extend.hub import HubRepository, ask_hub, first_line, hub_error, quiet_hub
-from xmod_extend.text.cache import explain_full_disk, quiet_datasets
+from xmod_extend.text.cache import (
+    ArrowFile,
+    encode_lines,
+    find_entry,
+    find_or_make_entry,
+    map_arrow,
+    read_arrow,
+)
+from xmod_extend.text.encoding import Encoder, Tokens
+from xmod_extend.text.fingerprinting import combine
+from xmod_extend.text.workers import choose_num_workers, map_in_order
 
 if TYPE_CHECKING:
     import datasets
@@ -55,8 +63,10 @@ _SPECIAL_TOKENS = {
     "mask_token": "<mask>",
 }
 
-_TOKENISING_VERSION = 1
-_BATCH_CHARACTERS = 1 << 20
+_TOKENISING_VERSION = 2
+_TOKENS = "tokens.arrow"
+ENCODING_COSTS = 4
+"""Times as much as what else is done to a text: a smaller one is worth more processes."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +108,15 @@ class LoadedTokenizer:
     def special_ids(self) -> tuple[int, ...]:
         """Of the tokens that are never masked."""
         return tuple(sorted(set(self.tokenizer.all_special_ids)))
+
+    def encoder(self) -> Encoder:
+        """What finds the tokens of lines."""
+        return Encoder(
+            self.tokenizer.backend_tokenizer,
+            special_tokens=self.tokenizer.all_special_tokens,
+            sep_id=self.sep_id,
+            unk_id=cast("int | None", self.tokenizer.unk_token_id),
+        )
 
 
 class TokenCounts(NamedTuple):
@@ -181,87 +200,80 @@ def fetch_tokenizer(repository: HubRepository) -> Path:
         raise hub_error(problem or error, repository) from error
 
 
-def tokenize(dataset: datasets.Dataset, loaded: LoadedTokenizer) -> datasets.Dataset:
+def tokenize(
+    dataset: datasets.Dataset, loaded: LoadedTokenizer, *, num_workers: int | None = None
+) -> datasets.Dataset:
     """Each document's tokens without special ones, and `</s>` behind them, cached on disk.
 
     Args:
-        dataset: One column, `text`, such as `Corpus.train`.
+        dataset: `Corpus.train`, `Corpus.held_out` or `Text.lines`: all rows of one file.
         loaded: The tokenizer. A special token's name in the text (`<mask>`) is ordinary text.
+        num_workers: Processes to use; by the size of the text if None. The result is the same.
 
     Returns:
         One column, `input_ids` (list of int32), as many rows as `dataset`; it lies beside the
         dataset's own file and is found there again.
+
+    Raises:
+        CorpusError: The disk is full.
     """
+    assert dataset._indices is None, "a selection has no file of its own"
+    text = Path(dataset.cache_files[0]["filename"])
+    if num_workers is None:
+        # XLM-R's 250,002 pieces take 280 MB in each process.
+        worker_mb = 130 + len(loaded.tokenizer) // 1_000
+        num_workers = choose_num_workers(ENCODING_COSTS * text.stat().st_size, worker_mb=worker_mb)
+    encode = loaded.encoder()
+    key = combine(_TOKENISING_VERSION, dataset._fingerprint, loaded.sha256)
+
+    def make(folder: Path) -> dict[str, int]:
+        pieces = (piece for column in read_arrow(text) for piece in encode_lines(column))
+        return _write_tokens(
+            folder / _TOKENS, map_in_order(encode, pieces, num_workers=num_workers)
+        )
+
+    entry = find_or_make_entry(text.parent.parent / f"tokens-{key}", make)
+    return map_arrow(entry.folder / _TOKENS, fingerprint=key)
+
+
+def tokenize_lines(
+    lines: Sequence[bytes], loaded: LoadedTokenizer
+) -> tuple[datasets.Dataset, TokenCounts]:
+    """The same of a few lines of UTF-8 in memory, and the counts."""
     import datasets
     import pyarrow as pa
 
-    def encode(batch: pa.Table) -> pa.Table:
-        rows = [
-            np.append(np.asarray(ids, dtype=np.int32), np.int32(loaded.sep_id))
-            for texts in _portions(batch.column("text").to_pylist())
-            for ids in _encode(loaded.tokenizer, texts)
-        ]
-        offsets = np.cumsum([0, *map(len, rows)], dtype=np.int32)
-        ids = pa.ListArray.from_arrays(offsets, np.concatenate(rows))
-        return pa.table({"input_ids": ids})
-
-    key = f"{dataset._fingerprint} {loaded.sha256} {_TOKENISING_VERSION}"
-    run = functools.partial(
-        dataset.with_format("arrow").map,
-        encode,
-        batched=True,
-        batch_size=1_000,
-        remove_columns=dataset.column_names,
-        features=datasets.Features({"input_ids": datasets.List(datasets.Value("int32"))}),
-        new_fingerprint=hashlib.sha256(key.encode()).hexdigest()[:32],
-    )
-    with quiet_datasets(), explain_full_disk():
-        try:
-            tokenised = run()
-        except (pa.ArrowException, OSError):
-            tokenised = run(load_from_cache_file=False)
-        # A cached file that lost its end at the seam of two batches loads without an error.
-        if len(tokenised) != len(dataset):
-            tokenised = run(load_from_cache_file=False)
-    return cast("datasets.Dataset", tokenised.with_format(None))
+    tokens = loaded.encoder()(b"".join(line + b"\n" for line in lines))
+    column = _as_lists(tokens)
+    counts = TokenCounts(len(tokens.ids) - len(tokens.sizes), tokens.unk)
+    return datasets.Dataset(pa.table({"input_ids": column}), fingerprint="lines"), counts
 
 
-def count_tokens(tokenised: datasets.Dataset, loaded: LoadedTokenizer) -> TokenCounts:
-    """The tokens of a tokenised text, and how many of them stand for unknown characters."""
-    tokens = unk = 0
-    for chunk in tokenised.with_format("arrow")[:].column("input_ids").chunks:
-        ids = chunk.flatten().to_numpy()
-        tokens += len(ids) - len(chunk)
-        if loaded.tokenizer.unk_token_id is not None:
-            unk += int(np.count_nonzero(ids == loaded.tokenizer.unk_token_id))
-    return TokenCounts(tokens, unk)
+def _as_lists(tokens: Tokens) -> Any:
+    import pyarrow as pa
+
+    offsets = np.zeros(len(tokens.sizes) + 1, dtype=np.int32)
+    np.cumsum(tokens.sizes, out=offsets[1:])
+    return pa.ListArray.from_arrays(offsets, tokens.ids)
 
 
-def _portions(texts: list[str]) -> Iterator[list[str]]:
-    """Portions of about a million characters: an encoding takes many times its text's memory."""
-    portion: list[str] = []
-    characters = 0
-    for text in texts:
-        portion.append(text)
-        characters += len(text)
-        if characters >= _BATCH_CHARACTERS:
-            yield portion
-            portion, characters = [], 0
-    if portion:
-        yield portion
+def _write_tokens(path: Path, pieces: Iterator[Tokens]) -> dict[str, int]:
+    import pyarrow as pa
+
+    facts = {"tokens": 0, "unk": 0}
+    with ArrowFile(path, pa.field("input_ids", pa.list_(pa.int32()))) as file:
+        for piece in pieces:
+            file.write(_as_lists(piece))
+            facts["tokens"] += len(piece.ids) - len(piece.sizes)
+            facts["unk"] += piece.unk
+    return facts
 
 
-def _encode(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> Iterator[list[int]]:
-    """Tokens of the texts, where `<mask>` is four or so ordinary tokens.
-
-    XLM-R's special tokens are pieces of its Unigram model too, so that no setting of the tokenizer
-    keeps them from being found in a text; a space inside does.
-    """
-    names = map(re.escape, sorted(set(tokenizer.all_special_tokens), key=len, reverse=True))
-    special = re.compile("|".join(names))
-    apart = [special.sub(lambda match: f"{match[0][0]} {match[0][1:]}", text) for text in texts]
-    for encoding in tokenizer.backend_tokenizer.encode_batch_fast(apart, add_special_tokens=False):
-        yield encoding.ids
+def count_tokens(tokenised: datasets.Dataset) -> TokenCounts:
+    """The tokens of what `tokenize` gave, and how many of them stand for unknown characters."""
+    entry = find_entry(Path(tokenised.cache_files[0]["filename"]).parent)
+    assert entry is not None, "what is mapped is there"
+    return TokenCounts(**entry.facts)
 
 
 def _fetch_xlmr() -> Path:

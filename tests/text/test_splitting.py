@@ -1,0 +1,256 @@
+"""Text in ranges and by several processes: the same as all at once and by one."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sample_text import sentences
+
+from xmod_extend.text import corpus as corpus_module
+from xmod_extend.text import fingerprinting, reading, splitting
+from xmod_extend.text import lines as lines_module
+from xmod_extend.text import tokenizer as tokenizer_module
+from xmod_extend.text.cache import Entry, find_entry
+from xmod_extend.text.corpus import read_corpus
+from xmod_extend.text.fingerprinting import fingerprint_sources
+from xmod_extend.text.lines import PreparedLines
+from xmod_extend.text.sources import find_sources
+from xmod_extend.text.splitting import choose_held_out, find_distinct, find_shared, hold_out
+from xmod_extend.text.tokenizer import count_tokens, load_tokenizer, tokenize
+
+Write = Callable[..., Path]
+
+
+def prepared(folder: Path, digests: list[int], sizes: list[int]) -> PreparedLines:
+    folder.mkdir(exist_ok=True)
+    np.array(digests, dtype=np.int64).tofile(folder / "digests.bin")
+    np.array(sizes, dtype=np.int32).tofile(folder / "sizes.bin")
+    return PreparedLines(Entry(folder, {"lines": len(digests)}), "test", ("a.txt",))
+
+
+digest_lists = st.lists(
+    st.tuples(
+        st.one_of(st.integers(-(2**63), 2**63 - 1), st.sampled_from([0, -1, 7, 2**62])),
+        st.integers(0, 300),
+    ),
+    min_size=1,
+    max_size=60,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(digest_lists, digest_lists, st.integers(1, 70), st.integers(1, 70))
+def test_ranges_and_runs_do_not_change_what_is_kept(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    drawn: list[tuple[int, int]],
+    other: list[tuple[int, int]],
+    range_lines: int,
+    run_lines: int,
+) -> None:
+    monkeypatch.setattr(splitting, "RANGE_LINES", range_lines)
+    monkeypatch.setattr(lines_module, "_LINES_A_READ", run_lines)
+    # As with text: the same digest has the same size.
+    size_of = dict(drawn)
+    rows = [(digest, size_of[digest]) for digest, _ in drawn]
+    lines = prepared(tmp_path / "a", *map(list, zip(*rows, strict=True)))
+    first = {digest: i for i, (digest, size) in reversed(list(enumerate(rows))) if size}
+    distinct = find_distinct(lines)
+    assert np.flatnonzero(distinct).tolist() == sorted(first.values())
+
+    given_lines = prepared(tmp_path / "b", *map(list, zip(*other, strict=True)))
+    theirs = {digest for digest, size in other if size}
+    expected = sorted(i for digest, i in first.items() if digest in theirs)
+    shared = find_shared(lines, distinct, given_lines)
+    assert np.flatnonzero(shared).tolist() == expected
+
+    if not distinct.any():
+        return
+    positions = np.flatnonzero(distinct)
+    all_digests, all_sizes = (
+        np.array(column, dtype=np.int64) for column in zip(*rows, strict=True)
+    )
+    chosen = choose_held_out(all_digests[positions], all_sizes[positions])
+    assert np.flatnonzero(hold_out(lines, distinct)).tolist() == positions[chosen].tolist()
+
+
+def test_the_lowest_hashes_of_a_large_text_are_chosen_from_few(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    digests = rng.integers(-(2**63), 2**63 - 1, 200_000)
+    sizes = rng.integers(1, 2_000, 200_000)
+    lines = prepared(tmp_path / "a", digests.tolist(), sizes.tolist())
+    held_out = hold_out(lines, np.ones(200_000, dtype=np.bool_))
+    assert np.array_equal(held_out, choose_held_out(digests, sizes))
+    assert 0 < held_out.sum() < 1_000
+
+
+def mixed_files(write_lines: Write, tmp_path: Path) -> list[Path]:
+    """Lines of all kinds: repeated, empty, unclean, overlong, in three formats."""
+    rng = random.Random(0)
+    lines = sentences(3_000)
+    lines += [*lines[:500], *[""] * 50, "a\u0303 \u00ad b\u200cc", "word " * 400_000, "語" * 50_000]
+    rng.shuffle(lines)
+    plain = write_lines(lines)
+    records = tmp_path / "b.jsonl"
+    records.write_text(
+        "".join(f'{{"text": "{i}\\n{line}"}}\n' for i, line in enumerate(lines[:99]))
+    )
+    return [plain, records]
+
+
+def test_processes_do_not_change_the_result(
+    write_lines: Write, tmp_path: Path, tokenizer_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = mixed_files(write_lines, tmp_path)
+    loaded = load_tokenizer(tokenizer_dir, vocab_size=10_000)
+    monkeypatch.setattr(reading, "_BLOCK_BYTES", 1 << 14)
+    results = []
+    for num_workers in (1, 3):
+        for module in (lines_module, splitting, tokenizer_module):
+            monkeypatch.setattr(module, "choose_num_workers", lambda *_, n=num_workers, **__: n)
+        corpus = read_corpus(paths, cache_dir=tmp_path / f"cache{num_workers}")
+        tokens = tokenize(corpus.train, loaded)
+        results.append(
+            (
+                corpus.report,
+                corpus.train["text"][:],
+                corpus.held_out["text"][:],
+                tokens["input_ids"][:],
+                count_tokens(tokens),
+            )
+        )
+    assert results[0] == results[1]
+    report = results[0][0]
+    assert report.duplicate_lines >= 500 and report.empty_lines == 50 and report.cut_lines == 2
+
+
+def test_a_second_start_does_nothing_again(
+    write_lines: Write, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_lines(sentences(400))
+    first = read_corpus([path], cache_dir=cache_dir)
+    for name in ("prepare_lines", "find_distinct", "write_sides"):
+        monkeypatch.setattr(corpus_module, name, None)
+    second = read_corpus([path], cache_dir=cache_dir)
+    assert second.report == first.report
+    assert second.train["text"][:] == first.train["text"][:]
+    monkeypatch.undo()
+    path.write_text(path.read_text().replace("a", "e", 1))
+    assert read_corpus([path], cache_dir=cache_dir).fingerprint != first.fingerprint
+
+
+def fingerprint(path: Path, cache_dir: Path) -> str:
+    return fingerprint_sources(
+        find_sources([path]), text_field="text", encoding_errors="strict", cache_dir=cache_dir
+    )
+
+
+def test_a_large_file_is_hashed_once_and_again_when_it_changed(
+    write_lines: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fingerprinting, "LARGE_BYTES", 1_000)
+    monkeypatch.setattr(fingerprinting, "_SETTLED_SECONDS", 0.05)
+    hashed: list[object] = []
+    file_digest = fingerprinting.hashlib.file_digest
+
+    def counted(file: object, name: str) -> object:
+        hashed.append(file)
+        return file_digest(file, name)
+
+    monkeypatch.setattr(fingerprinting.hashlib, "file_digest", counted)
+    path = write_lines(sentences(400))
+    time.sleep(0.2)
+    first = fingerprint(path, tmp_path)
+    assert fingerprint(path, tmp_path) == first
+    assert len(hashed) == 1
+
+    # As many bytes, and the date set back: only the system's own time of the change is left.
+    status = path.stat()
+    path.write_text(path.read_text().replace("a", "e", 1))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert path.stat().st_size == status.st_size
+    assert path.stat().st_mtime_ns == status.st_mtime_ns
+    changed = fingerprint(path, tmp_path)
+    assert changed != first
+    assert len(hashed) == 2
+
+    # It was changed a moment ago, so that another change might leave the same times.
+    assert fingerprint(path, tmp_path) == changed
+    assert len(hashed) == 3
+
+
+def test_a_damaged_memory_of_digests_is_not_trusted(
+    write_lines: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fingerprinting, "LARGE_BYTES", 1_000)
+    monkeypatch.setattr(fingerprinting, "_SETTLED_SECONDS", 0.0)
+    path = write_lines(sentences(400))
+    time.sleep(0.1)
+    first = fingerprint(path, tmp_path)
+    (memory,) = tmp_path.glob("digest-*.json")
+    memory.write_text("{")
+    assert fingerprint(path, tmp_path) == first
+
+
+def test_an_entry_is_found_only_if_it_is_whole(tmp_path: Path) -> None:
+    assert find_entry(tmp_path) is None
+    (tmp_path / "a").write_bytes(b"12345")
+    (tmp_path / "entry.json").write_text('{"facts": {"x": 1}, "sizes": {"a": 5}}')
+    found = find_entry(tmp_path)
+    assert found is not None and found.facts == {"x": 1}
+    (tmp_path / "a").write_bytes(b"1234")
+    assert find_entry(tmp_path) is None
+
+
+PREPARE = """
+import resource, sys
+from pathlib import Path
+from xmod_extend.text.corpus import read_corpus
+from xmod_extend.text.packing import PackedBlocks
+from xmod_extend.text.tokenizer import load_tokenizer, tokenize
+
+tokenizer = load_tokenizer(Path(sys.argv[2]), vocab_size=10_000)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+corpus = read_corpus([sys.argv[1]], cache_dir=Path(sys.argv[3]))
+blocks = PackedBlocks(tokenize(corpus.train, tokenizer), max_length=128, bos_id=0)
+batches = blocks.batches(32, seed=0)
+for _ in range(500):
+    next(batches)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_text(
+    tmp_path: Path, tokenizer_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 200 MB of text, 2 million lines: its lines alone, or mapped files, would take more."""
+    path = tmp_path / "large.txt"
+    lines = sentences(20_000)
+    with path.open("w") as file:
+        for i in range(100):
+            file.writelines(f"{i} {line} {line[:40]}\n" for line in lines)
+    assert path.stat().st_size > 200e6
+    ran = subprocess.run(
+        [sys.executable, "-c", PREPARE, str(path), str(tokenizer_dir), str(tmp_path / "cache")],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    tokens = max(file.stat().st_size for file in (tmp_path / "cache").glob("tokens-*/*.arrow"))
+    assert tokens > 300e6
+    assert int(ran.stdout) < 250
+    # Of the workers, the largest.
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10 < 1_000
