@@ -14,7 +14,7 @@ import hashlib
 import inspect
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -264,9 +264,15 @@ def _initial_adapter(job: Job, probe: ProbeResult) -> tuple[str, Adapter]:
     return f"from:{donor}", read_adapter(job.checkpoint, donor)
 
 
-def train_adapter(job: Job, probe: ProbeResult) -> Trained:
-    """Trains the new language's adapter as the options say."""
-    config = _training_config(job)
+def train_adapter(
+    job: Job, probe: ProbeResult, *, changes: Mapping[str, Any] | None = None
+) -> Trained:
+    """Trains the new language's adapter as the options say.
+
+    Args:
+        changes: Fields of `TrainingConfig` that no option sets, for measuring what they do.
+    """
+    config = replace(_training_config(job), **(changes or {}))
     init, adapter = _initial_adapter(job, probe)
     set_adapter(job.model, adapter)
     job.observer.on_stage(
