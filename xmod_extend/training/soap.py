@@ -13,7 +13,8 @@ step size of its own. A model has too many and too large matrices for this to be
 has two small ones a layer, and the frozen body costs the same whatever moves the adapter.
 
 Source: Vyas et al. 2024 (arXiv 2409.11321), algorithm 3, with the basis refreshed by one step of
-orthogonal iteration (algorithm 4).
+orthogonal iteration (algorithm 4). There the first gradient decides the first basis; here it is the
+first ten, until which the step is Adam's: one gradient leaves most directions to rounding.
 """
 
 from __future__ import annotations
@@ -74,7 +75,6 @@ class Soap(torch.optim.Optimizer):
 
     def _move(self, parameter: nn.Parameter, gradient: torch.Tensor, group: dict[str, Any]) -> None:
         state = self.state[parameter]
-        is_matrix = gradient.ndim == 2
         if not state:
             state |= _first_state(gradient)
         state["step"] += 1
@@ -82,21 +82,19 @@ class Soap(torch.optim.Optimizer):
         mean: torch.Tensor = state["mean"]
         square: torch.Tensor = state["square"]
         mean.lerp_(gradient, 1 - beta1)
-        in_basis = _into_basis(gradient, state) if is_matrix else gradient
+        in_basis = _into_basis(gradient, state)
         square.mul_(beta2).addcmul_(in_basis, in_basis, value=1 - beta2)
-        update = _into_basis(mean, state) if is_matrix else mean.clone()
-        update /= 1 - beta1 ** state["step"]
+        update = _into_basis(mean, state) / (1 - beta1 ** state["step"])
         update /= (square / (1 - beta2 ** state["step"])).sqrt_().add_(group["eps"])
-        if is_matrix:
+        if "left_basis" in state:
             update = state["left_basis"] @ update @ state["right_basis"].T
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
         parameter.add_(update, alpha=-group["lr"])
-        if is_matrix:
+        if gradient.ndim == 2:
             state["left_gram"].lerp_(gradient @ gradient.T, 1 - group["gram_beta"])
             state["right_gram"].lerp_(gradient.T @ gradient, 1 - group["gram_beta"])
             if state["step"] % group["refresh_every"] == 0:
-                _refresh(state, "left", dim=0)
-                _refresh(state, "right", dim=1)
+                _refresh(state)
 
 
 def _first_state(gradient: torch.Tensor) -> State:
@@ -106,33 +104,54 @@ def _first_state(gradient: torch.Tensor) -> State:
         "square": torch.zeros_like(gradient),
     }
     if gradient.ndim == 2:
-        for side, gram in (("left", gradient @ gradient.T), ("right", gradient.T @ gradient)):
-            # Once a run, so exactly: in fp32 a gradient of low rank can keep it from converging.
-            vectors = torch.linalg.eigh(gram.cpu().double()).eigenvectors
-            state[f"{side}_gram"] = gram
-            # The largest first, as `_refresh` keeps them.
-            state[f"{side}_basis"] = vectors.flip(1).to(gradient).contiguous()
+        state["left_gram"] = gradient.new_zeros(gradient.shape[0], gradient.shape[0])
+        state["right_gram"] = gradient.new_zeros(gradient.shape[1], gradient.shape[1])
     return state
 
 
-def _into_basis(matrix: torch.Tensor, state: State) -> torch.Tensor:
-    projected: torch.Tensor = state["left_basis"].T @ matrix @ state["right_basis"]
+def _into_basis(tensor: torch.Tensor, state: State) -> torch.Tensor:
+    if "left_basis" not in state:
+        return tensor
+    projected: torch.Tensor = state["left_basis"].T @ tensor @ state["right_basis"]
     return projected
 
 
-def _refresh(state: State, side: str, *, dim: int) -> None:
-    """Turns one basis towards the eigenvectors of its matrix as it is now.
+def _refresh(state: State) -> None:
+    """Turns both bases towards the eigenvectors as they are now, the largest first."""
+    left, right = state["left_gram"], state["right_gram"]
+    if "left_basis" not in state:
+        state["left_basis"], state["right_basis"] = _eigenvectors(left), _eigenvectors(right)
+        # What the squares would have been if the entries of the gradient were independent.
+        state["square"] = _into_basis_squared(state)
+        return
+    # The squares are not turned with the basis, which hardly moves between two refreshes. They are
+    # only put in the new order, in which the orthogonalisation keeps the strong directions.
+    state["left_basis"], order = _orthogonal_iteration(left, state["left_basis"])
+    state["square"] = state["square"].index_select(0, order)
+    state["right_basis"], order = _orthogonal_iteration(right, state["right_basis"])
+    state["square"] = state["square"].index_select(1, order)
 
-    The squares are not turned with it: between two refreshes the basis hardly moves. They are only
-    put in the new order, largest eigenvalue first, in which the orthogonalisation keeps the strong
-    directions and changes the weak ones.
-    """
-    gram: torch.Tensor = state[f"{side}_gram"]
-    basis: torch.Tensor = state[f"{side}_basis"]
+
+def _into_basis_squared(state: State) -> torch.Tensor:
+    turned: torch.Tensor = (
+        state["left_basis"].square().T @ state["square"] @ state["right_basis"].square()
+    )
+    return turned
+
+
+def _eigenvectors(gram: torch.Tensor) -> torch.Tensor:
+    # Once a run, and so in the precision in which it always converges.
+    vectors: torch.Tensor = torch.linalg.eigh(gram.cpu().double()).eigenvectors
+    return vectors.flip(1).to(gram).contiguous()
+
+
+def _orthogonal_iteration(
+    gram: torch.Tensor, basis: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The new basis, and where each of its vectors was in the old one."""
     product = gram @ basis
     order = (basis * product).sum(dim=0).argsort(descending=True)
-    state["square"] = state["square"].index_select(dim, order)
     product = product.index_select(1, order)
     # MPS has no QR decomposition.
     orthogonal = torch.linalg.qr(product.cpu() if product.device.type == "mps" else product).Q
-    state[f"{side}_basis"] = orthogonal.to(product)
+    return orthogonal.to(product), order
