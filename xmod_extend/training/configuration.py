@@ -25,7 +25,7 @@ class TrainingConfig:
     batch_size: int
     """Packed sequences per optimiser step."""
     lr: float
-    """Peak learning rate of AdamW."""
+    """Peak learning rate; the optimiser is `training.soap.Soap`."""
     seed: int
     """Decides the order of the blocks, the masks and the dropout."""
     num_validations: int = 10
@@ -36,6 +36,8 @@ class TrainingConfig:
     adam_beta1: float = 0.9
     adam_beta2: float = 0.98
     adam_epsilon: float = 1e-6
+    refresh_every: int = 10
+    """Steps between refreshes of SOAP's basis; until the first it is AdamW."""
     dropout: bool = False
     """Whether the base's dropout is on in the frozen body."""
     clip_norm: float = 1.0

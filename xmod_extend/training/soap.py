@@ -13,8 +13,9 @@ step size of its own. A model has too many and too large matrices for this to be
 has two small ones a layer, and the frozen body costs the same whatever moves the adapter.
 
 Source: Vyas et al. 2024 (arXiv 2409.11321), algorithm 3, with the basis refreshed by one step of
-orthogonal iteration (algorithm 4). There the first gradient decides the first basis; here it is the
-first ten, until which the step is Adam's: one gradient leaves most directions to rounding.
+orthogonal iteration (algorithm 4). There the first gradient decides the first basis; here the
+first basis comes with the first refresh, and until then the step is AdamW's: a single gradient has
+a low rank, and leaves the rest of its basis to rounding.
 """
 
 from __future__ import annotations
