@@ -21,9 +21,9 @@ def test_one_path_or_several() -> None:
 
 def test_the_given_comes_before_the_file_before_the_default(tmp_path: Path) -> None:
     file = tmp_path / "add.yaml"
-    file.write_text("lang: ay_BO\nbatch-size: 16\nlr: 5e-4\nheld_out: h.txt\nforce: true\n")
+    file.write_text("lang: ay_BO\nbatch-size: 24\nlr: 5e-4\nheld_out: h.txt\nforce: true\n")
     options = merge_options(file, GIVEN)
-    assert (options.lang, options.batch_size, options.lr) == ("quz_PE", 16, 5e-4)
+    assert (options.lang, options.batch_size, options.lr) == ("quz_PE", 24, 5e-4)
     assert (options.held_out, options.force, options.seed) == ("h.txt", True, 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -27,16 +28,28 @@ def run(script: str, *arguments: str | Path) -> str:
 
 
 @pytest.mark.slow
-def test_settings_are_measured_on_the_same_text(base: Path, corpus: Path) -> None:
+def test_settings_are_measured_on_the_same_texts(base: Path, corpus: Path, tmp_path: Path) -> None:
     held_out = corpus.parent / "held_out.txt"
     held_out.write_text("".join(corpus.read_text().splitlines(keepends=True)[::4]))
-    where = ("--base", base, "--lang", "quz_PE", "--corpus", corpus, "--held-out", held_out)
-    printed = run("measure_defaults.py", *where, "max_steps=2", "max_steps=3,lr=1e-3")
-    rows = [line.split("|")[1:3] for line in printed.splitlines() if line.startswith("| max")]
-    assert [[cell.strip() for cell in row] for row in rows] == [
+    results = tmp_path / "results.json"
+    where = ["--base", base, "--markdown", "--json", results]
+    for language in ("quz_PE", "ay_BO"):
+        where += ["--text", language, corpus, held_out]
+    printed = run("benchmarks/quality.py", *where, "max_steps=2", "max_steps=3,weight_decay=0.5")
+    table = [line.split("|")[1:-1] for line in printed.splitlines() if line.startswith("| max")]
+    cells = [[cell.strip() for cell in row] for row in table]
+    assert [row[:2] for row in cells] == [
         ["max_steps=2", "2"],
-        ["max_steps=3,lr=1e-3", "3"],
+        ["max_steps=3,weight_decay=0.5", "3"],
     ]
+    written = json.loads(results.read_text())
+    for row, shown in zip(written["rows"], cells, strict=True):
+        quechua, aymara = row["perplexity"].values()
+        # The two texts are one text under two names.
+        assert quechua == aymara == pytest.approx(row["mean_perplexity"])
+        assert shown[2:5] == [f"{quechua:.2f}"] * 3
+    first, second = (row["perplexity"]["quz_PE"] for row in written["rows"])
+    assert first != second
 
 
 @pytest.mark.slow

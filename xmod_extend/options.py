@@ -82,7 +82,7 @@ class AddOptions:
     epochs: float | None = field(
         default=None, metadata=_help("Passes over the corpus, instead of --max-steps.")
     )
-    batch_size: int = field(default=32, metadata=_help("Packed sequences per optimiser step."))
+    batch_size: int = field(default=16, metadata=_help("Packed sequences per optimiser step."))
     max_length: int | None = field(
         default=None,
         metadata=_help(
@@ -93,7 +93,10 @@ class AddOptions:
         default=None, metadata=_help("Peak learning rate; default by the width of the base.")
     )
     mlm_probability: float = field(
-        default=0.15, metadata=_help("Share of the tokens that is masked in training.")
+        default=0.3,
+        metadata=_help(
+            "Share of the tokens that is masked in training; measuring always masks 0.15."
+        ),
     )
     dropout: bool = field(
         default=False,

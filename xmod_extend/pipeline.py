@@ -369,9 +369,20 @@ def _initial_adapter(job: Job, probe: ProbeResult) -> tuple[str, Adapter]:
     return f"from:{donor}", read_adapter(job.checkpoint, donor)
 
 
-def train_adapter(job: Job, probe: ProbeResult, saving: Saving | None = None) -> Trained:
-    """Trains the new language's adapter as the options say, and saves its state if asked to."""
-    config = _training_config(job)
+def train_adapter(
+    job: Job,
+    probe: ProbeResult,
+    saving: Saving | None = None,
+    *,
+    changes: Mapping[str, Any] | None = None,
+) -> Trained:
+    """Trains the new language's adapter as the options say.
+
+    Args:
+        saving: Where the state is saved, if it is.
+        changes: Fields of `TrainingConfig` that no option sets, for measuring what they do.
+    """
+    config = dataclasses.replace(_training_config(job), **(changes or {}))
     init, adapter = _initial_adapter(job, probe)
     set_adapter(job.model, adapter)
     job.observer.on_stage(

@@ -102,10 +102,10 @@ def _training(record: RunRecord, training: TrainingRecord) -> str:
         Masked language modelling; {training.num_parameters:,} trainable parameters, started from
         `{training.init}`. {training.steps_done:,} steps of {training.batch_size} x
         {training.max_length} tokens ({training.num_epochs:.1f} epochs), of which step
-        {training.best_step:,} was kept. AdamW, peak learning rate {training.lr:g}, linear warm-up
-        over {training.warmup_fraction:.0%} of the steps and linear decay, weight decay
-        {training.weight_decay:g}, gradient norm clipped at {training.clip_norm:g},
-        {training.mlm_probability:.0%} of the tokens masked, dropout
+        {training.best_step:,} was kept. SOAP (arXiv 2409.11321), peak learning rate
+        {training.lr:g}, linear warm-up over {training.warmup_fraction:.0%} of the steps and linear
+        decay, weight decay {training.weight_decay:g}, gradient norm clipped at
+        {training.clip_norm:g}, {training.mlm_probability:.0%} of the tokens masked, dropout
         {"as in the base" if training.dropout else "off"}, {training.precision} on
         {training.device}, {training.seconds:,.0f} seconds, seed {record.options["seed"]}.
         {stopped}"""

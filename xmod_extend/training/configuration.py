@@ -11,8 +11,8 @@ from xmod_extend.options import MAX_STEPS
 MEASURED_LR = 8e-3
 MEASURED_WIDTH = 192
 MEASURED_TOKENS = 800_000
-STEPS_AT_MEASURED_TOKENS = 1000
-FEWEST_DEFAULT_STEPS = 1000
+STEPS_AT_MEASURED_TOKENS = 800
+FEWEST_DEFAULT_STEPS = 800
 MOST_DEFAULT_STEPS = 4000
 
 
@@ -25,7 +25,7 @@ class TrainingConfig:
     batch_size: int
     """Packed sequences per optimiser step."""
     lr: float
-    """Peak learning rate of AdamW."""
+    """Peak learning rate; the optimiser is `training.soap.Soap`."""
     seed: int
     """Decides the order of the blocks, the masks and the dropout."""
     num_validations: int = 10
