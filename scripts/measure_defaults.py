@@ -18,8 +18,9 @@ from pathlib import Path
 
 import yaml
 
+from xmod_extend.job import prepare
 from xmod_extend.options import AddOptions, merge_options
-from xmod_extend.pipeline import evaluate_adapter, prepare, probe_base, train_adapter
+from xmod_extend.pipeline import evaluate_adapter, probe_base, train_adapter
 from xmod_extend.progress import Observer
 
 

@@ -24,7 +24,10 @@ STAGES = (
     "preflight",
     "preparation",
     "inspection",
+    "plan_file",
+    "job",
     "pipeline",
+    "several",
     "cli",
 )
 """From left to right: the way of the data. `__init__` and `__main__` may name everything."""
