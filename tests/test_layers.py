@@ -26,7 +26,9 @@ STAGES = (
     "inspection",
     "plan_file",
     "job",
+    "writing",
     "pipeline",
+    "side_by_side",
     "several",
     "cli",
 )

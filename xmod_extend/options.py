@@ -193,7 +193,7 @@ def merge_options(config_file: Path | None, given: Mapping[str, Any]) -> AddOpti
         UsageError: An unknown name, a wrong type or value, or a required one missing.
     """
     values = {} if config_file is None else typed_options(read_yaml(config_file), config_file)
-    values |= {_known(name, "option"): value for name, value in given.items()}
+    values |= check_names(given)
     for required in ("lang", "corpus"):
         if values.get(required) in (None, ()):
             raise UsageError(
@@ -210,6 +210,15 @@ def merge_options(config_file: Path | None, given: Mapping[str, Any]) -> AddOpti
     if values.get("held_out") is not None:
         values["held_out"] = str(values["held_out"])
     return AddOptions(**values)
+
+
+def check_names(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as they were given in a call, under the names that the fields have.
+
+    Raises:
+        UsageError: A name is unknown.
+    """
+    return {_known(name, "option"): value for name, value in given.items()}
 
 
 def read_yaml(path: Path) -> Any:
@@ -269,8 +278,8 @@ def _typed(name: str, value: Any, path: str | Path) -> Any:
     )
     try:
         if name == "corpus":
-            paths = value if isinstance(value, list) else [value]
-            return tuple(_exactly(str, path) for path in paths)
+            paths = value if isinstance(value, list | tuple) else [value]
+            return tuple(str(_exactly((str, Path), path)) for path in paths)
         if annotation.startswith("bool"):
             return _exactly(bool, value)
         if annotation.startswith("int"):
@@ -278,7 +287,7 @@ def _typed(name: str, value: Any, path: str | Path) -> Any:
         if annotation.startswith("float"):
             # YAML 1.1 reads 1e-3, without a point, as a word.
             return float(_exactly((int, float, str), value))
-        return _exactly(str, value)
+        return str(_exactly((str, Path), value))
     except (TypeError, ValueError):
         kind = annotation.split("|")[0].strip()
         if kind not in ("bool", "int", "float"):

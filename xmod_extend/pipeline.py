@@ -9,17 +9,15 @@ text is read, the text before a base is downloaded, and disk space before traini
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import inspect
 import time
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xmod_extend.errors import CheckFailedError, TrainingError
+from xmod_extend.errors import TrainingError
 from xmod_extend.evaluation.perplexity import compare, evaluate
 from xmod_extend.evaluation.probe import (
     ProbeResult,
@@ -27,18 +25,15 @@ from xmod_extend.evaluation.probe import (
     num_scorings,
     probe_adapters,
 )
-from xmod_extend.evaluation.verify import verify_checkpoint
 from xmod_extend.job import Job, identity, load_job, training_config
 from xmod_extend.model.adapter import (
     Adapter,
-    full_names,
     mean_adapter,
     random_adapter,
     read_adapter,
     set_adapter,
 )
-from xmod_extend.model.checkpoint import Checkpoint
-from xmod_extend.model.graft import METRICS_NAME, RECORD_NAME, earlier_name, write_extended
+from xmod_extend.model.graft import METRICS_NAME
 from xmod_extend.options import AddOptions, merge_options
 from xmod_extend.preflight import Request, check_request
 from xmod_extend.progress import Observer
@@ -49,10 +44,8 @@ from xmod_extend.report.record import (
     PlanRecord,
     RunRecord,
     TrainingRecord,
-    VerificationRecord,
     package_versions,
 )
-from xmod_extend.sharing.card import model_card
 from xmod_extend.training.configuration import TrainingConfig
 from xmod_extend.training.history import CurvePoint, StepReport
 from xmod_extend.training.loop import Saving, TrainingResult, seconds_per_step, train
@@ -63,6 +56,7 @@ from xmod_extend.training.state import (
     run_folder,
     write_atomically,
 )
+from xmod_extend.writing import TrainedLanguage, write_checkpoint
 
 VALIDATION_TOKENS = 16_384
 """Of the held-out text, scored at each validation; the final score is of all of it."""
@@ -76,15 +70,6 @@ class Trained:
     """`random`, `mean` or `from:CODE`; `nearest` is resolved."""
     config: TrainingConfig
     result: TrainingResult
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainedLanguage:
-    """All that is written of a language; of its record, only the writing is missing."""
-
-    adapter: Adapter
-    record: RunRecord
-    metrics: str
 
 
 def add_language(*, observer: Observer | None = None, **options: Any) -> RunRecord:
@@ -183,52 +168,6 @@ def _metrics(job: Job, path: Path, last_step: int) -> Metrics:
     return Metrics(path, last_step=last_step, tracker=tracker)
 
 
-def write_checkpoint(
-    checkpoint: Checkpoint,
-    request: Request,
-    trained: Sequence[TrainedLanguage],
-    tokenizer_files: Sequence[Path],
-    observer: Observer,
-) -> list[RunRecord]:
-    """Writes the base with the languages and verifies it; returns their complete records."""
-    observer.on_stage("Writing and verifying the checkpoint")
-    started = time.perf_counter()
-    records: list[RunRecord] = []
-
-    def documents(folder: Path) -> Mapping[str, str]:
-        # Called before the folder gets its name: what is not verified never appears there.
-        codes = tuple(language.record.language for language in trained)
-        verification = _verify(folder, checkpoint.path, codes)
-        records[:] = [
-            dataclasses.replace(
-                language.record,
-                verification=verification,
-                output=str(request.output),
-                seconds=language.record.seconds + time.perf_counter() - started,
-            )
-            for language in trained
-        ]
-        texts = {"README.md": model_card(records)}
-        for record, language in zip(records, trained, strict=True):
-            for name, text in ((RECORD_NAME, record.to_json()), (METRICS_NAME, language.metrics)):
-                is_last = record is records[-1]
-                texts[name if is_last else earlier_name(name, record.language)] = text
-        return texts
-
-    write_extended(
-        checkpoint,
-        request.output,
-        adapters={
-            language.record.language: full_names(language.adapter, language.record.language)
-            for language in trained
-        },
-        documents=documents,
-        tokenizer_files=tokenizer_files,
-        force=request.options.force,
-    )
-    return records
-
-
 def _take_up(job: Job, states: StateFolder) -> SavedState | None:
     """The state to go on from; what another run left is removed if that was asked for."""
     if not job.options.resume:
@@ -299,7 +238,9 @@ def train_adapter(
 ) -> Trained:
     """Trains the new language's adapter as the options say, and saves its state if asked to."""
     config = training_config(job)
-    hearers = [job.observer] if metrics is None else [job.observer, metrics]
+    hearers: list[Observer | Metrics] = [job.observer]
+    if metrics is not None:
+        hearers.append(metrics)
 
     def on_step(report: StepReport) -> None:
         for each in hearers:
@@ -362,23 +303,6 @@ def evaluate_adapter(job: Job, probe: ProbeResult, trained: Trained) -> Evaluati
         )
     return EvaluationRecord(
         best_existing=probe.best.language, before=before, after=after, improvement=gain
-    )
-
-
-def _verify(folder: Path, base: Path, added: tuple[str, ...]) -> VerificationRecord:
-    """Compares what was written with the base, before it gets its name."""
-    result = verify_checkpoint(folder, base)
-    if result.differences or result.added_languages != added:
-        raise CheckFailedError(
-            f"The checkpoint that was written differs from its base: "
-            f"{'; '.join(result.differences[:3]) or result.added_languages}; it was removed.",
-            hint="The disk may be damaged; please report it if it happens again.",
-        )
-    return VerificationRecord(
-        identical=True,
-        tensors_compared=result.tensors_compared,
-        languages_compared=len(result.languages_compared),
-        differences=result.differences,
     )
 
 

@@ -27,7 +27,7 @@ DEFAULT_MAX_LENGTH = 128
 MOST_NAMED = 3
 """Languages that the default name of an output spells out."""
 WRITTEN_NAME = "written.json"
-"""In a run's folder: the record of the checkpoint that it wrote without the languages that failed."""
+"""In a run's folder: the record of the checkpoint it wrote without the languages that failed."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,7 +69,7 @@ def send_sigterm(*_: Any, **__: Any) -> None:
         ("xmod_extend.job.read_corpus", False),
         ("xmod_extend.pipeline.train", False),
         ("xmod_extend.model.graft._write_index", True),
-        ("xmod_extend.pipeline.verify_checkpoint", True),
+        ("xmod_extend.writing.verify_checkpoint", True),
         ("xmod_extend.model.output._flush_folder", True),
     ],
 )

@@ -143,11 +143,11 @@ class Tracker:
         )
         if self._name == "tensorboard":
             # What an earlier run of this name logged for the steps to come is hidden.
-            given = {"tensorboard": {"purge_step": last_step + 1}}
-            accelerator.init_trackers(run, init_kwargs=given)
+            purge = {"tensorboard": {"purge_step": last_step + 1}}
+            accelerator.init_trackers(run, init_kwargs=purge)
         else:
-            given = {self._name: {"name": run}}
-            accelerator.init_trackers(PROJECT, config=dict(options), init_kwargs=given)
+            named = {self._name: {"name": run}}
+            accelerator.init_trackers(PROJECT, config=dict(options), init_kwargs=named)
         if not accelerator.trackers:
             raise RuntimeError(f"accelerate does not find {self._name}")
         self._accelerator = accelerator

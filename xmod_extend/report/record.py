@@ -161,7 +161,7 @@ def _from_plain(kind: Any, value: Any) -> Any:
         return value if value is None or len(options) > 1 else _from_plain(options[0], value)
     if typing.get_origin(kind) is tuple:
         return tuple(_from_plain(typing.get_args(kind)[0], item) for item in value)
-    if dataclasses.is_dataclass(kind):
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         kinds = typing.get_type_hints(kind)
         return kind(**{name: _from_plain(kinds[name], item) for name, item in value.items()})
     return value
