@@ -334,7 +334,7 @@ def test_the_command_line_takes_pairs_and_a_file(
     assert code == 1 and "1 of 2 languages failed" in err and "--resume" in err
     listed = json.loads(out)
     assert [each["language"] for each in listed] == ["quz_PE", "ay_BO"]
-    assert listed[0]["output"] == "out" and "tokens" in listed[1]["error"]
+    assert listed[0]["output"] == "out" and "too little text" in listed[1]["error"]
     Path("languages.yaml").write_text(yaml.safe_dump(plan | {"languages": entries}))
     code, out, err = call("--plan-file", "languages.yaml", "--resume")
     assert code == 0, err

@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from types import FrameType
 from typing import cast
 
 from xmod_extend.errors import XmodExtendError
@@ -90,6 +91,8 @@ def _start(request: Request, work: Work, num_threads: int) -> tuple[Connection, 
 def _work(events: Connection, work: Work, request: Request, num_threads: int) -> None:
     import torch
 
+    # Training holds it back until its state is saved; elsewhere it is raised where the work stands.
+    signal.signal(signal.SIGTERM, _raise_exit)
     torch.set_num_threads(num_threads)
     try:
         work(request, _Teller(events))
@@ -97,6 +100,12 @@ def _work(events: Connection, work: Work, request: Request, num_threads: int) ->
         events.send(("failed", sentence_of(error)))
     else:
         events.send(("done", None))
+
+
+def _raise_exit(number: int, frame: FrameType | None) -> None:
+    # A second one must not interrupt the cleaning up.
+    signal.signal(number, signal.SIG_IGN)
+    raise SystemExit(128 + number)
 
 
 class _Teller(Observer):
