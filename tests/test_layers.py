@@ -24,7 +24,12 @@ STAGES = (
     "preflight",
     "preparation",
     "inspection",
+    "plan_file",
+    "job",
+    "writing",
     "pipeline",
+    "side_by_side",
+    "several",
     "cli",
 )
 """From left to right: the way of the data. `__init__` and `__main__` may name everything."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from xmod_extend.pipeline import add_language
     from xmod_extend.progress import Observer
     from xmod_extend.report.record import RunRecord
+    from xmod_extend.several import add_languages
 
 __version__ = "0.1.0"
 
@@ -29,6 +30,7 @@ _HOME = {
     "RunRecord": "report.record",
     "XmodExtendError": "errors",
     "add_language": "pipeline",
+    "add_languages": "several",
     "check_corpus": "inspection",
     "describe": "model.info",
     "parse_language": "languages",
@@ -42,6 +44,7 @@ __all__ = [
     "XmodExtendError",
     "__version__",
     "add_language",
+    "add_languages",
     "check_corpus",
     "describe",
     "parse_language",

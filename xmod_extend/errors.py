@@ -8,13 +8,15 @@
     ├── HubError              5   the Hub, credentials, no network
     ├── CheckFailedError      6   a check that was asked for did not hold
     └── TrainingError         1   training could not give a usable adapter
+        └── LanguagesFailedError  1   some of several languages could not be added
 
 A message is one sentence that says what failed and what was found; `hint` is what to do about it.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 
 class XmodExtendError(Exception):
@@ -71,3 +73,19 @@ class CheckFailedError(XmodExtendError):
 
 class TrainingError(XmodExtendError):
     """Training ended without an adapter worth keeping."""
+
+
+class LanguagesFailedError(TrainingError):
+    """Some of several languages could not be added; the others were.
+
+    Args:
+        failures: Code of each language that failed to a sentence that says why.
+        records: The run records of the others, which are in the checkpoint that was written.
+    """
+
+    def __init__(
+        self, message: str, *, failures: Mapping[str, str], records: Sequence[Any], hint: str
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.failures = dict(failures)
+        self.records = tuple(records)

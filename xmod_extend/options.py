@@ -17,6 +17,7 @@ from xmod_extend.errors import UsageError
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 EncodingErrors = Literal["strict", "replace"]
+Tracker = Literal["tensorboard", "trackio", "wandb"]
 INITS = ("random", "nearest", "mean")
 MAX_STEPS = 1_000_000_000
 MAX_BATCH_SIZE = 65_536
@@ -121,6 +122,13 @@ class AddOptions:
         default=False,
         metadata=_help("Compute the layers again for the backward pass: less memory, more time."),
     )
+    report_to: Tracker | None = field(
+        default=None,
+        metadata=_help(
+            "Also show the figures of training in tensorboard (logs in OUTPUT.logs), trackio or "
+            "wandb; metrics.jsonl has them in any case."
+        ),
+    )
     save_minutes: float = field(
         default=10.0,
         metadata=_help("Minutes of training between two saved states, in OUTPUT.run."),
@@ -141,10 +149,14 @@ class AddOptions:
 
     def __post_init__(self) -> None:
         _require(bool(self.corpus), "--corpus is missing.", "Name at least one text file.")
-        for name, choices in (("precision", Precision), ("encoding_errors", EncodingErrors)):
+        for name, choices in (
+            ("precision", get_args(Precision)),
+            ("encoding_errors", get_args(EncodingErrors)),
+            ("report_to", (*get_args(Tracker), None)),
+        ):
             value = getattr(self, name)
-            if value not in get_args(choices):
-                raise _bad(name, value, "one of " + ", ".join(get_args(choices)))
+            if value not in choices:
+                raise _bad(name, value, "one of " + ", ".join(filter(None, choices)))
         if self.init not in INITS and not re.fullmatch(r"from:\S+", self.init):
             raise _bad("init", self.init, "random, nearest, mean or from:CODE")
         if self.max_steps is not None and self.epochs is not None:
@@ -195,8 +207,8 @@ def merge_options(config_file: Path | None, given: Mapping[str, Any]) -> AddOpti
     Raises:
         UsageError: An unknown name, a wrong type or value, or a required one missing.
     """
-    values = {} if config_file is None else _read_config_file(config_file)
-    values |= {_known(name, "option"): value for name, value in given.items()}
+    values = {} if config_file is None else typed_options(read_yaml(config_file), config_file)
+    values |= check_names(given)
     for required in ("lang", "corpus"):
         if values.get(required) in (None, ()):
             raise UsageError(
@@ -215,25 +227,47 @@ def merge_options(config_file: Path | None, given: Mapping[str, Any]) -> AddOpti
     return AddOptions(**values)
 
 
-def _read_config_file(path: Path) -> dict[str, Any]:
+def check_names(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as they were given in a call, under the names that the fields have.
+
+    Raises:
+        UsageError: A name is unknown.
+    """
+    return {_known(name, "option"): value for name, value in given.items()}
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds.
+
+    Raises:
+        UsageError: It cannot be read, or is no YAML.
+    """
     import yaml
 
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"The file {path} cannot be read: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise UsageError(f"{path} is not valid YAML: {reason}.") from error
+
+
+def typed_options(loaded: Any, where: str | Path) -> dict[str, Any]:
+    """A mapping of options as a file has it, with known names and checked types.
+
+    Raises:
+        UsageError: It is no mapping, or a name or a type in it is wrong.
+    """
     if loaded is None:
         return {}
-    if not isinstance(loaded, dict):
+    if not isinstance(loaded, Mapping):
         raise UsageError(
-            f"{path} holds a {type(loaded).__name__}, not a mapping of options to values.",
+            f"{where} holds a {type(loaded).__name__}, not a mapping of options to values.",
             hint="Write one option a line, such as `lang: quz_PE`.",
         )
     return {
-        (known := _known(str(name), f"option in {path}")): _typed(known, value, path)
+        (known := _known(str(name), f"option in {where}")): _typed(known, value, where)
         for name, value in loaded.items()
     }
 
@@ -250,7 +284,7 @@ def _known(name: str, where: str) -> str:
     )
 
 
-def _typed(name: str, value: Any, path: Path) -> Any:
+def _typed(name: str, value: Any, path: str | Path) -> Any:
     """Checks a YAML value against the field's type; 1 may stand for 1.0, and "1e-3" for 1e-3."""
     if value is None:
         return _default(name)
@@ -259,8 +293,8 @@ def _typed(name: str, value: Any, path: Path) -> Any:
     )
     try:
         if name == "corpus":
-            paths = value if isinstance(value, list) else [value]
-            return tuple(_exactly(str, path) for path in paths)
+            paths = value if isinstance(value, list | tuple) else [value]
+            return tuple(str(_exactly((str, Path), path)) for path in paths)
         if annotation.startswith("bool"):
             return _exactly(bool, value)
         if annotation.startswith("int"):
@@ -268,7 +302,7 @@ def _typed(name: str, value: Any, path: Path) -> Any:
         if annotation.startswith("float"):
             # YAML 1.1 reads 1e-3, without a point, as a word.
             return float(_exactly((int, float, str), value))
-        return _exactly(str, value)
+        return str(_exactly((str, Path), value))
     except (TypeError, ValueError):
         kind = annotation.split("|")[0].strip()
         if kind not in ("bool", "int", "float"):

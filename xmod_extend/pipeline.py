@@ -11,58 +11,46 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import functools
-import hashlib
 import inspect
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from xmod_extend.errors import CheckFailedError, TrainingError
-from xmod_extend.evaluation.perplexity import Score, TokenLosses, compare, evaluate, score
+from xmod_extend.errors import TrainingError
+from xmod_extend.evaluation.perplexity import compare, evaluate
 from xmod_extend.evaluation.probe import (
     ProbeResult,
     coverage_warnings,
     num_scorings,
     probe_adapters,
 )
-from xmod_extend.evaluation.verify import verify_checkpoint
-from xmod_extend.languages import Language
+from xmod_extend.job import Job, identity, load_job, training_config
 from xmod_extend.model.adapter import (
     Adapter,
-    full_names,
     mean_adapter,
     random_adapter,
     read_adapter,
     set_adapter,
 )
-from xmod_extend.model.base import BaseReference
-from xmod_extend.model.checkpoint import Checkpoint, open_checkpoint
-from xmod_extend.model.graft import OutputPlan, plan_output, write_extended
-from xmod_extend.model.slice import load_slice
+from xmod_extend.model.graft import METRICS_NAME
 from xmod_extend.options import AddOptions, merge_options
 from xmod_extend.preflight import Request, check_request
-from xmod_extend.preparation import PreparedText, prepare_text
 from xmod_extend.progress import Observer
+from xmod_extend.report.metrics import Metrics, Tracker, logs_folder
 from xmod_extend.report.record import (
     BaseRecord,
     EvaluationRecord,
     PlanRecord,
     RunRecord,
     TrainingRecord,
-    VerificationRecord,
     package_versions,
 )
-from xmod_extend.sharing.card import model_card
-from xmod_extend.text.corpus import Corpus, read_corpus
-from xmod_extend.text.streaming import StreamedCorpus, stream_corpus
-from xmod_extend.training.configuration import TrainingConfig, default_lr, default_num_steps
-from xmod_extend.training.device import choose_precision, make_processes
+from xmod_extend.training.configuration import TrainingConfig
+from xmod_extend.training.history import CurvePoint, StepReport
 from xmod_extend.training.loop import Saving, TrainingResult, seconds_per_step, train
-from xmod_extend.training.processes import Processes
 from xmod_extend.training.signals import held_signals
 from xmod_extend.training.state import (
     SavedState,
@@ -70,39 +58,10 @@ from xmod_extend.training.state import (
     run_folder,
     write_atomically,
 )
-
-if TYPE_CHECKING:
-    from transformers import XmodForMaskedLM
+from xmod_extend.writing import TrainedLanguage, write_checkpoint
 
 VALIDATION_TOKENS = 16_384
 """Of the held-out text, scored at each validation; the final score is of all of it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """All that is ready before the first adapter is scored."""
-
-    options: AddOptions
-    observer: Observer
-    base: BaseReference
-    checkpoint: Checkpoint
-    language: Language
-    output_plan: OutputPlan
-    text: PreparedText
-    processes: Processes
-    precision: str
-    model: XmodForMaskedLM
-    """The slice, whose slot belongs to the new language."""
-    started: float
-
-    @functools.cached_property
-    def base_files(self) -> dict[str, str]:
-        """Name of each of the base's weight files to the SHA-256 of its bytes."""
-        return {file.name: _sha256(file) for file in self.checkpoint.files}
-
-    def signed_score(self, losses: TokenLosses) -> Score:
-        signature = self.text.signature(self.precision)
-        return score(losses, token_bytes=self.text.token_bytes, signature=signature)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,91 +106,68 @@ def run_add(request: Request, observer: Observer) -> RunRecord:
     """`add_language` for a request that is already checked."""
     job = load_job(request, observer)
     if request.options.plan:
-        probe = probe_base(job)
-        return _record(job, probe, plan=_plan(job))
-    states = StateFolder(run_folder(request.output), _identity(job))
+        return plan_language(job)
+    states = StateFolder(run_folder(request.output), identity(job))
     try:
-        saved = _take_up(job, states)
-        probe = _probe_once(job, states)
-        saving = Saving(
-            folder=states, every_seconds=60 * job.options.save_minutes, resume_from=saved
-        )
-        trained = train_adapter(job, probe, saving)
-        evaluation = evaluate_adapter(job, probe, trained)
+        trained = train_language(job, states)
         job.processes.end()
-        record = _write(job, probe, trained, evaluation)
+        if not job.processes.is_main:
+            return trained.record
+        # Verification loads what was written; two slices at once would double the memory.
+        job.model.to("meta")  # type: ignore[arg-type]
+        (record,) = write_checkpoint(
+            job.checkpoint, request, [trained], job.text.tokenizer.files, observer
+        )
     except BaseException:
         if job.processes.is_main:
             states.remove_if_stateless()
         raise
+    states.remove()
+    return record
+
+
+def plan_language(job: Job) -> RunRecord:
+    """What training would be; nothing is trained or written."""
+    probe = probe_base(job)
+    return _record(job, probe, plan=_plan(job))
+
+
+def train_language(job: Job, states: StateFolder) -> TrainedLanguage:
+    """Trains and scores the language's adapter, its states saved in a folder."""
+    saved = _take_up(job, states)
+    last_step = 0 if saved is None else saved.history.steps_done
+    probe = _probe_once(job, states)
+    saving = Saving(folder=states, every_seconds=60 * job.options.save_minutes, resume_from=saved)
+    del saved
+    path = states.path / METRICS_NAME
     if job.processes.is_main:
-        states.remove()
-    return record
-
-
-def _write(
-    job: Job, probe: ProbeResult, trained: Trained, evaluation: EvaluationRecord
-) -> RunRecord:
-    """Writes and verifies the extended checkpoint; the first process does, for all."""
-    parts = {"training": _training_record(job, trained), "evaluation": evaluation}
-    if not job.processes.is_main:
-        return _record(job, probe, **parts)
-    # Verification loads what was written; two slices at once would double the memory.
-    job.model.to("meta")  # type: ignore[arg-type]
-    job.observer.on_stage("Writing and verifying the checkpoint")
-    record: RunRecord | None = None
-
-    def document(folder: Path) -> Mapping[str, str]:
-        # Called before the folder gets its name: what is not verified never appears there.
-        nonlocal record
-        record = _record(
-            job,
-            probe,
-            **parts,
-            verification=_verify(job, folder),
-            output=str(job.output_plan.output),
-        )
-        return {"run.json": record.to_json(), "README.md": model_card(record)}
-
-    write_extended(
-        job.checkpoint,
-        job.output_plan.output,
-        language=job.language.code,
-        adapter=full_names(trained.result.adapter, job.language.code),
-        documents=document,
-        tokenizer_files=job.text.tokenizer.files,
-        force=job.options.force,
+        with _metrics(job, path, last_step) as metrics:
+            trained = train_adapter(job, probe, saving, metrics)
+    else:
+        trained = train_adapter(job, probe, saving)
+    evaluation = evaluate_adapter(job, probe, trained)
+    return TrainedLanguage(
+        adapter=trained.result.adapter,
+        record=_record(job, probe, training=_training_record(job, trained), evaluation=evaluation),
+        metrics=path.read_text(encoding="utf-8") if job.processes.is_main else "",
     )
-    assert record is not None
-    return record
 
 
-def _identity(job: Job) -> dict[str, Any]:
-    """What a saved state must have been made from, under the names that a user knows."""
-    config = dataclasses.asdict(_training_config(job))
-    spelled = {
-        "num_steps": "the number of steps",
-        "batch_size": "--batch-size",
-        "lr": "--lr",
-        "seed": "--seed",
-        "dropout": "--dropout",
-        "accumulation": "--accumulation",
-        "gradient_checkpointing": "--gradient-checkpointing",
-    }
-    report = job.text.report
-    texts = f"{report.train_sha256} {report.held_out_sha256}".encode()
-    weights = " ".join(sorted(job.base_files.values())).encode()
-    return {
-        "base": hashlib.sha256(weights).hexdigest(),
-        "corpus": hashlib.sha256(texts).hexdigest(),
-        "tokenizer": job.text.tokenizer.sha256,
-        "--lang": job.language.code,
-        "--init": job.options.init,
-        "--max-length": job.text.max_length,
-        "--mlm-probability": job.options.mlm_probability,
-        "--precision": job.precision,
-        "the kind of device": job.processes.device.type,
-    } | {spelled.get(name, name): value for name, value in config.items()}
+def _metrics(job: Job, path: Path, last_step: int) -> Metrics:
+    tracker = None
+    if job.options.report_to is not None:
+        logs = logs_folder(job.output_plan.output)
+        if job.options.report_to == "tensorboard":
+            job.observer.on_note(f"figures for TensorBoard go to {logs}")
+        tracker = Tracker(
+            job.options.report_to,
+            job.language.code,
+            options=job.options.to_json(),
+            logs=logs,
+            last_step=last_step,
+            warn=job.observer.on_warning,
+        )
+    return Metrics(path, last_step=last_step, tracker=tracker)
 
 
 def _take_up(job: Job, states: StateFolder) -> SavedState | None:
@@ -267,60 +203,6 @@ def _probe_once(job: Job, states: StateFolder) -> ProbeResult:
     return probe
 
 
-def prepare(options: AddOptions, observer: Observer) -> Job:
-    """Checks everything that can be checked, reads the text and loads the slice."""
-    return load_job(check_request(options, observer), observer)
-
-
-def load_job(request: Request, observer: Observer) -> Job:
-    """Reads the text and loads the slice."""
-    started = time.perf_counter()
-    options, base, language = request.options, request.base, request.language
-    observer.on_stage("Reading the corpus")
-    read = stream_corpus if options.streaming else read_corpus
-    corpus: Corpus | StreamedCorpus = read(
-        options.corpus,
-        held_out=options.held_out,
-        text_field=options.text_field,
-        encoding_errors=options.encoding_errors,
-    )
-    checkpoint = open_checkpoint(base.fetch())
-    output_plan = plan_output(
-        checkpoint, request.output, language=language.code, force=options.force
-    )
-    text = prepare_text(corpus, checkpoint, max_length=options.max_length, observer=observer)
-    report = text.report
-    observer.on_note(
-        f"{report.kept_lines:,} of {report.lines:,} lines kept "
-        f"({report.duplicate_lines:,} duplicates, {report.empty_lines:,} empty); "
-        f"{report.train_lines:,} to train on, {report.held_out_lines:,} held out"
-    )
-    observer.on_note(
-        f"{report.tokens:,} tokens, {report.fertility or 0:.2f} a word, "
-        f"{report.unk_rate or 0:.2%} unknown"
-    )
-    for warning in report.warnings:
-        observer.on_warning(warning)
-
-    observer.on_stage("Loading the shared weights")
-    processes = make_processes()
-    precision = choose_precision(options.precision, processes.device)
-    model = load_slice(checkpoint, language.code, precision=precision)
-    return Job(
-        options=options,
-        observer=observer,
-        base=base,
-        checkpoint=checkpoint,
-        language=language,
-        output_plan=output_plan,
-        text=text,
-        processes=processes,
-        precision=precision.name,
-        model=model.to(processes.device),  # type: ignore[arg-type]
-        started=started,
-    )
-
-
 def probe_base(job: Job) -> ProbeResult:
     """Ranks the existing adapters on the held-out text."""
     languages = job.checkpoint.languages
@@ -342,22 +224,6 @@ def probe_base(job: Job) -> ProbeResult:
     return probe
 
 
-def _training_config(job: Job) -> TrainingConfig:
-    options, text = job.options, job.text
-    steps = options.max_steps
-    if options.epochs is not None:
-        steps = max(1, round(options.epochs * len(text.train) / options.batch_size))
-    return TrainingConfig(
-        num_steps=steps or default_num_steps(text.train.num_tokens),
-        batch_size=options.batch_size,
-        lr=options.lr or default_lr(job.model.config.hidden_size),
-        seed=options.seed,
-        dropout=options.dropout,
-        accumulation=options.accumulation,
-        gradient_checkpointing=options.gradient_checkpointing,
-    )
-
-
 def _initial_adapter(job: Job, probe: ProbeResult) -> tuple[str, Adapter]:
     """What the new adapter starts from, with `nearest` resolved."""
     init = job.options.init
@@ -373,6 +239,7 @@ def train_adapter(
     job: Job,
     probe: ProbeResult,
     saving: Saving | None = None,
+    metrics: Metrics | None = None,
     *,
     changes: Mapping[str, Any] | None = None,
 ) -> Trained:
@@ -380,9 +247,22 @@ def train_adapter(
 
     Args:
         saving: Where the state is saved, if it is.
+        metrics: Hears of each step, as the job's observer does.
         changes: Fields of `TrainingConfig` that no option sets, for measuring what they do.
     """
-    config = dataclasses.replace(_training_config(job), **(changes or {}))
+    config = dataclasses.replace(training_config(job), **(changes or {}))
+    hearers: list[Observer | Metrics] = [job.observer]
+    if metrics is not None:
+        hearers.append(metrics)
+
+    def on_step(report: StepReport) -> None:
+        for each in hearers:
+            each.on_step(report)
+
+    def on_validation(point: CurvePoint) -> None:
+        for each in hearers:
+            each.on_validation(point)
+
     init, adapter = _initial_adapter(job, probe)
     set_adapter(job.model, adapter)
     job.observer.on_stage(
@@ -403,8 +283,8 @@ def train_adapter(
             validate=lambda: evaluate(job.model, sample, processes=job.processes).mean_nats,
             saving=saving,
             signals=signals,
-            on_step=job.observer.on_step,
-            on_validation=job.observer.on_validation,
+            on_step=on_step,
+            on_validation=on_validation,
         )
     if result.stopped:
         job.observer.on_warning(
@@ -439,26 +319,9 @@ def evaluate_adapter(job: Job, probe: ProbeResult, trained: Trained) -> Evaluati
     )
 
 
-def _verify(job: Job, folder: Path) -> VerificationRecord:
-    """Compares what was written with the base, before it gets its name."""
-    result = verify_checkpoint(folder, job.checkpoint.path)
-    if result.differences or result.added_languages != (job.language.code,):
-        raise CheckFailedError(
-            f"The checkpoint that was written differs from its base: "
-            f"{'; '.join(result.differences[:3]) or result.added_languages}; it was removed.",
-            hint="The disk may be damaged; please report it if it happens again.",
-        )
-    return VerificationRecord(
-        identical=True,
-        tensors_compared=result.tensors_compared,
-        languages_compared=len(result.languages_compared),
-        differences=result.differences,
-    )
-
-
 def _plan(job: Job) -> PlanRecord:
     job.observer.on_stage("Timing a training step")
-    config = _training_config(job)
+    config = training_config(job)
     scheme = job.text.masking_scheme(mlm_probability=job.options.mlm_probability, seed=0)
     seconds = seconds_per_step(job.model, job.text.train, scheme, config, processes=job.processes)
     num_tokens = config.num_steps * config.batch_size * job.text.max_length
@@ -526,8 +389,3 @@ def _record(job: Job, probe: ProbeResult, **parts: Any) -> RunRecord:
         seconds=time.perf_counter() - job.started,
         **parts,
     )
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

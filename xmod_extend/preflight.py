@@ -7,21 +7,27 @@ imports it, and of a base on the Hub only config.json is fetched.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from xmod_extend.errors import LanguageError, UsageError
+from xmod_extend.errors import LanguageError, UsageError, XmodExtendError
 from xmod_extend.languages import Language, parse_language
 from xmod_extend.model.base import BaseReference, resolve_base
-from xmod_extend.model.graft import check_output
+from xmod_extend.model.graft import RECORD_NAME, check_output
 from xmod_extend.options import AddOptions
 from xmod_extend.progress import Observer
+from xmod_extend.report.metrics import check_tracker
 from xmod_extend.text.sources import check_paths
-from xmod_extend.training.state import run_folder, saved_states, step_of
+from xmod_extend.training.state import begun_languages, run_folder, saved_states, step_of
 
 DEFAULT_MAX_LENGTH = 128
+MOST_NAMED = 3
+"""Languages that the default name of an output spells out."""
+WRITTEN_NAME = "written.json"
+"""In a run's folder: the record of the checkpoint it wrote without the languages that failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,34 +47,110 @@ def check_request(options: AddOptions, observer: Observer) -> Request:
         LanguageError: The code is malformed, unknown or taken, or the donor is not in the base.
         ModelError: The base is no X-MOD.
         HubError: The base's config.json cannot be had from the Hub.
-        UsageError: The output cannot be written, or `max_length` is more than the base can read.
+        UsageError: The output cannot be written, `max_length` is more than the base can read, or
+            a tracker is not installed.
         CorpusError: A file of text is missing, unreadable or of an unsupported kind.
     """
+    check_tracker(options.report_to)
     base = check_places(
         options.corpus, options.held_out, base=options.base, revision=options.revision
     )
     observer.on_stage(f"Looking at {base.base}")
-    config = base.load_config()
-    languages = config.get("languages", ())
-    language = parse_language(options.lang, existing=languages)
-    observer.on_note(f"new language: {language.code}, {language.name}")
-    _check_donor(options.init, languages)
-    choose_max_length(config, options.max_length, name=base.name)
+    language = _check_language(options, base, observer)
     output = options.output or Path(f"{base.name}-{language.code}")
     check_output(output, force=options.force, base=base.path)
     _check_saved_state(output, options)
     return Request(options=options, base=base, language=language, output=output)
 
 
-def _check_saved_state(output: Path, options: AddOptions) -> None:
+def check_requests(several: Sequence[AddOptions], observer: Observer) -> tuple[Request, ...]:
+    """The same for several languages that are added to one base; an error names the entry.
+
+    Raises:
+        XmodExtendError: As `check_request` does, or a language is there twice.
+    """
+    first = several[0]
+    check_tracker(first.report_to)
+    base = resolve_base(first.base, revision=first.revision)
+    for number, options in enumerate(several, start=1):
+        with naming_entry(number, options.lang):
+            check_paths([*options.corpus, *filter(None, [options.held_out])])
+    observer.on_stage(f"Looking at {base.base}")
+    base.load_config()
+    languages: list[Language] = []
+    for number, options in enumerate(several, start=1):
+        with naming_entry(number, options.lang):
+            language = _check_language(options, base, observer)
+            if language.code in [other.code for other in languages]:
+                raise LanguageError(
+                    f"{language.code} is there twice.", hint="Leave one of them out."
+                )
+            languages.append(language)
+    names = [language.code for language in languages]
+    ending = "-".join(names) if len(names) <= MOST_NAMED else f"{len(names)}-languages"
+    output = first.output or Path(f"{base.name}-{ending}")
+    force = first.force or (first.resume and is_written_by(run_folder(output), output))
+    check_output(output, force=force, base=base.path)
+    _check_saved_state(output, first, is_several=True)
+    return tuple(
+        Request(options=replace(options, force=force), base=base, language=language, output=output)
+        for options, language in zip(several, languages, strict=True)
+    )
+
+
+@contextmanager
+def naming_entry(number: int, lang: object) -> Iterator[None]:
+    """Puts before an error which of several languages it is about."""
+    try:
+        yield
+    except XmodExtendError as error:
+        name = f"entry {number} ({lang})" if lang else f"entry {number}"
+        raise type(error)(f"{name}: {error.message}", hint=error.hint) from error
+
+
+def _check_language(options: AddOptions, base: BaseReference, observer: Observer) -> Language:
+    config = base.load_config()
+    languages = config.get("languages", ())
+    language = parse_language(options.lang, existing=languages)
+    observer.on_note(f"new language: {language.code}, {language.name}")
+    _check_donor(options.init, languages)
+    choose_max_length(config, options.max_length, name=base.name)
+    return language
+
+
+def _check_saved_state(output: Path, options: AddOptions, *, is_several: bool = False) -> None:
     """Refuses to begin anew where hours of an interrupted run may lie."""
-    states = saved_states(run_folder(output))
-    if states and not (options.resume or options.force or options.plan):
+    if options.plan or (options.force and not options.resume):
+        return
+    run = run_folder(output)
+    states, begun = saved_states(run), begun_languages(run)
+    hint = "Use --resume to go on from there, or --force to start anew."
+    if (states and is_several) or (begun and not is_several):
+        kind = f"several languages ({', '.join(begun)})" if begun else "one language"
         raise UsageError(
-            f"{run_folder(output)} has the state of an interrupted run, saved after step "
-            f"{step_of(states[-1]):,}.",
-            hint="Use --resume to go on from there, or --force to start anew.",
+            f"{run} has what an interrupted run of {kind} saved.",
+            hint="Go on with that run, choose another output, or use --force to start anew.",
         )
+    if states and not options.resume:
+        raise UsageError(
+            f"{run} has the state of an interrupted run, saved after step {step_of(states[-1]):,}.",
+            hint=hint,
+        )
+    if begun and not options.resume:
+        raise UsageError(f"{run} has what a run saved of {', '.join(begun)}.", hint=hint)
+
+
+def note_written_by(run: Path, output: Path) -> None:
+    """Notes in a run's folder that the checkpoint in `output` is its own, and may be replaced."""
+    (run / WRITTEN_NAME).write_bytes((output / RECORD_NAME).read_bytes())
+
+
+def is_written_by(run: Path, output: Path) -> bool:
+    """Whether the checkpoint in `output` is what this run wrote when some languages failed."""
+    try:
+        return (run / WRITTEN_NAME).read_bytes() == (output / RECORD_NAME).read_bytes()
+    except OSError:
+        return False
 
 
 def check_places(

@@ -30,11 +30,12 @@ from rich.box import MARKDOWN, SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from xmod_extend.job import Job, prepare
 from xmod_extend.options import AddOptions, merge_options
-from xmod_extend.pipeline import Job, evaluate_adapter, prepare, probe_base, train_adapter
+from xmod_extend.pipeline import evaluate_adapter, probe_base, train_adapter
 from xmod_extend.progress import Observer
 from xmod_extend.training.configuration import TrainingConfig
-from xmod_extend.training.loop import CurvePoint
+from xmod_extend.training.history import CurvePoint
 
 SCHEMA_VERSION = 1
 OPTIONS = {field.name for field in dataclasses.fields(AddOptions)}

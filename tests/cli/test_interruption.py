@@ -66,10 +66,10 @@ def send_sigterm(*_: Any, **__: Any) -> None:
 @pytest.mark.parametrize(
     ("place", "is_trained"),
     [
-        ("xmod_extend.pipeline.read_corpus", False),
+        ("xmod_extend.job.read_corpus", False),
         ("xmod_extend.pipeline.train", False),
         ("xmod_extend.model.graft._write_index", True),
-        ("xmod_extend.pipeline.verify_checkpoint", True),
+        ("xmod_extend.writing.verify_checkpoint", True),
         ("xmod_extend.model.output._flush_folder", True),
     ],
 )

@@ -29,7 +29,7 @@ def extend(base: Checkpoint, target: Path, language: str = "quz_PE") -> Path:
             base.adapter_names(language), base.adapter_names("en_XX"), strict=True
         )
     }
-    write_extended(base, target, language=language, adapter=adapter, documents={})
+    write_extended(base, target, adapters={language: adapter}, documents={})
     return target
 
 

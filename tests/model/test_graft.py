@@ -47,8 +47,7 @@ def write(
     return write_extended(
         base,
         target,
-        language=language,
-        adapter=new_adapter(base, language),
+        adapters={language: new_adapter(base, language)},
         documents={"run.json": json.dumps({"language": language})},
         tokenizer_files=tokenizer_files,
         force=force,
@@ -139,7 +138,7 @@ def test_nothing_of_the_config_changes_but_the_languages(
     (base.path / "config.json").write_text(text, encoding="utf-8")
     base.config = json.loads(text)
     base.languages = base.config.get("languages", ["en_XX"])
-    written = extended_config(base, "quz_PE")
+    written = extended_config(base, ["quz_PE"])
     expected = json.loads(text) | {"languages": [*base.languages, "quz_PE"]}
     expected.setdefault("architectures", ["XmodForMaskedLM"])
     assert json.loads(written) == expected
@@ -147,7 +146,7 @@ def test_nothing_of_the_config_changes_but_the_languages(
 
 def test_the_config_keeps_its_formatting(base: Checkpoint) -> None:
     before = (base.path / "config.json").read_text()
-    after = extended_config(base, "quz_PE")
+    after = extended_config(base, ["quz_PE"])
     assert after.replace(',\n    "quz_PE"', "") == before
     assert after != before
 
@@ -177,7 +176,7 @@ def test_a_wrong_adapter_is_refused_before_anything_is_written(
     }
     for expected, wrong in cases.items():
         with pytest.raises(ModelError, match=expected):
-            write_extended(base, tmp_path / "out", language="quz_PE", adapter=wrong, documents={})
+            write_extended(base, tmp_path / "out", adapters={"quz_PE": wrong}, documents={})
     with pytest.raises(LanguageError, match="base has de_DE already"):
         write(base, tmp_path / "out", language="de_DE")
     assert not (tmp_path / "out").exists()
@@ -188,11 +187,11 @@ def test_values_too_large_for_the_base_are_refused(tmp_path: Path) -> None:
     base = open_checkpoint(make_checkpoint(tmp_path / "base", dtype=torch.float16))
     adapter = {name: tensor * 1e6 for name, tensor in new_adapter(base).items()}
     with pytest.raises(ModelError, match="not finite in F16"):
-        write_extended(base, tmp_path / "out", language="quz_PE", adapter=adapter, documents={})
+        write_extended(base, tmp_path / "out", adapters={"quz_PE": adapter}, documents={})
 
 
 def test_a_plan_says_what_is_needed(base: Checkpoint, tmp_path: Path) -> None:
-    plan = plan_output(base, tmp_path / "new" / "out", language="quz_PE", force=False)
+    plan = plan_output(base, tmp_path / "new" / "out", languages=["quz_PE"], force=False)
     assert 0 < plan.needed_bytes < plan.free_bytes
     assert not plan.replaces
     assert not (tmp_path / "new").exists()
@@ -217,7 +216,7 @@ def test_an_output_that_is_taken_is_refused(base: Checkpoint, tmp_path: Path) ->
     for target, force, expected in cases:
         for attempt in (
             lambda target=target, force=force: plan_output(
-                base, target, language="quz_PE", force=force
+                base, target, languages=["quz_PE"], force=force
             ),
             lambda target=target, force=force: write(base, target, force=force),
         ):
@@ -225,7 +224,7 @@ def test_an_output_that_is_taken_is_refused(base: Checkpoint, tmp_path: Path) ->
                 attempt()
             assert caught.value.hint
     assert (taken / "thesis.tex").read_text() == "years of work"
-    plan_output(base, empty, language="quz_PE", force=False)
+    plan_output(base, empty, languages=["quz_PE"], force=False)
     write(base, empty)
     with pytest.raises(UsageError, match="exists and is not empty"):
         check_output(empty, force=False)
@@ -247,14 +246,14 @@ def test_a_disk_with_too_little_room_is_refused(
     usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(UsageError, match=r"needs 3\d MB, and the disk has 1 MB free"):
-        plan_output(base, tmp_path / "out", language="quz_PE", force=False)
+        plan_output(base, tmp_path / "out", languages=["quz_PE"], force=False)
 
 
 def test_force_replaces_the_whole_folder(base: Checkpoint, tmp_path: Path) -> None:
     target = tmp_path / "out"
     write(base, target, language="fo_FO")
     (target / "old").mkdir()
-    assert plan_output(base, target, language="quz_PE", force=True).replaces
+    assert plan_output(base, target, languages=["quz_PE"], force=True).replaces
     write(base, target, force=True)
     assert open_checkpoint(target).languages == [*LANGUAGES, "quz_PE"]
     assert not (target / "old").exists()
@@ -348,7 +347,7 @@ def test_what_a_killed_process_left_is_put_right(base: Checkpoint, tmp_path: Pat
     # Killed between the two renames: the old output waits under its hidden name.
     (tmp_path / "out").rename(tmp_path / f".out.replaced-{host}-{dead}")
     with pytest.raises(UsageError, match="is not empty"):
-        plan_output(base, tmp_path / "out", language="quz_PE", force=False)
+        plan_output(base, tmp_path / "out", languages=["quz_PE"], force=False)
     assert open_checkpoint(tmp_path / "out").languages[-1] == "fo_FO"
     left = {entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")}
     assert left == {

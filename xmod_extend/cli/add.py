@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.table import Table
 
-from xmod_extend.cli.errors import error_boundary
+from xmod_extend.cli.errors import Boundary, error_boundary
 from xmod_extend.cli.output import Display, Output, duration, num_bytes
+from xmod_extend.errors import LanguagesFailedError, UsageError
 from xmod_extend.options import AddOptions, merge_options
 
 if TYPE_CHECKING:
@@ -22,7 +25,14 @@ EPILOG = (
 )
 
 
-def add(config: Path | None, json: bool, quiet: bool, **given: Any) -> None:
+def add(
+    config: Path | None,
+    plan_file: Path | None,
+    jobs: int | None,
+    json: bool,
+    quiet: bool,
+    **given: Any,
+) -> None:
     """Add a language: train its adapter on text, write the extended checkpoint, verify it."""
     output = Output(as_json=json, quiet=quiet)
     with error_boundary(output) as boundary:
@@ -32,6 +42,16 @@ def add(config: Path | None, json: bool, quiet: bool, **given: Any) -> None:
             for name, value in given.items()
             if value is not None and value is not False and value != []
         }
+        languages = chosen.pop("lang", [])
+        if plan_file is not None or len(languages) > 1:
+            _add_several(output, boundary, config, plan_file, jobs, languages, chosen)
+            return
+        if jobs is not None:
+            raise UsageError(
+                "--jobs is given for one language.", hint="Leave it out, or use --plan-file."
+            )
+        if languages:
+            chosen["lang"] = languages[0]
         options = merge_options(config, chosen)
         from xmod_extend.preflight import check_request
 
@@ -47,6 +67,90 @@ def add(config: Path | None, json: bool, quiet: bool, **given: Any) -> None:
             display.close()
         if output.is_first:
             _show(output, record)
+
+
+def _add_several(
+    output: Output,
+    boundary: Boundary,
+    config: Path | None,
+    plan_file: Path | None,
+    jobs: int | None,
+    languages: list[str],
+    chosen: dict[str, Any],
+) -> None:
+    from xmod_extend.plan_file import pair_up, read_plan_file
+    from xmod_extend.preflight import check_requests
+
+    if plan_file is None:
+        several = pair_up(languages, chosen.pop("corpus", []), config, chosen)
+    elif config is not None:
+        raise UsageError(
+            "--config and --plan-file are both given.",
+            hint="Put the options for all languages at the top of the plan file.",
+        )
+    else:
+        if languages:
+            chosen["lang"] = languages
+        several = read_plan_file(plan_file, chosen)
+    display = Display(output)
+    requests = check_requests(several, display)
+    boundary.watch(requests[0].output)
+    output.note("Loading torch and transformers ...")
+    from xmod_extend.several import run_several
+
+    try:
+        records = run_several(requests, display, jobs=1 if jobs is None else jobs)
+    except LanguagesFailedError as error:
+        display.close()
+        if error.records:
+            _show_several(output, error.records, error.failures)
+        raise
+    finally:
+        display.close()
+    _show_several(output, records, {})
+
+
+def _show_several(
+    output: Output, records: Sequence[RunRecord], failures: Mapping[str, str]
+) -> None:
+    values: list[dict[str, Any]] = [record.to_dict() for record in records]
+    values += [{"language": code, "error": sentence} for code, sentence in failures.items()]
+    if records[0].plan is not None:
+        seconds = sum(record.plan.estimated_seconds for record in records if record.plan)
+        lines = [
+            f"{record.language}: would train {record.plan.num_steps:,} steps, about "
+            f"{duration(record.plan.estimated_seconds)}"
+            for record in records
+            if record.plan
+        ]
+        output.minimal(values, f"{seconds:.0f}", *lines, f"{duration(seconds)} in all")
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column("language")
+    for name in ("before", "after", "times lower", "95 % interval"):
+        table.add_column(name, justify="right")
+    for record in records:
+        assert record.evaluation is not None
+        before, after = record.evaluation.before, record.evaluation.after
+        gain = record.evaluation.improvement
+        table.add_row(
+            f"{record.language}, {record.language_name}",
+            f"{before.perplexity:,.1f} ({record.evaluation.best_existing})",
+            f"{after.perplexity:,.1f}",
+            f"{gain.ratio:.1f}",
+            f"{gain.low:.1f} to {gain.high:.1f}",
+        )
+    proof = records[0].verification
+    assert proof is not None
+    output.minimal(
+        values,
+        str(records[0].output),
+        "Held-out perplexity with the best existing adapter and with the new one:",
+        table,
+        f"Verified: {proof.tensors_compared:,} tensors are the same byte for byte, and the logits "
+        f"of {proof.languages_compared} languages bit for bit",
+        f"In {records[0].output}",
+    )
 
 
 def _show(output: Output, record: RunRecord) -> None:
@@ -89,6 +193,22 @@ def _signature() -> inspect.Signature:
             typer.Option("--config", metavar="FILE", help="YAML file of the same options."),
             None,
         ),
+        "plan_file": (
+            Path | None,
+            typer.Option(
+                "--plan-file",
+                metavar="FILE",
+                help="YAML file with several languages and the options of each.",
+            ),
+            None,
+        ),
+        "jobs": (
+            int | None,
+            typer.Option(
+                "--jobs", metavar="N", help="Languages that are trained at a time [default: 1]."
+            ),
+            None,
+        ),
         "json": (bool, typer.Option("--json", help="Print the run record on stdout."), False),
         "quiet": (
             bool,
@@ -111,8 +231,10 @@ def _signature() -> inspect.Signature:
 def _parameter(item: dataclasses.Field[Any]) -> inspect.Parameter:
     kinds: dict[str, Any] = {"int": int, "float": float, "bool": bool}
     spelled = str(item.type).removesuffix(" | None")
-    kind = list[str] if item.name == "corpus" else kinds.get(spelled, str)
+    kind = list[str] if item.name in ("lang", "corpus") else kinds.get(spelled, str)
     help_text = item.metadata["help"]
+    if item.name == "lang":
+        help_text += " Several, each with its --corpus, are added at once."
     if item.default not in (dataclasses.MISSING, None, False):
         help_text += f" [default: {item.default}]"
     flag = "--" + item.name.replace("_", "-")

@@ -16,7 +16,7 @@ from typing import TypeGuard
 
 from xmod_extend.cli.output import Output
 from xmod_extend.errors import UsageError, XmodExtendError
-from xmod_extend.training.state import run_folder, saved_states, step_of
+from xmod_extend.training.state import begun_languages, run_folder, saved_states, step_of
 
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
@@ -45,6 +45,11 @@ class Boundary:
         """The optimiser step after which the run's newest state was saved, if one is there."""
         states = [] if self._output is None else saved_states(run_folder(self._output))
         return step_of(states[-1]) if states else None
+
+    @property
+    def has_begun_languages(self) -> bool:
+        """Whether a run of several languages has saved something of one of them."""
+        return self._output is not None and bool(begun_languages(run_folder(self._output)))
 
     @property
     def what_was_written(self) -> str:
@@ -137,7 +142,7 @@ def _explain(output: Output, error: BaseException, boundary: Boundary) -> None:
 
 def _how_to_resume(boundary: Boundary) -> str | None:
     """The command that goes on from the saved state, if there is one."""
-    if boundary.saved_step is None:
+    if boundary.saved_step is None and not boundary.has_begun_languages:
         return None
     command = ["xmod-extend", *sys.argv[1:]]
     processes = os.environ.get("LOCAL_WORLD_SIZE")
@@ -145,7 +150,8 @@ def _how_to_resume(boundary: Boundary) -> str | None:
         command[:1] = ["torchrun", f"--nproc-per-node={processes}", "-m", "xmod_extend"]
     if "--resume" not in command:
         command.append("--resume")
-    return f"Go on from step {boundary.saved_step:,} with `{shlex.join(command)}`"
+    place = "" if boundary.saved_step is None else f" from step {boundary.saved_step:,}"
+    return f"Go on{place} with `{shlex.join(command)}`"
 
 
 def _is_about_disk(error: BaseException) -> TypeGuard[OSError]:

@@ -173,7 +173,9 @@ class Display(Observer):
 
 
 def to_json(value: Any) -> str:
-    """One JSON object with its `schema_version` first."""
+    """One JSON object with its `schema_version` first, or a list of such objects."""
+    if isinstance(value, list):
+        return f"[{', '.join(to_json(item) for item in value)}]"
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = dataclasses.asdict(value)
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"

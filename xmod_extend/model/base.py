@@ -27,7 +27,14 @@ from xmod_extend.text.tokenizer import TOKENIZER_PATTERNS, fetch_tokenizer
 
 BUNDLED = "tiny"
 
-DOCUMENT_PATTERNS = ("LICENSE*", "NOTICE*", "run.json", "run-*.json")
+DOCUMENT_PATTERNS = (
+    "LICENSE*",
+    "NOTICE*",
+    "run.json",
+    "run-*.json",
+    "metrics.jsonl",
+    "metrics-*.jsonl",
+)
 """What else goes with a checkpoint: its terms, and the records of languages added before."""
 
 

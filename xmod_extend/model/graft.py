@@ -1,8 +1,8 @@
 """Writing an extended checkpoint: the base's own bytes, and one more file.
 
-    config.json                      the base's, with the new code at the end of `languages`
+    config.json                      the base's, with the new codes at the end of `languages`
     model-base.safetensors           the base's model.safetensors, byte for byte
-    model-CODE.safetensors           the new language's adapter, one such file per added language
+    model-CODE.safetensors           a new language's adapter, one such file per added language
     model.safetensors.index.json     binds them
 
 transformers prefers a file named exactly `model.safetensors` to an index, so the output never holds
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 BASE_SHARD = "model-base.safetensors"
 INDEX_NAME = "model.safetensors.index.json"
 RECORD_NAME = "run.json"
+METRICS_NAME = "metrics.jsonl"
+"""Live figures of the training, one JSON object a line."""
 
 SLACK_BYTES = 32 * 1024 * 1024
 """Room for the tokenizer, the record and the report."""
@@ -64,7 +66,7 @@ class OutputPlan:
     """
 
     output: Path
-    language: str
+    languages: tuple[str, ...]
     needed_bytes: int
     free_bytes: int
     replaces: bool
@@ -85,15 +87,17 @@ def check_output(output: Path, *, force: bool, base: Path | None = None) -> None
     check_writable(output)
 
 
-def plan_output(base: Checkpoint, output: Path, *, language: str, force: bool) -> OutputPlan:
+def plan_output(
+    base: Checkpoint, output: Path, *, languages: Sequence[str], force: bool
+) -> OutputPlan:
     """Finds out before training whether the output can be written after it.
 
     Raises:
         UsageError: It cannot: the folder is taken, lies in the base, or cannot be written, or the
             disk has too little room.
-        LanguageError: The base has the language already.
+        LanguageError: The base has one of the languages already.
     """
-    _check_new(base, language)
+    _check_new(base, languages)
     _check_apart(base.path, output)
     check_target(output, force=force)
     parent = check_writable(output)
@@ -101,7 +105,7 @@ def plan_output(base: Checkpoint, output: Path, *, language: str, force: bool) -
         can_clone(file, parent) for file in base.files
     )
     adapter_bytes = sum(base.info(name).num_bytes for name in base.adapter_names(base.languages[0]))
-    needed = adapter_bytes + SLACK_BYTES + (0 if shared else base.num_bytes)
+    needed = len(languages) * adapter_bytes + SLACK_BYTES + (0 if shared else base.num_bytes)
     free = shutil.disk_usage(parent).free
     if free < needed:
         raise UsageError(
@@ -110,7 +114,7 @@ def plan_output(base: Checkpoint, output: Path, *, language: str, force: bool) -
         )
     return OutputPlan(
         output=output,
-        language=language,
+        languages=tuple(languages),
         needed_bytes=needed,
         free_bytes=free,
         replaces=output.expanduser().exists(),
@@ -121,17 +125,17 @@ def write_extended(
     base: Checkpoint,
     output: Path,
     *,
-    language: str,
-    adapter: Mapping[str, torch.Tensor],
+    adapters: Mapping[str, Mapping[str, torch.Tensor]],
     documents: Mapping[str, str] | Callable[[Path], Mapping[str, str]],
     tokenizer_files: Sequence[Path] = (),
     force: bool = False,
 ) -> list[Path]:
-    """Writes the base with one more language; nothing is seen at `output` until all is written.
+    """Writes the base with more languages; nothing is seen at `output` until all is written.
 
     Args:
-        adapter: The new language's tensors under their names in a checkpoint, as
-            `base.adapter_names(language)` lists them. They are stored in the base's dtype.
+        adapters: Each new language's tensors under their names in a checkpoint, as
+            `base.adapter_names(language)` lists them. They are stored in the base's dtype; the
+            languages get their ids in this order.
         documents: File name -> text of what is written beside the weights (run.json, README.md); or
             a function that returns it, called with the finished folder before it gets its name, so
             that what it checks and refuses never appears at `output`.
@@ -142,17 +146,19 @@ def write_extended(
         The files of the output.
 
     Raises:
-        ModelError: The adapter is not one for this base, or has values that are no numbers.
+        ModelError: An adapter is not one for this base, or has values that are no numbers.
         UsageError: The output cannot be written; what was there before is left as it was.
     """
-    _check_new(base, language)
+    _check_new(base, list(adapters))
     _check_apart(base.path, output)
-    stored = _stored_adapter(base, language, adapter)
+    stored = {code: _stored_adapter(base, code, adapter) for code, adapter in adapters.items()}
     with new_folder(output, force=force) as folder:
         weight_map = _write_base_shards(base, folder)
-        weight_map |= _write_adapter_shard(folder, language, stored, taken=weight_map.values())
-        _write_index(base, folder, weight_map, stored)
-        _write_text(folder / CONFIG_NAME, extended_config(base, language))
+        for code, tensors in stored.items():
+            weight_map |= _write_adapter_shard(folder, code, tensors, taken=weight_map.values())
+        added = {name: tensor for tensors in stored.values() for name, tensor in tensors.items()}
+        _write_index(base, folder, weight_map, added)
+        _write_text(folder / CONFIG_NAME, extended_config(base, list(adapters)))
         _copy_companions(base, folder, tokenizer_files)
         texts = documents(folder) if callable(documents) else documents
         for name, text in texts.items():
@@ -161,12 +167,13 @@ def write_extended(
     return [output / name for name in names]
 
 
-def _check_new(base: Checkpoint, language: str) -> None:
-    if language in base.languages:
-        raise LanguageError(
-            f"{base.path.name} has {language} already.",
-            hint="Choose another code, or another base.",
-        )
+def _check_new(base: Checkpoint, languages: Sequence[str]) -> None:
+    for language in languages:
+        if language in base.languages:
+            raise LanguageError(
+                f"{base.path.name} has {language} already.",
+                hint="Choose another code, or another base.",
+            )
 
 
 def _check_apart(base: Path, output: Path) -> None:
@@ -265,16 +272,18 @@ def _write_index(
     _write_text(folder / INDEX_NAME, json.dumps(index, indent=2) + "\n")
 
 
-def extended_config(base: Checkpoint, language: str) -> str:
-    """The base's config.json with one code more, every other byte as it was where possible."""
+def extended_config(base: Checkpoint, languages: Sequence[str]) -> str:
+    """The base's config.json with more codes, every other byte as it was where possible."""
     text = (base.path / CONFIG_NAME).read_text(encoding="utf-8")
-    wanted = base.config | {"languages": [*base.languages, language]}
+    wanted = base.config | {"languages": [*base.languages, *languages]}
     wanted.setdefault("architectures", ["XmodForMaskedLM"])
     # The last element of the list, whatever white space stands before it, and the end of the list.
     edited = re.sub(
         r'("languages"\s*:\s*\[(?:\s*"[^"]*"\s*,)*)(\s*)("[^"]*")(\s*\])',
         lambda match: (
-            f"{match[1]}{match[2]}{match[3]},{match[2] or ' '}{json.dumps(language)}{match[4]}"
+            f"{match[1]}{match[2]}{match[3]}"
+            + "".join(f",{match[2] or ' '}{json.dumps(language)}" for language in languages)
+            + match[4]
         ),
         text,
         count=1,
@@ -288,19 +297,26 @@ def extended_config(base: Checkpoint, language: str) -> str:
 def _copy_companions(base: Checkpoint, folder: Path, tokenizer_files: Sequence[Path]) -> None:
     """Copies what belongs with the base's weights: its tokenizer, its terms, earlier records.
 
-    run.json always tells of the language that was added last, so the base's becomes
-    run-CODE.json, after the last of its languages.
+    run.json and metrics.jsonl always tell of the language that was added last, so the base's
+    become run-CODE.json and metrics-CODE.jsonl, after the last of its languages.
     """
     patterns = DOCUMENT_PATTERNS if tokenizer_files else (*DOCUMENT_PATTERNS, *TOKENIZER_PATTERNS)
     for file in sorted(base.path.iterdir()):
         if not file.is_file() or not any(fnmatch.fnmatch(file.name, each) for each in patterns):
             continue
-        earlier = f"run-{base.languages[-1]}.json"
-        target = folder / (earlier if file.name == RECORD_NAME else file.name)
+        target = folder / file.name
+        if file.name in (RECORD_NAME, METRICS_NAME):
+            target = folder / earlier_name(file.name, base.languages[-1])
         if not target.exists():
             copy_file(file, target)
     for file in tokenizer_files:
         copy_file(file, folder / file.name)
+
+
+def earlier_name(name: str, language: str) -> str:
+    """What a document of one language is called where a later language's has its name."""
+    stem, suffix = name.rsplit(".", 1)
+    return f"{stem}-{language}.{suffix}"
 
 
 def _write_text(path: Path, text: str) -> None:

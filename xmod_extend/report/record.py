@@ -8,6 +8,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
+import types
+import typing
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -140,10 +142,29 @@ class RunRecord:
         record: dict[str, Any] = json.loads(self.to_json())
         return record
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> RunRecord:
+        """The record that `to_dict` made these values of."""
+        record: RunRecord = _from_plain(cls, values)
+        return record
+
     def to_json(self) -> str:
         """The record as indented JSON, `schema_version` first."""
         values = {"schema_version": self.schema_version} | dataclasses.asdict(self)
         return json.dumps(values, indent=2, ensure_ascii=False, default=str) + "\n"
+
+
+def _from_plain(kind: Any, value: Any) -> Any:
+    """A dataclass, a tuple of them, or a plain value, from what JSON made of it."""
+    if typing.get_origin(kind) in (types.UnionType, typing.Union):
+        options = [option for option in typing.get_args(kind) if option is not types.NoneType]
+        return value if value is None or len(options) > 1 else _from_plain(options[0], value)
+    if typing.get_origin(kind) is tuple:
+        return tuple(_from_plain(typing.get_args(kind)[0], item) for item in value)
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        kinds = typing.get_type_hints(kind)
+        return kind(**{name: _from_plain(kinds[name], item) for name, item in value.items()})
+    return value
 
 
 def package_versions() -> dict[str, str]:

@@ -3,51 +3,63 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 
 from xmod_extend.evaluation.perplexity import Score
 from xmod_extend.report.record import EvaluationRecord, RunRecord, TrainingRecord
 
 
-def model_card(record: RunRecord) -> str:
-    """Markdown with the Hub's metadata block; every figure in it stands in the record."""
-    assert record.training is not None and record.evaluation is not None
-    parts = [
-        _front_matter(record),
-        _introduction(record),
-        _usage(record),
-        _results(record, record.evaluation),
-        _training(record, record.training),
-        _text(record),
-        _limits(record),
-    ]
+def model_card(records: Sequence[RunRecord]) -> str:
+    """Markdown with the Hub's metadata block; every figure in it stands in the records.
+
+    Args:
+        records: Of the languages that were added to one base together, in the order of their ids.
+    """
+    parts = [_front_matter(records), _introduction(records), _usage(records)]
+    for record in records:
+        assert record.training is not None and record.evaluation is not None
+        heading = f": {record.language_name}" if len(records) > 1 else ""
+        parts += [
+            _results(record, record.evaluation, heading),
+            _training(record, record.training, heading),
+            _text(record, heading),
+        ]
+    parts.append(_limits(records))
     return "\n".join(part.strip() + "\n" for part in parts)
 
 
-def _front_matter(record: RunRecord) -> str:
+def _front_matter(records: Sequence[RunRecord]) -> str:
+    base = records[0].base
     lines = ["---", "library_name: transformers", "pipeline_tag: fill-mask", "language:"]
     # The Hub knows languages, not regions.
-    lines += [f"- {record.bcp47.split('-')[0]}"]
-    if record.base.commit is not None:
-        lines += [f"base_model: {record.base.source}"]
+    lines += dict.fromkeys(f"- {record.bcp47.split('-')[0]}" for record in records)
+    if base.commit is not None:
+        lines += [f"base_model: {base.source}"]
     lines += ["tags:", "- xmod", "- language-adapter", "- masked-lm", "---"]
     return "\n".join(lines)
 
 
-def _introduction(record: RunRecord) -> str:
-    base = f"`{record.base.name}`"
-    if record.base.commit is not None:
-        base = f"`{record.base.source}` (commit `{record.base.commit[:12]}`)"
-    title = f"# {record.base.name} with {record.language_name} (`{record.language}`)\n\n"
+def _introduction(records: Sequence[RunRecord]) -> str:
+    known = records[0].base
+    base = f"`{known.name}`"
+    if known.commit is not None:
+        base = f"`{known.source}` (commit `{known.commit[:12]}`)"
+    names = _listed([f"{record.language_name} (`{record.language}`)" for record in records])
+    title = f"# {known.name} with {names}\n\n"
+    one = len(records) == 1
     return title + _paragraph(
         f"""
-        This is {base}, an X-MOD with {len(record.base.languages)} languages, to which
-        `xmod-extend` added a language adapter for {record.language_name}. Only that adapter was
-        trained. Every weight of the base is the same, byte for byte, and the base's vocabulary
-        was kept."""
+        This is {base}, an X-MOD with {len(known.languages)} languages, to which
+        `xmod-extend` added {"a language adapter" if one else "language adapters"} for
+        {_listed([record.language_name for record in records])}. Only
+        {"that adapter was" if one else "those adapters were"} trained. Every weight of the base is
+        the same, byte for byte, and the base's vocabulary was kept."""
     )
 
 
-def _usage(record: RunRecord) -> str:
+def _usage(records: Sequence[RunRecord]) -> str:
+    first_id = len(records[0].base.languages)
+    ids = _listed([f"`{record.language}` is {first_id + i}" for i, record in enumerate(records)])
     return f"""
 ## Use
 
@@ -56,22 +68,27 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 model = AutoModelForMaskedLM.from_pretrained("PATH_OR_ID")
 tokenizer = AutoTokenizer.from_pretrained("PATH_OR_ID")
-model.set_default_language("{record.language}")
+model.set_default_language("{records[-1].language}")
 ```
 
 Or pass `lang_ids`: the id of a language is its position in `model.config.languages`;
-`{record.language}` is {len(record.base.languages)}.
+{ids}.
 """
 
 
-def _results(record: RunRecord, evaluation: EvaluationRecord) -> str:
+def _listed(names: Sequence[str]) -> str:
+    """`A`, `A and B`, or `A, B and C`."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _results(record: RunRecord, evaluation: EvaluationRecord, heading: str) -> str:
     before, after, gain = evaluation.before, evaluation.after, evaluation.improvement
     explanation = f"""
         {gain.ratio:.2f} times lower (95 % interval {gain.low:.2f} to {gain.high:.2f}, paired
         bootstrap over {after.num_documents:,} lines; {after.num_scored_tokens:,} masked tokens).
         Which training step to keep was chosen on a sample of the same held-out text. Signature:"""
     return f"""
-## Results
+## Results{heading}
 
 Masked perplexity on held-out text, with the same masked tokens before and after:
 
@@ -95,9 +112,9 @@ def _figures(measured: Score) -> str:
     return f"{measured.perplexity:.2f} | {measured.bits_per_byte:.3f}"
 
 
-def _training(record: RunRecord, training: TrainingRecord) -> str:
+def _training(record: RunRecord, training: TrainingRecord, heading: str) -> str:
     stopped = f"The run ended early: {training.stopped}." if training.stopped else ""
-    return "## Training\n\n" + _paragraph(
+    return f"## Training{heading}\n\n" + _paragraph(
         f"""
         Masked language modelling; {training.num_parameters:,} trainable parameters, started from
         `{training.init}`. {training.steps_done:,} steps of {training.batch_size} x
@@ -112,12 +129,12 @@ def _training(record: RunRecord, training: TrainingRecord) -> str:
     )
 
 
-def _text(record: RunRecord) -> str:
+def _text(record: RunRecord, heading: str) -> str:
     corpus = record.corpus
     fertility = f"{corpus.fertility:.2f}" if corpus.fertility is not None else "not measured"
     unknown = f"{corpus.unk_rate:.2%}" if corpus.unk_rate is not None else "not measured"
     return f"""
-## Text
+## Text{heading}
 
 | | training | held-out |
 | --- | ---: | ---: |
@@ -130,18 +147,30 @@ licence, is for whoever publishes this to say here.
 """
 
 
-def _limits(record: RunRecord) -> str:
-    warnings = "".join(f"- {warning}\n" for warning in record.warnings)
+def _limits(records: Sequence[RunRecord]) -> str:
+    found = dict.fromkeys(
+        f"- {record.language}: {warning}\n" if len(records) > 1 else f"- {warning}\n"
+        for record in records
+        for warning in record.warnings
+    )
     limits = f"""
         An adapter learns the language of its text, with that text's register, errors and opinions.
-        The vocabulary is the base's: words of {record.language_name} are cut into more pieces than
-        by a tokenizer of its own (the paper that introduced X-MOD also learns new embeddings; this
-        does not)."""
+        The vocabulary is the base's: words of
+        {_listed([record.language_name for record in records])} are cut into more pieces than by a
+        tokenizer of its own (the paper that introduced X-MOD also learns new embeddings; this does
+        not)."""
     return f"""
 ## Limits
 
 {_paragraph(limits)}
 
-{warnings}
-`run.json` beside this file is the full record of the run.
+{"".join(found)}
+`run.json` beside this file is the full record of the run{_earlier(records)}.
 """
+
+
+def _earlier(records: Sequence[RunRecord]) -> str:
+    if len(records) == 1:
+        return ""
+    others = _listed([f"`run-{record.language}.json`" for record in records[:-1]])
+    return f" that added {records[-1].language_name}; {others} of the others"

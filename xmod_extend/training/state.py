@@ -27,6 +27,8 @@ from xmod_extend.training.history import History
 if TYPE_CHECKING:
     import torch
 
+FINISHED_NAME = "finished.safetensors"
+"""A trained adapter that waits for others, to be written into one checkpoint with them."""
 NUM_KEPT = 2
 _VERSION = "1"
 _NAME = re.compile(r"state-(\d{8,})\.safetensors")
@@ -96,6 +98,38 @@ class StateFolder:
                 return state
         return None
 
+    def finish(self, tensors: Mapping[str, torch.Tensor], about: str) -> None:
+        """Writes what training gave, and `about` it, in the place of the states."""
+        from safetensors.torch import save
+
+        metadata = {
+            "version": _VERSION,
+            "identity": json.dumps(self._identity),
+            "about": about,
+        }
+        self.make()
+        write_atomically(self.path / FINISHED_NAME, save(dict(tensors), metadata))
+        for state in saved_states(self.path):
+            state.unlink()
+
+    def is_finished(self) -> bool:
+        """Whether this run has nothing left to train.
+
+        Raises:
+            UsageError: Another run has; the sentence names what differs.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(self.path / FINISHED_NAME, framework="pt") as file:
+                metadata = file.metadata() or {}
+        except (SafetensorError, OSError):
+            return False
+        if metadata.get("version") != _VERSION:
+            return False
+        self._refuse_another_run(json.loads(metadata["identity"]))
+        return True
+
     def remove(self) -> None:
         """Removes the folder with all that is in it, and the empty ones above that it made."""
         shutil.rmtree(self.path, ignore_errors=True)
@@ -143,6 +177,26 @@ def saved_states(folder: Path) -> list[Path]:
     with suppress(OSError):
         found = [path for path in folder.iterdir() if _NAME.fullmatch(path.name)]
         return sorted(found, key=step_of)
+    return []
+
+
+def read_finished(folder: Path) -> tuple[dict[str, torch.Tensor], str]:
+    """What `StateFolder.finish` wrote: the tensors, and what is said about them."""
+    from safetensors import safe_open
+
+    with safe_open(folder / FINISHED_NAME, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return tensors, file.metadata()["about"]
+
+
+def begun_languages(run: Path) -> list[str]:
+    """The languages that a run of several has a saved state or a finished adapter of."""
+    with suppress(OSError):
+        return sorted(
+            folder.name
+            for folder in run.iterdir()
+            if saved_states(folder) or (folder / FINISHED_NAME).exists()
+        )
     return []
 
 

@@ -1,0 +1,148 @@
+"""The same work for several languages, each in a process of its own, some at a time.
+
+A process that dies, whatever of, takes nothing from the others. What it has to say comes through a
+pipe, whose end tells that it is gone.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from types import FrameType
+from typing import cast
+
+from xmod_extend.errors import XmodExtendError
+from xmod_extend.preflight import Request
+from xmod_extend.progress import Observer
+from xmod_extend.training.history import CurvePoint, StepReport
+
+Work = Callable[[Request, Observer], object]
+
+
+def sentence_of(error: Exception) -> str:
+    """Why a language failed, in a sentence or two."""
+    if isinstance(error, XmodExtendError):
+        return " ".join(filter(None, [error.message, error.hint]))
+    reason = " ".join(str(error).split())[:300].rstrip(".")
+    return f"Unexpected {type(error).__name__}: {reason or 'no message'}."
+
+
+def run_side_by_side(
+    requests: Sequence[Request], work: Work, *, jobs: int, num_threads: int, observer: Observer
+) -> dict[str, str]:
+    """Does `work` for each request, `jobs` of them at a time.
+
+    An interrupt ends all of them: each finishes its step and saves its state before this returns.
+
+    Args:
+        work: A function of a module, so that another process can find it.
+        num_threads: That each process computes with.
+
+    Returns:
+        Code of each language that failed, to a sentence that says why.
+    """
+    waiting = list(requests)
+    running: dict[Connection, tuple[str, SpawnProcess]] = {}
+    outcomes: dict[str, str | None] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                request = waiting.pop(0)
+                pipe, process = _start(request, work, num_threads)
+                running[pipe] = (request.language.code, process)
+            for ready in wait(list(running)):
+                pipe = cast("Connection", ready)
+                code, process = running[pipe]
+                try:
+                    kind, text = pipe.recv()
+                except (EOFError, OSError):
+                    del running[pipe]
+                    process.join()
+                    outcomes.setdefault(code, _how_it_ended(process))
+                    continue
+                if kind in ("done", "failed"):
+                    outcomes[code] = text
+                _pass_on(kind, f"{code}: {text}", observer)
+    finally:
+        for _, process in running.values():
+            process.terminate()
+        for _, process in running.values():
+            process.join()
+    return {code: text for code, text in outcomes.items() if text is not None}
+
+
+def _start(request: Request, work: Work, num_threads: int) -> tuple[Connection, SpawnProcess]:
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(sender, work, request, num_threads), daemon=True)
+    # A terminal sends Ctrl-C to all processes: this one alone hears it, and stops the others.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        sender.close()
+    return receiver, process
+
+
+def _work(events: Connection, work: Work, request: Request, num_threads: int) -> None:
+    import torch
+
+    # Training holds it back until its state is saved; elsewhere it is raised where the work stands.
+    signal.signal(signal.SIGTERM, _raise_exit)
+    torch.set_num_threads(num_threads)
+    try:
+        work(request, _Teller(events))
+    except Exception as error:
+        events.send(("failed", sentence_of(error)))
+    else:
+        events.send(("done", None))
+
+
+def _raise_exit(number: int, frame: FrameType | None) -> None:
+    # A second one must not interrupt the cleaning up.
+    signal.signal(number, signal.SIG_IGN)
+    raise SystemExit(128 + number)
+
+
+class _Teller(Observer):
+    """Tells the process that started this one; when that is gone, telling ends this one too."""
+
+    def __init__(self, events: Connection) -> None:
+        self._events = events
+
+    def on_stage(self, name: str) -> None:
+        self._events.send(("note", f"{name} ..."))
+
+    def on_note(self, text: str) -> None:
+        self._events.send(("note", text))
+
+    def on_warning(self, text: str) -> None:
+        self._events.send(("warning", text))
+
+    def on_step(self, report: StepReport) -> None:
+        self._events.send(("step", str(report.step)))
+
+    def on_validation(self, point: CurvePoint) -> None:
+        text = f"train loss {point.train_loss:.3f}  held-out loss {point.held_out_loss:.3f}"
+        self._events.send(("note", f"step {point.step}  {text}"))
+
+
+def _pass_on(kind: str, text: str, observer: Observer) -> None:
+    if kind == "note":
+        observer.on_note(text)
+    elif kind == "warning":
+        observer.on_warning(text)
+
+
+def _how_it_ended(process: SpawnProcess) -> str:
+    code = process.exitcode or 0
+    if code < 0:
+        return (
+            f"Its process was ended by {signal.Signals(-code).name}; the machine may have been out "
+            "of memory."
+        )
+    return f"Its process ended with exit code {code}."
