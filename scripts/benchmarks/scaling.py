@@ -1,16 +1,22 @@
-"""Prints what adding many languages on many GPUs would cost, by the model in scaling_model.py.
+"""Measures a run in two processes, and works out what many languages on many GPUs would cost.
 
-usage: python scripts/benchmarks/scaling.py [--shape xmod-base|xmod-large-prenorm] [--gpus G …]
+usage: python scripts/benchmarks/scaling.py --measure BASE [--steps N] [--batch-size B]
+           [--max-length T]
+       python scripts/benchmarks/scaling.py [--shape xmod-base|xmod-large-prenorm] [--gpus G …]
            [--languages K …] [--peak-tflops X] [--mfu X] [--step-overhead-ms X] …
 
-Every figure is worked out, none is measured: the assumptions are printed above the tables. The
-first table is one language on more and more GPUs; the second, many languages, each on as many GPUs
-as finish the whole job first.
+With --measure, steps on one batch are timed in one process and in two on this machine, one thread
+each. Without it every figure is worked out by scaling_model.py, none is measured: the assumptions
+are printed above the tables. The first table is one language on more and more GPUs; the second,
+many languages, each on as many GPUs as finish the whole job first.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -27,6 +33,9 @@ JOB_FIELDS = [field for field in fields(Job) if field.name not in ("num_language
 
 def main() -> None:
     given = parse_arguments()
+    if given.measure is not None:
+        measure_two_processes(given)
+        return
     print_assumptions(given)
     print_one_language(given)
     print_many_languages(given)
@@ -36,6 +45,8 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--measure", type=Path, metavar="BASE")
+    parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--shape", choices=SHAPES, default="xmod-base")
     parser.add_argument("--gpus", type=int, nargs="+", default=[1, 8, 64, 256, 512])
     parser.add_argument("--languages", type=int, nargs="+", default=[1, 10, 100, 1000])
@@ -43,6 +54,28 @@ def parse_arguments() -> argparse.Namespace:
         option = "--" + field.name.replace("_", "-")
         parser.add_argument(option, type=type(field.default), default=field.default)
     return parser.parse_args()
+
+
+def measure_two_processes(given: argparse.Namespace) -> None:
+    """Prints a row for one process and one for two."""
+    print("| processes | wall s a step | of it summing | CPU s a step and process |")
+    print("| ---: | ---: | ---: | ---: |")
+    sizes = [str(given.measure), *map(str, (given.steps, given.batch_size, given.max_length))]
+    for count in (1, 2):
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        done = subprocess.run(
+            [*launcher, f"--nproc-per-node={count}", HERE / "contenders" / "together.py", *sizes],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+        row = json.loads(done.stdout.splitlines()[-1])
+        print(
+            f"| {row['count']} | {row['seconds']:.3f} | {row['summing_seconds']:.3f} "
+            f"| {row['cpu_seconds']:.3f} |",
+            flush=True,
+        )
 
 
 def make_cluster(given: argparse.Namespace, num_gpus: int) -> Cluster:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -21,11 +22,12 @@ from transformers import XmodForMaskedLM
 
 from xmod_extend.model.adapter import random_adapter, set_adapter
 from xmod_extend.model.checkpoint import open_checkpoint
-from xmod_extend.model.slice import freeze_all_but_adapter, load_training_slice
+from xmod_extend.model.slice import freeze_all_but_adapter, load_slice
 from xmod_extend.text.masking import MaskingScheme
 from xmod_extend.training.configuration import TrainingConfig
 from xmod_extend.training.device import choose_precision
 from xmod_extend.training.loop import train
+from xmod_extend.training.processes import Processes
 
 Ids = npt.NDArray[np.int64]
 
@@ -36,15 +38,9 @@ class TokenBlocks:
 
     ids: Ids
 
-    @property
-    def max_length(self) -> int:
-        return int(self.ids.shape[1])
-
-    def num_blocks(self, offset: int = 0) -> int:
-        return len(self.ids)
-
-    def get(self, indices: Ids, offset: int = 0) -> Ids:
-        return self.ids[indices]
+    def batches(self, batch_size: int, seed: int, start_step: int = 0) -> Iterator[Ids]:
+        for start in range(start_step * batch_size, len(self.ids), batch_size):
+            yield self.ids[start : start + batch_size]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +59,7 @@ def run_training(
     model: XmodForMaskedLM,
     blocks: TokenBlocks,
     config: TrainingConfig,
-    accelerator: Accelerator,
+    processes: Processes,
     report: Report,
 ) -> None:
     """The one call of the product's loop: all steps, nothing scored on held-out text."""
@@ -82,7 +78,7 @@ def run_training(
         blocks,
         scheme,
         config,
-        accelerator=accelerator,
+        processes=processes,
         validate=lambda: 0.0,
         on_step=lambda done: (report.losses.append(done.loss), report.tick()),
     )
@@ -92,10 +88,10 @@ def run_training(
 
 def main() -> None:
     given = parse_arguments()
-    accelerator = Accelerator(cpu=given.device == "cpu", mixed_precision="no")
-    precision = choose_precision(given.precision, accelerator.device)
+    processes = Processes(Accelerator(cpu=given.device == "cpu", mixed_precision="no"))
+    precision = choose_precision(given.precision, processes.device)
     checkpoint = open_checkpoint(given.base)
-    model = load_training_slice(checkpoint, LANGUAGE, precision=precision).to(accelerator.device)
+    model = load_slice(checkpoint, LANGUAGE, precision=precision).to(processes.device)
     set_adapter(model, random_adapter(model, seed=0))
     config = TrainingConfig(
         num_steps=given.steps,
@@ -108,7 +104,7 @@ def main() -> None:
     packages = ("torch", "transformers", "accelerate", "xmod-extend")
     report = Report({package: version(package) for package in packages})
     report.trainable_parameters = sum(p.numel() for p in freeze_all_but_adapter(model))
-    run_training(model, TokenBlocks(np.load(given.blocks)), config, accelerator, report)
+    run_training(model, TokenBlocks(np.load(given.blocks)), config, processes, report)
     report.write()
 
 
