@@ -132,23 +132,53 @@ def test_the_adapter_takes_the_dtype_of_the_base(tmp_path: Path) -> None:
         '{"eps": 1e-05}',
     ],
 )
+@pytest.mark.parametrize("added", [["quz_PE"], ["quz_PE", "ay_BO"]])
 def test_nothing_of_the_config_changes_but_the_languages(
-    base: Checkpoint, text: str, tmp_path: Path
+    base: Checkpoint, text: str, added: list[str], tmp_path: Path
 ) -> None:
     (base.path / "config.json").write_text(text, encoding="utf-8")
     base.config = json.loads(text)
     base.languages = base.config.get("languages", ["en_XX"])
-    written = extended_config(base, ["quz_PE"])
-    expected = json.loads(text) | {"languages": [*base.languages, "quz_PE"]}
+    written = extended_config(base, added)
+    expected = json.loads(text) | {"languages": [*base.languages, *added]}
     expected.setdefault("architectures", ["XmodForMaskedLM"])
     assert json.loads(written) == expected
 
 
 def test_the_config_keeps_its_formatting(base: Checkpoint) -> None:
     before = (base.path / "config.json").read_text()
-    after = extended_config(base, ["quz_PE"])
-    assert after.replace(',\n    "quz_PE"', "") == before
+    after = extended_config(base, ["quz_PE", "ay_BO"])
+    assert after.replace(',\n    "quz_PE",\n    "ay_BO"', "") == before
     assert after != before
+
+
+def test_figures_of_earlier_languages_come_along_under_their_names(
+    base: Checkpoint, tmp_path: Path
+) -> None:
+    last = base.languages[-1]
+    (base.path / "metrics.jsonl").write_text('{"step": 1}\n')
+    (base.path / "metrics-ay_BO.jsonl").write_text('{"step": 2}\n')
+    write(base, tmp_path / "out")
+    assert (tmp_path / "out" / f"metrics-{last}.jsonl").read_text() == '{"step": 1}\n'
+    assert (tmp_path / "out" / "metrics-ay_BO.jsonl").read_text() == '{"step": 2}\n'
+
+
+def test_several_languages_get_a_shard_each_and_their_ids_in_order(
+    base: Checkpoint, tmp_path: Path
+) -> None:
+    adapters = {code: new_adapter(base, code) for code in ("quz_PE", "ay_BO")}
+    write_extended(base, tmp_path / "out", adapters=adapters, documents={})
+    written = open_checkpoint(tmp_path / "out")
+    assert written.languages == [*LANGUAGES, "quz_PE", "ay_BO"]
+    for code, adapter in adapters.items():
+        for name, values in adapter.items():
+            assert written.file_of(name).name == f"model-{code}.safetensors"
+            assert torch.equal(written.read(name), values)
+    one, two = (
+        plan_output(base, tmp_path / "new", languages=codes, force=False).needed_bytes
+        for codes in (["quz_PE"], ["quz_PE", "ay_BO"])
+    )
+    assert two - one == sum(values.numel() * 4 for values in adapters["ay_BO"].values())
 
 
 def test_what_belongs_with_the_base_comes_along(base: Checkpoint, tmp_path: Path) -> None:

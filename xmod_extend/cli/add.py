@@ -102,12 +102,13 @@ def _add_several(
         records = run_several(requests, display, jobs=1 if jobs is None else jobs)
     except LanguagesFailedError as error:
         display.close()
-        if error.records:
+        if error.records and output.is_first:
             _show_several(output, error.records, error.failures)
         raise
     finally:
         display.close()
-    _show_several(output, records, {})
+    if output.is_first:
+        _show_several(output, records, {})
 
 
 def _show_several(

@@ -133,11 +133,14 @@ class Tracker:
             self._try(tracker.finish)
 
     def _start(self, run: str, options: Mapping[str, Any], logs: Path, last_step: int) -> None:
+        import torch
         from accelerate import Accelerator
         from accelerate.utils import ProjectConfiguration
 
+        # It shares the state of the one that training asked for its device, and so must agree.
         accelerator = Accelerator(
             mixed_precision="no",
+            cpu=not torch.accelerator.is_available(),
             log_with=self._name,
             project_config=ProjectConfiguration(logging_dir=str(logs)),
         )
