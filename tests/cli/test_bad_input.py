@@ -560,12 +560,10 @@ def test_a_cache_that_cannot_be_written_is_gone_around(
 def test_a_full_cache_is_named(
     invoke: Invoke, work: Path, texts: Path, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import datasets
-
     def refuse(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(datasets.Dataset, "from_generator", refuse)
+    monkeypatch.setattr("xmod_extend.text.cache.ArrowFile.write", refuse)
     options = ("--corpus", texts / "with_bom.txt", "--text-field", "other", "--base", base)
     assert_explained(invoke("check", *options), 3, "No space left.*HF_DATASETS_CACHE")
 

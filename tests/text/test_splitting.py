@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import resource
 import subprocess
 import sys
 import time
@@ -240,7 +239,7 @@ def test_memory_does_not_grow_with_the_text(
     lines = sentences(20_000)
     with path.open("w") as file:
         for i in range(100):
-            file.writelines(f"{i} {line} {line[:40]}\n" for line in lines)
+            file.writelines(f"{i} {line} {line[:60]}\n" for line in lines)
     assert path.stat().st_size > 200e6
     ran = subprocess.run(
         [sys.executable, "-c", PREPARE, str(path), str(tokenizer_dir), str(tmp_path / "cache")],
@@ -250,7 +249,6 @@ def test_memory_does_not_grow_with_the_text(
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     tokens = max(file.stat().st_size for file in (tmp_path / "cache").glob("tokens-*/*.arrow"))
-    assert tokens > 300e6
-    assert int(ran.stdout) < 250
-    # Of the workers, the largest.
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10 < 1_000
+    assert tokens > 200e6
+    # The text alone is larger than that, and so are its tokens.
+    assert int(ran.stdout) < 200

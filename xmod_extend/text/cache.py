@@ -217,20 +217,13 @@ def explain_full_disk() -> Iterator[None]:
     """Turn what the system says when prepared text cannot be written into our own error.
 
     Raises:
-        CorpusError: In the place of an OSError, also of one that `datasets` wrapped.
+        CorpusError: In the place of an OSError.
     """
-    from datasets.exceptions import DatasetGenerationError
-
     try:
         yield
-    except (OSError, DatasetGenerationError) as error:
-        cause = error.__cause__ if isinstance(error, DatasetGenerationError) else error
-        if isinstance(cause, CorpusError):
-            raise cause from None
-        if not isinstance(cause, OSError):
-            raise
+    except OSError as error:
         raise CorpusError(
-            f"The prepared text cannot be written: {cause.strerror or cause}.",
+            f"The prepared text cannot be written: {error.strerror or error}.",
             hint="Free some space, or set HF_DATASETS_CACHE to a folder on another disk.",
         ) from error
 
