@@ -161,7 +161,7 @@ YAMLS = {
     "list.yaml": "- lang\n",
     "broken.yaml": "lr: [\n",
     "unknown.yaml": "batchsize: 3\n",
-    "nested.yaml": "lang: quz_PE\ncorpus: x.txt\ntraining:\n  lr: 1e-3\n",
+    "nested.yaml": "lang: quz_PE\ncorpus: x.txt\nhyperparameters:\n  lr: 1e-3\n",
     "no_word.yaml": "lang: no\ncorpus: x.txt\n",
     "list_lang.yaml": "lang: [quz_PE]\ncorpus: x.txt\n",
     "mapping_corpus.yaml": "lang: quz_PE\ncorpus: {a: b}\n",

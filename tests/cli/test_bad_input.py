@@ -532,7 +532,7 @@ def test_no_room_for_the_output_is_known_before_training(
     assert listing(work) == []
 
 
-def test_a_disk_that_fills_up_while_writing_leaves_nothing(
+def test_a_disk_that_fills_up_while_writing_leaves_the_state_and_nothing_else(
     invoke: Invoke, work: Path, base: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from xmod_extend.model import graft
@@ -542,8 +542,10 @@ def test_a_disk_that_fills_up_while_writing_leaves_nothing(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(graft, "copy_file", fill)
-    assert_explained(invoke(*small_add(base, corpus, "a/b/out")), 2, "the disk is full")
-    assert listing(work) == []
+    expected = r"the disk is full.*--resume` goes on from step 1\."
+    assert_explained(invoke(*small_add(base, corpus, "a/b/out")), 2, expected)
+    assert [path.name for path in (work / "a/b").iterdir()] == ["out.run"]
+    assert [path.name for path in work.iterdir()] == ["a"]
 
 
 def test_a_cache_that_cannot_be_written_is_gone_around(

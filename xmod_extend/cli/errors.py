@@ -34,11 +34,18 @@ class Boundary:
     def __init__(self) -> None:
         self._output: Path | None = None
         self._before: int | None = None
+        self._step_before: int | None = None
 
     def watch(self, output: Path) -> None:
         """Names the folder that the command writes, so that an interrupt can say if it did."""
         self._output = output
         self._before = self._identity()
+        self._step_before = self.saved_step
+
+    @property
+    def has_progressed(self) -> bool:
+        """Whether a state was saved since `watch`."""
+        return self.saved_step not in (None, self._step_before)
 
     @property
     def saved_step(self) -> int | None:
@@ -115,7 +122,8 @@ def _explain(output: Output, error: BaseException, boundary: Boundary) -> None:
         # All processes refuse alike, and the first one says it for all.
         return
     if isinstance(error, XmodExtendError):
-        output.error(error.message, error.hint)
+        advice = _how_to_resume(boundary) if boundary.has_progressed else None
+        output.error(error.message, _together(error.hint, advice))
     elif isinstance(error, KeyboardInterrupt | Terminated):
         word = "Interrupted" if isinstance(error, KeyboardInterrupt) else "Terminated"
         output.error(f"{word}{boundary.what_was_written}.", _how_to_resume(boundary))
@@ -123,10 +131,12 @@ def _explain(output: Output, error: BaseException, boundary: Boundary) -> None:
         place = f" ({error.filename})" if error.filename else ""
         output.error(
             f"A file could not be read or written: {error.strerror}{place}.",
-            "Check its permissions and the free space, or name another --output or cache folder "
-            "(HF_HOME, TMPDIR).",
+            _together(
+                "Check its permissions and the free space, or name another --output or cache "
+                "folder (HF_HOME, TMPDIR).",
+                _how_to_resume(boundary),
+            ),
         )
-        output.hint(_how_to_resume(boundary))
     elif _is_about_memory(error):
         output.error(
             "There is not enough memory.", "Use a smaller --batch-size or a smaller --max-length."
@@ -135,9 +145,15 @@ def _explain(output: Output, error: BaseException, boundary: Boundary) -> None:
         reason = " ".join(str(error).split())[:300].rstrip(".")
         output.error(
             f"Unexpected {type(error).__name__}: {reason or 'no message'}.",
-            f"Set {DEBUG_VARIABLE}=1 to see where it happened, and please report it.",
+            _together(
+                f"Set {DEBUG_VARIABLE}=1 to see where it happened, and please report it.",
+                _how_to_resume(boundary),
+            ),
         )
-        output.hint(_how_to_resume(boundary))
+
+
+def _together(hint: str | None, more: str | None) -> str | None:
+    return " ".join(each for each in (hint, more) if each) or None
 
 
 def _how_to_resume(boundary: Boundary) -> str | None:
@@ -151,7 +167,7 @@ def _how_to_resume(boundary: Boundary) -> str | None:
     if "--resume" not in command:
         command.append("--resume")
     place = "" if boundary.saved_step is None else f" from step {boundary.saved_step:,}"
-    return f"Go on{place} with `{shlex.join(command)}`"
+    return f"`{shlex.join(command)}` goes on{place}."
 
 
 def _is_about_disk(error: BaseException) -> TypeGuard[OSError]:

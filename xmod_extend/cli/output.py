@@ -84,10 +84,6 @@ class Output:
 
     def error(self, message: str, hint: str | None) -> None:
         self.err.print(f"[bold red]error:[/] {escape(sentence(message))}")
-        self.hint(hint)
-
-    def hint(self, hint: str | None) -> None:
-        """What to do next, if there is anything to say."""
         if hint:
             self.err.print(f"[bold]hint:[/] {escape(sentence(hint))}")
 
