@@ -8,7 +8,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from checkpoints import make_checkpoint
-from training.runs import SCHEME, RandomBlocks, adapter_bytes, configure, run_training
+from training_runs import SCHEME, RandomBlocks, adapter_bytes, configure, run_training
 
 from xmod_extend.model.adapter import random_adapter, set_adapter
 from xmod_extend.model.checkpoint import open_checkpoint

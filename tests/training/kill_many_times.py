@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 import torch
-from training.runs import adapter_bytes, configure, run_training
+from training_runs import adapter_bytes, configure, run_training
 
 from xmod_extend.model.slice import FP32, Precision
 from xmod_extend.training.state import saved_states

@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from checkpoints import make_checkpoint
 from hypothesis import given
 from hypothesis import strategies as st
-from training.runs import adapter_bytes, run_training
+from training_runs import adapter_bytes, run_training
 from transformers import XmodForMaskedLM
 
 from xmod_extend.errors import TrainingError, UsageError

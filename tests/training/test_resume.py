@@ -13,7 +13,7 @@ import pytest
 import torch
 from checkpoints import make_checkpoint
 from safetensors import safe_open
-from training.runs import adapter_bytes, configure, run_training
+from training_runs import adapter_bytes, configure, run_training
 
 from xmod_extend.errors import UsageError
 from xmod_extend.model.adapter import PARTS

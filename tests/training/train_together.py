@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from safetensors.torch import save_file
-from training.runs import SCHEME, RandomBlocks, configure, run_training
+from training_runs import SCHEME, RandomBlocks, configure, run_training
 
 from xmod_extend.evaluation.perplexity import Block, MaskedText, evaluate
 from xmod_extend.model.adapter import adapter_slots, random_adapter, set_adapter
