@@ -58,7 +58,9 @@ def train_full_model(
     for parameter in trained:
         parameter.requires_grad_(True)
     stacks = [torch.stack([p.data for p in trained[part::4]]) for part in range(4)]
-    optimizer = Soap(stacks, betas=(0.9, config.adam_beta2), eps=1e-6, weight_decay=0.01)
+    optimizer = Soap(
+        stacks, betas=(0.9, config.adam_beta2), eps=1e-6, weight_decay=0.01, first_basis=10
+    )
     losses = []
     model.train(False)
     batches = RandomBlocks().batches(config.batch_size, config.seed)

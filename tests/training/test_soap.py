@@ -8,14 +8,17 @@ import pytest
 import torch
 from torch import nn
 
-from xmod_extend.training.soap import FIRST_BASIS, REFRESH_EVERY, Soap
+from xmod_extend.training.soap import REFRESH_EVERY, Soap
 
 BETAS = (0.9, 0.98)
+FIRST_BASIS = 10
 STEPS = 2 * REFRESH_EVERY + 5
 
 
 def soap(parameter: torch.Tensor, *, weight_decay: float = 0.0) -> Soap:
-    return Soap([parameter], betas=BETAS, eps=1e-8, weight_decay=weight_decay)
+    return Soap(
+        [parameter], betas=BETAS, eps=1e-8, weight_decay=weight_decay, first_basis=FIRST_BASIS
+    )
 
 
 def follow_soap(

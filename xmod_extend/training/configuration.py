@@ -36,6 +36,8 @@ class TrainingConfig:
     adam_beta1: float = 0.9
     adam_beta2: float = 0.98
     adam_epsilon: float = 1e-6
+    first_basis: int = 10
+    """Steps before SOAP's first basis; with more than there are steps it is AdamW."""
     dropout: bool = False
     """Whether the base's dropout is on in the frozen body."""
     clip_norm: float = 1.0

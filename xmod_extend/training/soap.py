@@ -30,8 +30,6 @@ from collections.abc import Sequence
 
 import torch
 
-FIRST_BASIS = 10
-"""Steps before the first basis."""
 REFRESH_EVERY = 30
 """Steps between two refreshes of the basis."""
 GRAM_EVERY = 5
@@ -50,6 +48,7 @@ class Soap:
             getting the basis; or (K, M), a stack of vectors. They are changed in place.
         betas: Decay of the mean of the gradients, and of their squares in the basis.
         weight_decay: Decoupled, as in AdamW.
+        first_basis: Steps before the first basis; until then, matrices move as under AdamW.
     """
 
     def __init__(
@@ -59,7 +58,9 @@ class Soap:
         betas: tuple[float, float],
         eps: float,
         weight_decay: float,
+        first_basis: int,
     ) -> None:
+        self._first_basis = first_basis
         self._parameters = [_lay_wide(parameter) for parameter in parameters]
         self._beta1, self._beta2 = betas
         self._eps, self._weight_decay = eps, weight_decay
@@ -96,13 +97,13 @@ class Soap:
 
     def _follow(self, gradient: torch.Tensor, state: State) -> None:
         """Keeps the statistics of the gradients, and now and then turns the basis to them."""
-        every = 1 if self.num_steps <= FIRST_BASIS else GRAM_EVERY
+        every = GRAM_EVERY if "basis" in state else 1
         if self.num_steps % every == 0:
             decay = GRAM_DECAY**every
             state["gram"].baddbmm_(gradient.mT, gradient, beta=decay, alpha=1 - decay)
-        if self.num_steps == FIRST_BASIS:
+        if self.num_steps == self._first_basis:
             _choose_basis(state)
-        elif self.num_steps % REFRESH_EVERY == 0:
+        elif "basis" in state and self.num_steps % REFRESH_EVERY == 0:
             _refresh_basis(state)
 
 

@@ -97,6 +97,7 @@ class Stepper:
             betas=(config.adam_beta1, config.adam_beta2),
             eps=config.adam_epsilon,
             weight_decay=config.weight_decay,
+            first_basis=config.first_basis,
         )
         is_fp16 = model.roberta.embeddings.LayerNorm.weight.dtype == torch.float16
         self.loss_scale = LossScale() if is_fp16 else None
