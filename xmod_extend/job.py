@@ -190,7 +190,9 @@ def identity(job: Job) -> dict[str, Any]:
         "gradient_checkpointing": "--gradient-checkpointing",
     }
     report = job.text.report
-    texts = f"{report.train_sha256} {report.held_out_sha256}".encode()
+    # A stream was not read yet, and so has no hash of its text.
+    streamed = getattr(job.text.train, "fingerprint", "")
+    texts = f"{report.train_sha256}{streamed} {report.held_out_sha256}".encode()
     weights = " ".join(sorted(job.base_files.values())).encode()
     return {
         "base": hashlib.sha256(weights).hexdigest(),

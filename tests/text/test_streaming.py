@@ -209,3 +209,13 @@ def test_streaming_needs_the_number_of_steps() -> None:
     with pytest.raises(UsageError):
         AddOptions(lang="quz_PE", corpus=("a.txt",), streaming=True, epochs=2.0)
     assert AddOptions(lang="quz_PE", corpus=("a.txt",), streaming=True, max_steps=5).streaming
+
+
+def test_a_changed_file_changes_the_fingerprint(paths: list[Path]) -> None:
+    before = TextStream(paths).fingerprint
+    assert TextStream(paths).fingerprint == before
+    assert TextStream(paths[:2]).fingerprint != before
+    assert TextStream(paths, encoding_errors="replace").fingerprint != before
+    with paths[0].open("a", encoding="utf-8") as file:
+        file.write("one line more\n")
+    assert TextStream(paths).fingerprint != before

@@ -11,6 +11,8 @@ depend on the seed and the epoch alone.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -94,6 +96,21 @@ class TextStream:
     def names(self) -> tuple[str, ...]:
         """Of the files and data sets."""
         return tuple(str(getattr(source, "name", source)) for source in self._sources)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of what tells one stream from another without reading it.
+
+        Of each file its name, size and date; of a data set on the Hub its address.
+        """
+        parts: list[object] = [self._text_field, self._encoding_errors]
+        for source in self._sources:
+            if isinstance(source, Source):
+                status = source.path.stat()
+                parts.append([source.name, status.st_size, status.st_mtime_ns])
+            else:
+                parts.append([source.repository, source.revision, source.path])
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     @property
     def num_sources(self) -> int:
@@ -283,6 +300,8 @@ class StreamedBlocks:
         self.bos_id = bos_id
         self._stream, self._encode = stream, encode
         self._shuffled_blocks = shuffled_blocks
+        self.fingerprint = stream.fingerprint
+        """Of the stream, for a resumed run to know it by."""
         self._is_counted = False
         self.num_tokens = 0
         """Of an epoch, as far as is known: all once one was read to its end."""
