@@ -166,7 +166,7 @@ def _measure(fixed: dict[str, Any], settings: list[Setting]) -> list[Measurement
                 perplexity=scores.after.perplexity,
                 steps=run.steps_done,
                 kept_step=run.best_step,
-                epochs=run.num_epochs,
+                epochs=run.num_tokens / (len(job.text.train) * job.text.max_length),
                 cpu_seconds=cpu_seconds,
                 curve=run.curve,
             )
