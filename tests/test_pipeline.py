@@ -215,11 +215,12 @@ def test_a_plan_writes_nothing(base: Path, corpus: Path, tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_diverging_run_without_a_good_adapter_writes_nothing(
-    base: Path, corpus: Path, tmp_path: Path
+@pytest.mark.parametrize("save_minutes", [10.0, 0.0])
+def test_a_diverging_run_without_a_good_adapter_leaves_nothing(
+    base: Path, corpus: Path, tmp_path: Path, save_minutes: float
 ) -> None:
     with pytest.raises(TrainingError, match="loss was"):
-        add(base, corpus, tmp_path / "out", lr=1e30, max_steps=50)
+        add(base, corpus, tmp_path / "out", lr=1e30, max_steps=50, save_minutes=save_minutes)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -51,6 +51,7 @@ from xmod_extend.report.record import (
 from xmod_extend.training.configuration import TrainingConfig
 from xmod_extend.training.history import CurvePoint, StepReport
 from xmod_extend.training.loop import Saving, TrainingResult, seconds_per_step, train
+from xmod_extend.training.processes import LostProcessError
 from xmod_extend.training.signals import held_signals
 from xmod_extend.training.state import (
     SavedState,
@@ -118,8 +119,11 @@ def run_add(request: Request, observer: Observer) -> RunRecord:
         (record,) = write_checkpoint(
             job.checkpoint, request, [trained], job.text.tokenizer.files, observer
         )
-    except BaseException:
+    except BaseException as error:
         if job.processes.is_main:
+            if isinstance(error, TrainingError) and not isinstance(error, LostProcessError):
+                # To go on from a state of it would only end there again.
+                states.remove()
             states.remove_if_stateless()
         raise
     states.remove()
