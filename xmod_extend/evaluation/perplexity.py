@@ -34,8 +34,11 @@ if TYPE_CHECKING:
 Ids = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-BATCH_TOKENS = 4096
-"""Tokens in one forward pass of an evaluation. It does not change the masks."""
+CPU_BATCH_TOKENS = 1024
+"""Tokens in one forward pass on a processor, which more would only cost memory. It does not change
+the masks."""
+GPU_BATCH_TOKENS = 16_384
+"""Tokens in one forward pass elsewhere."""
 MAX_TOKENS = 131_072
 """A longer held-out text is sampled at even distances: the interval at this size is about 1 %."""
 METRIC_VERSION = 1
@@ -100,7 +103,7 @@ class MaskedText:
         wanted = max(1, num_tokens // length)
         return MaskedText([self.blocks[i] for i in _evenly_spaced(len(self.blocks), wanted)])
 
-    def batches(self) -> Iterator[tuple[Ids, Ids, Ids]]:
+    def batches(self, num_tokens: int = CPU_BATCH_TOKENS) -> Iterator[tuple[Ids, Ids, Ids]]:
         """(input_ids, labels, document_ids), each (B, T); blocks of one length go together."""
         start = 0
         while start < len(self.blocks):
@@ -109,7 +112,7 @@ class MaskedText:
             while (
                 stop < len(self.blocks)
                 and self.blocks[stop].input_ids.size == length
-                and (stop - start + 1) * length <= BATCH_TOKENS
+                and (stop - start + 1) * length <= num_tokens
             ):
                 stop += 1
             batch = self.blocks[start:stop]
@@ -167,9 +170,10 @@ def evaluate(
             to the bit, in all of them and whatever their number.
     """
     device = model.lm_head.bias.device
+    num_tokens = CPU_BATCH_TOKENS if device.type == "cpu" else GPU_BATCH_TOKENS
     rank, count = (processes.rank, processes.count) if processes else (0, 1)
     nats, documents, targets = [], [], []
-    for number, (inputs, labels, document_ids) in enumerate(text.batches()):
+    for number, (inputs, labels, document_ids) in enumerate(text.batches(num_tokens)):
         scored = labels != IGNORED
         if number % count == rank and scored.any():
             losses = masked_token_losses(model, MaskedBatch.of(inputs, labels).to(device))

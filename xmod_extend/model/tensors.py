@@ -15,7 +15,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -288,20 +288,24 @@ def _bad_header(path: Path, what: str) -> ModelError:
 
 
 def write_safetensors(
-    path: Path, tensors: Iterable[tuple[str, TensorInfo, Iterable[bytes | memoryview]]]
+    path: Path,
+    tensors: Iterable[tuple[str, TensorInfo, Iterable[bytes | memoryview]]],
+    *,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Write a safetensors file from pieces, so that no tensor need be in memory as a whole.
 
     Args:
         path: The file to write; an existing one is replaced.
         tensors: Name, info and bytes of each. The bytes are asked for one tensor after another.
+        metadata: Texts for the header, beside the format.
 
     Raises:
         OSError: The file cannot be written.
     """
     # Wider items first, as the `safetensors` library does it, keeps every tensor aligned.
     order = sorted(tensors, key=lambda entry: -ITEM_BYTES[entry[1].dtype])
-    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    header: dict[str, object] = {"__metadata__": {"format": "pt"} | dict(metadata or {})}
     position = 0
     for name, info, _ in order:
         assert name not in header, f"{name} twice"

@@ -15,8 +15,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,8 +71,6 @@ class StateFolder:
 
         A process that is killed at any moment leaves the states before, or this one whole.
         """
-        from safetensors.torch import save
-
         metadata = {
             "version": _VERSION,
             "identity": json.dumps(self._identity),
@@ -81,7 +79,7 @@ class StateFolder:
         }
         self.make()
         path = self.path / f"state-{history.steps_done:08}.safetensors"
-        write_atomically(path, save(dict(tensors), metadata))
+        _write_tensors(path, tensors, metadata)
         for old in saved_states(self.path)[:-NUM_KEPT]:
             old.unlink()
         return path
@@ -100,15 +98,13 @@ class StateFolder:
 
     def finish(self, tensors: Mapping[str, torch.Tensor], about: str) -> None:
         """Writes what training gave, and `about` it, in the place of the states."""
-        from safetensors.torch import save
-
         metadata = {
             "version": _VERSION,
             "identity": json.dumps(self._identity),
             "about": about,
         }
         self.make()
-        write_atomically(self.path / FINISHED_NAME, save(dict(tensors), metadata))
+        _write_tensors(self.path / FINISHED_NAME, tensors, metadata)
         for state in saved_states(self.path):
             state.unlink()
 
@@ -214,11 +210,30 @@ def run_folder(output: Path) -> Path:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Writes a file that is whole or not there, even after a power cut."""
+    with _written_aside(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _write_tensors(
+    path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
+) -> None:
+    """Writes a safetensors file in one piece, without a copy of the tensors in memory."""
+    from xmod_extend.model.tensors import tensor_bytes, tensor_info, write_safetensors
+
+    with _written_aside(path) as temporary:
+        entries = (
+            (name, tensor_info(each), [tensor_bytes(each)]) for name, each in tensors.items()
+        )
+        write_safetensors(temporary, entries, metadata=metadata)
+
+
+@contextmanager
+def _written_aside(path: Path) -> Iterator[Path]:
+    """Yields a file that gets the name `path` when the block ends without an error."""
     temporary = path.with_name(f".{path.name}.writing-{os.getpid()}")
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
+        yield temporary
+        with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
