@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import torch
 from conftest import make_sentences
+from dying_work import die
 
 import xmod_extend
 from xmod_extend import several
 from xmod_extend.errors import LanguagesFailedError, UsageError
-from xmod_extend.preflight import Request
 from xmod_extend.progress import Observer
 from xmod_extend.report.record import RunRecord
 from xmod_extend.training.state import begun_languages
@@ -229,13 +229,6 @@ def test_other_options_for_a_finished_language_are_refused(
     with pytest.raises(LanguagesFailedError, match="of another run: the number of steps was 12"):
         add(base, [entries[0] | {"max_steps": 13}, entries[1]], output, resume=True)
     assert xmod_extend.verify_checkpoint(output, base).added_languages == ("ay_BO",)
-
-
-def die(request: Request, observer: Observer) -> None:
-    """Stands for `train_alone` of a process that the system ends."""
-    if request.language.code == "ay_BO":
-        os.kill(os.getpid(), signal.SIGKILL)
-    several.train_alone(request, observer)
 
 
 @pytest.mark.slow
