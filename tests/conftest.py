@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from checkpoints import make_checkpoint
 from hypothesis import HealthCheck, settings
+from sentences import make_sentences
 
 # A busy machine is no reason to fail: what is tested is the result, not the time it took.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
-CONSONANTS, VOWELS = "kmnprstwy", "aiu"
-SYLLABLES = [consonant + vowel for consonant in CONSONANTS for vowel in VOWELS]
 VOCABULARY = 120
 
 
@@ -32,30 +30,6 @@ def own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
         yield
-
-
-def make_words(count: int, seed: int) -> list[str]:
-    """Words of two to four syllables."""
-    rng = random.Random(seed)
-    words: dict[str, None] = {}
-    while len(words) < count:
-        words["".join(rng.choices(SYLLABLES, k=rng.randint(2, 4)))] = None
-    return list(words)
-
-
-def make_sentences(count: int, seed: int = 0) -> list[str]:
-    """Different sentences in which each word tells something about the next."""
-    rng = random.Random(seed)
-    words = make_words(60, seed=5)
-    sentences: dict[str, None] = {}
-    while len(sentences) < count:
-        position = rng.randrange(len(words))
-        sentence = []
-        for _ in range(rng.randint(5, 12)):
-            sentence.append(words[position])
-            position = (position + rng.randint(1, 3)) % len(words)
-        sentences[" ".join(sentence).capitalize() + "."] = None
-    return list(sentences)
 
 
 def write_tokenizer(folder: Path) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import make_sentences
 from dying_work import die
+from sentences import make_sentences
 
 import xmod_extend
 from xmod_extend import several

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from bad_inputs import CONFIGS, YAMLS, write_bases, write_texts
-from conftest import make_sentences
+from sentences import make_sentences
 
 from xmod_extend.cli.app import run as run_app
 from xmod_extend.cli.errors import exit_code
