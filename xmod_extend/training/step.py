@@ -1,11 +1,11 @@
-"""One optimiser step: forward, backward, sum over processes, clip, AdamW.
+"""One optimiser step: forward, backward, sum over processes, clip, SOAP.
 
     B  sequences in a batch
     T  tokens in a sequence
     n  parameters of the adapter
 
-All of the adapter lies in one flat tensor, and so do its gradients and AdamW's moments: one tensor
-to sum over processes, one to clip, one to update, one to save.
+All of the adapter lies in one flat tensor, part by part, and so do its gradients: one tensor to sum
+over processes, to clip and to save, and one stack of matrices a part for the optimiser.
 """
 
 from __future__ import annotations
