@@ -28,6 +28,7 @@ from xmod_extend.evaluation.probe import (
     probe_adapters,
 )
 from xmod_extend.job import Job, identity, load_job, training_config
+from xmod_extend.memory import give_back_memory
 from xmod_extend.model.adapter import (
     Adapter,
     mean_adapter,
@@ -219,6 +220,7 @@ def probe_base(job: Job) -> ProbeResult:
         processes=job.processes,
         on_score=lambda candidate: job.observer.on_candidate(candidate, scorings),
     )
+    give_back_memory()
     best = probe.best
     job.observer.on_note(
         f"best existing adapter: {best.language}, perplexity {best.perplexity:,.1f}"
@@ -290,6 +292,7 @@ def train_adapter(
             on_step=on_step,
             on_validation=on_validation,
         )
+    give_back_memory()
     if result.stopped:
         job.observer.on_warning(
             f"Training stopped early: {result.stopped}; the adapter of step {result.best_step} is "
