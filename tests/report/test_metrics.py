@@ -168,6 +168,32 @@ def test_wandb_gets_the_figures_under_the_languages_name(
     assert run.finished and said == []
 
 
+def test_trackio_is_ended_as_it_wants_to_be_and_keeps_off_stdout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from accelerate.utils import LoggerType
+
+    run, said, finished = FakeRun(None), [], []
+    module = types.ModuleType("trackio")
+
+    def init(**values: Any) -> FakeRun:
+        print("Trackio project initialized:", values["project"])
+        return run
+
+    module.init = init  # type: ignore[attr-defined]
+    module.config = {}  # type: ignore[attr-defined]
+    module.finish = lambda: print("Run finished.") or finished.append(True)  # type: ignore
+    monkeypatch.setitem(sys.modules, "trackio", module)
+    monkeypatch.setattr("accelerate.tracking._available_trackers", [LoggerType.TRACKIO])
+    tracker = Tracker("trackio", "fo_FO", options={}, logs=tmp_path, last_step=0, warn=said.append)
+    with Metrics(tmp_path / "metrics.jsonl", tracker=tracker) as metrics:
+        metrics.on_step(step(1))
+    out, err = capsys.readouterr()
+    assert out == "" and "initialized: xmod-extend" in err and "Run finished." in err
+    assert [number for _, number in run.logged] == [1]
+    assert finished == [True] and not run.finished and said == []
+
+
 def test_a_tracker_that_fails_is_said_once_and_ends_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

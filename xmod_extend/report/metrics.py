@@ -11,7 +11,9 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -130,7 +132,7 @@ class Tracker:
         accelerator, self._accelerator = self._accelerator, None
         # Not `end_training`, which parts the processes that have the evaluation to do yet.
         for tracker in accelerator.trackers if accelerator is not None else ():
-            self._try(tracker.finish)
+            self._try(_finish_trackio if tracker.name == "trackio" else tracker.finish)
 
     def _start(self, run: str, options: Mapping[str, Any], logs: Path, last_step: int) -> None:
         import torch
@@ -157,11 +159,18 @@ class Tracker:
 
     def _try(self, act: Callable[[], object]) -> None:
         try:
-            act()
+            # What a tracker has to say is no result.
+            with redirect_stdout(sys.stderr):
+                act()
         except Exception as error:  # trackers raise the errors of many libraries
             self._accelerator = None
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             self._warn(f"{self._name} failed ({reason}); the run goes on without it.")
+
+
+def _finish_trackio() -> None:
+    """accelerate's tracker leaves the run open for trackio, which ends it again at exit, aloud."""
+    importlib.import_module("trackio").finish()
 
 
 def _lines_up_to(path: Path, last_step: int) -> list[bytes]:
