@@ -94,7 +94,7 @@ class AddOptions:
         default=None, metadata=_help("Peak learning rate; default by the width of the base.")
     )
     mlm_probability: float = field(
-        default=0.2,
+        default=0.3,
         metadata=_help(
             "Share of the tokens that is masked in training; measuring always masks 0.15."
         ),
