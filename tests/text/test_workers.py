@@ -39,7 +39,7 @@ def process_of(x):
     return os.getpid()
 
 def wait(x):
-    os.write(2, f"{os.getpid()}\n".encode())  # whole: print writes a line in two pieces
+    os.write(2, b"%d\\n" % os.getpid())  # whole: print writes a line in two pieces
     time.sleep(2)
 """
 
