@@ -721,12 +721,14 @@ def test_without_a_server_the_hub_is_given_up_soon(work: Path, base: Path, tmp_p
     assert_explained(result, 5, "The Hub cannot be reached, and facebook/xmod-base is not")
 
 
-def test_a_reader_that_goes_away_is_no_error(work: Path, base: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_goes_away_is_no_error(work: Path, base: Path, unbuffered: str) -> None:
+    environment = {"PYTHONUNBUFFERED": unbuffered}
     for command in (f"info {base} | head -1", f"info {base} --json | true", f"info {base} >&-"):
-        done = shell(f"xmod-extend {command}")
+        done = shell(f"xmod-extend {command}", **environment)
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
-    done = shell(f"xmod-extend info {base} > /dev/full")
+    done = shell(f"xmod-extend info {base} > /dev/full", **environment)
     assert_explained((done.returncode, done.stdout, done.stderr), 2, "No space left")
 
 

@@ -70,9 +70,12 @@ class Output:
                     self.out.print(each, soft_wrap=isinstance(each, str))
             if sys.stdout is not None:
                 sys.stdout.flush()
-        except BrokenPipeError:
-            # The reader, such as `head`, has seen enough; the command itself is done.
+        except OSError as error:
+            # Python would try again at exit what could not be written, and exit with 120.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            # A reader such as `head` has seen enough; the command itself is done.
+            if not isinstance(error, BrokenPipeError):
+                raise
 
     def note(self, text: str) -> None:
         if not self.quiet:
