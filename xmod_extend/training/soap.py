@@ -124,11 +124,10 @@ def _first_state(parameter: torch.Tensor) -> State:
 
 def _choose_basis(state: State) -> None:
     """The eigenvectors of each matrix's mean, as columns, the strongest first."""
-    # Once in a run, and so in the precision in which it always converges.
-    vectors = [
-        torch.linalg.eigh(gram.cpu().double()).eigenvectors.flip(1) for gram in state["gram"]
-    ]
-    state["basis"] = torch.stack(vectors).to(state["gram"]).contiguous()
+    state["basis"] = torch.empty_like(state["gram"])
+    for gram, basis in zip(state["gram"], state["basis"], strict=True):
+        # Once in a run, and so in the precision in which it always converges.
+        basis.copy_(torch.linalg.eigh(gram.cpu().double()).eigenvectors.flip(1))
     state["mean"] = state["mean"] @ state["basis"]
     # What the squares would have been if the entries of the gradient were independent.
     state["square"] = state["square"] @ state["basis"].square()
