@@ -37,6 +37,7 @@ from xmod_extend.model.adapter import (
     set_adapter,
 )
 from xmod_extend.model.graft import METRICS_NAME
+from xmod_extend.model.slice import free_slice
 from xmod_extend.options import AddOptions, merge_options
 from xmod_extend.preflight import Request, check_request
 from xmod_extend.progress import Observer
@@ -115,8 +116,7 @@ def run_add(request: Request, observer: Observer) -> RunRecord:
         job.processes.end()
         if not job.processes.is_main:
             return trained.record
-        # Verification loads what was written; two slices at once would double the memory.
-        job.model.to("meta")  # type: ignore[arg-type]
+        free_slice(job.model)
         (record,) = write_checkpoint(
             job.checkpoint, request, [trained], job.text.tokenizer.files, observer
         )

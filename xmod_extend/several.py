@@ -21,6 +21,7 @@ from xmod_extend.errors import LanguagesFailedError, TrainingError, UsageError
 from xmod_extend.job import LoadedBase, identity, load_base, next_job, open_base
 from xmod_extend.model.checkpoint import Checkpoint
 from xmod_extend.model.graft import METRICS_NAME
+from xmod_extend.model.slice import free_slice
 from xmod_extend.options import check_names
 from xmod_extend.pipeline import plan_language, train_language
 from xmod_extend.plan_file import combine_options, read_plan_file
@@ -142,8 +143,7 @@ def _one_after_another(
             failures[code] = sentence_of(error)
             observer.on_warning(f"{code} failed: {failures[code]}")
     loaded.processes.end()
-    # Verification loads what is written; two slices at once would double the memory.
-    loaded.model.to("meta")  # type: ignore[arg-type]
+    free_slice(loaded.model)
     return trained, failures
 
 

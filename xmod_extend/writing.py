@@ -10,7 +10,6 @@ from pathlib import Path
 
 from xmod_extend.errors import CheckFailedError
 from xmod_extend.evaluation.verify import verify_checkpoint
-from xmod_extend.memory import give_back_memory
 from xmod_extend.model.adapter import Adapter, full_names
 from xmod_extend.model.checkpoint import Checkpoint
 from xmod_extend.model.graft import METRICS_NAME, RECORD_NAME, earlier_name, write_extended
@@ -38,7 +37,6 @@ def write_checkpoint(
 ) -> list[RunRecord]:
     """Writes the base with the languages and verifies it; returns their complete records."""
     observer.on_stage("Writing and verifying the checkpoint")
-    give_back_memory()
     started = time.perf_counter()
     records: list[RunRecord] = []
 

@@ -305,7 +305,7 @@ def logits_digests(
     """SHA-256 of each language's logits, with one slice in memory and one adapter after another."""
     import torch
 
-    from xmod_extend.model.slice import load_adapter, load_slice
+    from xmod_extend.model.slice import free_slice, load_adapter, load_slice
 
     if not languages:
         return {}
@@ -319,6 +319,5 @@ def logits_digests(
                 load_adapter(model, checkpoint, code)
             logits = model(**inputs, lang_ids=lang_ids).logits
             digests[code] = hashlib.sha256(logits.contiguous().numpy().data).hexdigest()
-    # A module may be part of a cycle, and the next slice is loaded before that is collected.
-    model.to("meta")  # type: ignore[arg-type]
+    free_slice(model)
     return digests

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from xmod_extend.memory import give_back_memory
 from xmod_extend.model.adapter import (
     adapter_slots,
     full_names,
@@ -74,6 +75,16 @@ def load_slice(
 def load_adapter(model: XmodForMaskedLM, checkpoint: Checkpoint, language: str) -> None:
     """Puts an existing language's adapter into the slice's slot, in place of what was there."""
     set_adapter(model, read_adapter(checkpoint, language))
+
+
+def free_slice(model: XmodForMaskedLM) -> None:
+    """Lets go of a slice's weights before the next slice is loaded, whoever still holds the model.
+
+    Without it two slices would be in memory at once: a module may be part of a cycle, which is
+    collected later.
+    """
+    model.to("meta")  # type: ignore[arg-type]
+    give_back_memory()
 
 
 def freeze_all_but_adapter(model: XmodForMaskedLM) -> list[nn.Parameter]:

@@ -222,8 +222,15 @@ def stream_corpus(
         names += given.names
         sizes = np.array([len(line.text) for line in measured], dtype=np.int64)
         _require(given, sizes, MIN_HELD_OUT_LINES, MIN_HELD_OUT_BYTES, " to measure on")
-    figures = measure([[line.text.decode() for line in measured]])
-    report = CorpusReport(
+    train = stream.excluding(frozenset(line.digest for line in measured))
+    texts = [line.text for line in measured]
+    return StreamedCorpus(train, texts, _report(names, texts))
+
+
+def _report(names: tuple[str, ...], held_out: list[bytes]) -> CorpusReport:
+    """What is known of a stream: its held-out text."""
+    figures = measure([[text.decode() for text in held_out]])
+    return CorpusReport(
         files=names,
         lines=figures.lines,
         kept_lines=figures.lines,
@@ -247,8 +254,6 @@ def stream_corpus(
             "ones are left out. All figures of the corpus are of the held-out text.",
         ),
     )
-    train = stream.excluding(frozenset(line.digest for line in measured))
-    return StreamedCorpus(train, [line.text for line in measured], report)
 
 
 def _take(stream: TextStream, num_bytes: int) -> list[StreamedLine]:

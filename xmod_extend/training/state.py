@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xmod_extend.errors import UsageError
+from xmod_extend.model.tensors import tensor_bytes, tensor_info, write_safetensors
 from xmod_extend.training.history import History
 
 if TYPE_CHECKING:
@@ -218,8 +219,6 @@ def _write_tensors(
     path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
 ) -> None:
     """Writes a safetensors file in one piece, without a copy of the tensors in memory."""
-    from xmod_extend.model.tensors import tensor_bytes, tensor_info, write_safetensors
-
     with _written_aside(path) as temporary:
         entries = (
             (name, tensor_info(each), [tensor_bytes(each)]) for name, each in tensors.items()
