@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from xmod_extend.cli.app import run as run_app
+from xmod_extend.cli.output import Output
 from xmod_extend.evaluation.verify import verify_checkpoint
 from xmod_extend.model import output
 from xmod_extend.model.checkpoint import open_checkpoint
@@ -115,6 +116,24 @@ def test_an_interrupt_after_the_writing_says_so(
     assert code == 130
     assert err.splitlines()[-1] == "error: Interrupted; out was complete by then."
     assert verify_checkpoint(tmp_path / "out", base).added_languages == ("quz_PE",)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_does_not_cut_an_explanation_in_two(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    explain = Output.error
+
+    def error(self: Output, message: str, hint: str | None) -> None:
+        signal.raise_signal(number)
+        explain(self, message, hint)
+
+    before = signal.getsignal(number)
+    monkeypatch.setattr(Output, "error", error)
+    code, err = invoke("out", "--lang", "quechua")
+    assert code == 2
+    assert [line.split(":")[0] for line in err.splitlines()[-2:]] == ["error", "hint"]
+    assert signal.getsignal(number) == before
 
 
 def contents(folder: Path) -> dict[str, bytes]:

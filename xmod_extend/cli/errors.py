@@ -78,7 +78,8 @@ class Boundary:
 @contextmanager
 def error_boundary(output: Output) -> Iterator[Boundary]:
     """Turns whatever a command raises into one or two lines on stderr and an exit code."""
-    previous = signal.signal(signal.SIGTERM, _raise_terminated)
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGTERM, _raise_terminated)
     boundary = Boundary()
     try:
         _require_current_folder()
@@ -86,13 +87,18 @@ def error_boundary(output: Output) -> Iterator[Boundary]:
     except SystemExit:
         raise
     except BaseException as error:
+        for number in previous:
+            # torchrun ends the others as soon as one failed, and people press Ctrl-C twice:
+            # what arrives now must not cut the explanation in two.
+            signal.signal(number, signal.SIG_IGN)
         if os.environ.get(DEBUG_VARIABLE):
             traceback.print_exc()
         else:
             _explain(output, error, boundary)
         raise SystemExit(exit_code(error)) from error
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _require_current_folder() -> None:
