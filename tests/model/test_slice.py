@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from checkpoints import LANGUAGES, make_checkpoint
 from transformers import XmodForMaskedLM
 
+from xmod_extend.model import encoder as encoder_module
+from xmod_extend.model import loss as loss_module
 from xmod_extend.model.adapter import (
     adapter_slots,
     full_names,
@@ -123,6 +126,34 @@ def test_bf16_weights_computed_in_fp32_are_the_rounded_weights_model(tmp_path: P
         logits(whole, 0).flatten(0, 1), LABELS.flatten(), reduction="none"
     )[LABELS.flatten() != -100]
     torch.testing.assert_close(masked_token_losses(model, BATCH), expected)
+
+
+@pytest.mark.parametrize("num_scored", [1, 9])
+def test_weights_are_cast_a_few_at_a_time_in_the_same_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_scored: int
+) -> None:
+    """However few positions are scored, and so however many rows of the head would go together."""
+    monkeypatch.setattr(loss_module, "SMALLEST_CHUNK", 4)
+    monkeypatch.setattr(loss_module, "LARGEST_CPU_CHUNK", 16)
+    labels = LABELS.numpy().copy()
+    labels.flat[np.flatnonzero(labels != -100)[num_scored:]] = -100
+    batch = MaskedBatch.of(INPUT_IDS.numpy(), labels)
+    precision = Precision(name="bf16", storage=torch.bfloat16, compute=torch.float32)
+    checkpoint = open_checkpoint(make_checkpoint(tmp_path / "base"))
+    model = load_slice(checkpoint, "en_XX", precision=precision)
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def recast(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        found = encoder_module.recast(weight, dtype)
+        assert torch.equal(found, weight.to(dtype))
+        seen.append((weight, found))
+        return found
+
+    monkeypatch.setattr(loss_module, "recast", recast)
+    masked_token_losses(model, batch)
+    rows = [len(weight) for weight, _ in seen]
+    assert sum(rows) == len(model.lm_head.decoder.weight) and max(rows) <= 16
+    assert len({found.data_ptr() for _, found in seen}) == 1
 
 
 def test_only_the_adapter_is_trainable(tmp_path: Path) -> None:

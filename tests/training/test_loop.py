@@ -21,9 +21,11 @@ from xmod_extend.model.adapter import get_adapter, random_adapter, set_adapter
 from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.slice import FP32, Precision, load_slice
 from xmod_extend.text.masking import MaskingScheme
+from xmod_extend.training import step as step_module
 from xmod_extend.training.configuration import TrainingConfig, default_lr, default_num_steps
 from xmod_extend.training.loop import TrainingResult, train
 from xmod_extend.training.processes import Processes
+from xmod_extend.training.step import Stepper
 
 SCHEME = MaskingScheme(
     mask_id=119, special_ids=(0, 1, 2, 3, 119), vocabulary_size=120, mlm_probability=0.15, seed=7
@@ -124,6 +126,35 @@ def test_a_batch_in_parts_is_the_batch(tmp_path: Path) -> None:
     )
     for name, values in whole.adapter.items():
         torch.testing.assert_close(parts.adapter[name], values, rtol=1e-4, atol=1e-5)
+
+
+def test_a_processor_works_through_a_large_batch_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = np.random.default_rng(0).integers(4, 119, (5, 16))
+    model = load_slice(open_checkpoint(make_checkpoint(tmp_path / "base")), "quz_PE")
+    hidden_state = 16 * model.config.hidden_size * 4
+    parts, outcomes = {}, {}
+    for num_rows, accumulation in ((5, 1), (2, 1), (1, 1), (0.5, 1), (2, 4), (5, 2)):
+        monkeypatch.setattr(step_module, "CPU_PART_BYTES", int(num_rows * hidden_state))
+        set_adapter(model, random_adapter(model, seed=1))
+        config = configure(1, batch_size=5, accumulation=accumulation)
+        stepper = Stepper(model, SCHEME, config, Processes(Accelerator(cpu=True)))
+        given = stepper.prepare(0, batch)
+        parts[num_rows, accumulation] = [len(part.input_ids) for _, part in given.parts]
+        stepper.run(given)
+        outcomes[num_rows, accumulation] = stepper.adapter.clone()
+    assert parts == {
+        (5, 1): [5],
+        (2, 1): [2, 2, 1],
+        (1, 1): [1] * 5,
+        (0.5, 1): [1] * 5,
+        (2, 4): [2, 1, 1, 1],
+        (5, 2): [3, 2],
+    }
+    assert outcomes[5, 1].abs().max() > 1e-3
+    for adapter in outcomes.values():
+        torch.testing.assert_close(adapter, outcomes[5, 1], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("dropout", [False, True])

@@ -26,7 +26,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
-from xmod_extend.model.encoder import ScoredPositions, encode, linear
+from xmod_extend.model.encoder import ScoredPositions, encode, linear, recast
 from xmod_extend.text.masking import IGNORED
 
 if TYPE_CHECKING:
@@ -42,6 +42,9 @@ GPU_CHUNK_LOGITS = 1 << 26
 """Logits of one chunk elsewhere: 268 MB in fp32, few enough chunks to keep a GPU busy."""
 SMALLEST_CHUNK = 1 << 10
 """Rows of a chunk at the least: matrix products of fewer are slow."""
+LARGEST_CPU_CHUNK = 1 << 12
+"""Rows of a chunk on a processor at the most: where few positions are scored, they and not the
+logits take the memory, 13 MB at xmod-base's width."""
 
 SENSELESS_NATS = 100.0
 """A mean loss that no working model has: guessing among XLM-R's 250,002 tokens loses 12.4."""
@@ -154,10 +157,13 @@ def _sweep(
     highest = torch.full((count, 1), -torch.inf, device=device)
     total = torch.zeros((count, 1), device=device)
     mean = torch.zeros((count, width), device=device) if with_mean else None
-    chunk_logits = CPU_CHUNK_LOGITS if device.type == "cpu" else GPU_CHUNK_LOGITS
-    size = max(SMALLEST_CHUNK, chunk_logits // count)
+    if device.type == "cpu":
+        size = min(LARGEST_CPU_CHUNK, CPU_CHUNK_LOGITS // count)
+    else:
+        size = GPU_CHUNK_LOGITS // count
+    size = max(SMALLEST_CHUNK, size)
     for start in range(0, weight.shape[0], size):
-        rows = weight[start : start + size].to(dtype)
+        rows = recast(weight[start : start + size], dtype)
         logits = F.linear(features, rows, bias[start : start + size].to(dtype)).float()
         before, highest = highest, torch.maximum(highest, logits.amax(dim=1, keepdim=True))
         logits.sub_(highest).exp_()

@@ -225,7 +225,9 @@ class _Run:
         if not loss < SENSELESS_NATS:
             return f"the held-out loss was {loss} at step {self.history.steps_done}"
         if self.history.add_validation(loss, self._config.lr_at(self.history.steps_done - 1)):
-            self._best = self.stepper.adapter.clone()
+            if self._best is None:
+                self._best = torch.empty_like(self.stepper.adapter)
+            self._best.copy_(self.stepper.adapter)
         on_validation(self.history.curve[-1])
         return None
 

@@ -37,6 +37,10 @@ GRAM_EVERY = 5
 GRAM_DECAY = 0.95
 """A step, of that mean."""
 
+CPU_PIECE_BYTES = 1 << 21
+"""Of the gradient of the matrices that a processor works through at once: the temporary results for
+all twelve layers of xmod-base would take 0.1 GB and be no faster."""
+
 State = dict[str, torch.Tensor]
 
 
@@ -76,15 +80,22 @@ class Soap:
         """
         self.num_steps += 1
         for parameter, given, state in zip(self._parameters, gradients, self.states, strict=True):
+            if "gram" in state and self.num_steps == self._first_basis:
+                state["basis"] = torch.empty_like(state["gram"])
             gradient = _lay_wide(given)
-            in_basis = gradient @ state["basis"] if "basis" in state else gradient
-            update = self._adam(in_basis, state)
-            parameter.mul_(1 - lr * self._weight_decay)
-            if "basis" in state:
-                update = update @ state["basis"].mT
-            parameter.add_(update, alpha=-lr)
-            if "gram" in state:
-                self._follow(gradient, state)
+            for piece in _pieces(gradient):
+                pieces = {name: values[piece] for name, values in state.items()}
+                self._move(parameter[piece], gradient[piece], pieces, lr)
+
+    def _move(
+        self, parameter: torch.Tensor, gradient: torch.Tensor, state: State, lr: float
+    ) -> None:
+        has_basis = "basis" in state and self.num_steps > self._first_basis
+        update = self._adam(gradient @ state["basis"] if has_basis else gradient, state)
+        parameter.mul_(1 - lr * self._weight_decay)
+        parameter.add_(update @ state["basis"].mT if has_basis else update, alpha=-lr)
+        if "gram" in state:
+            self._follow(gradient, state, has_basis)
 
     def _adam(self, gradient: torch.Tensor, state: State) -> torch.Tensor:
         """Adam's step for a gradient, both in the basis."""
@@ -95,16 +106,25 @@ class Soap:
         spread = square / (1 - self._beta2**self.num_steps)
         return update.div_(spread.sqrt_().add_(self._eps))
 
-    def _follow(self, gradient: torch.Tensor, state: State) -> None:
+    def _follow(self, gradient: torch.Tensor, state: State, has_basis: bool) -> None:
         """Keeps the statistics of the gradients, and now and then turns the basis to them."""
-        every = GRAM_EVERY if "basis" in state else 1
+        every = GRAM_EVERY if has_basis else 1
         if self.num_steps % every == 0:
             decay = GRAM_DECAY**every
             state["gram"].baddbmm_(gradient.mT, gradient, beta=decay, alpha=1 - decay)
         if self.num_steps == self._first_basis:
             _choose_basis(state)
-        elif "basis" in state and self.num_steps % REFRESH_EVERY == 0:
+        elif has_basis and self.num_steps % REFRESH_EVERY == 0:
             _refresh_basis(state)
+
+
+def _pieces(stack: torch.Tensor) -> list[slice]:
+    """What to work through at once: everything, but on a processor no more than `CPU_PIECE_BYTES`
+    of the gradient, where there are several matrices."""
+    size = len(stack)
+    if stack.device.type == "cpu":
+        size = max(1, CPU_PIECE_BYTES // stack[0].nbytes)
+    return [slice(start, start + size) for start in range(0, len(stack), size)]
 
 
 def _lay_wide(stack: torch.Tensor) -> torch.Tensor:
@@ -124,13 +144,12 @@ def _first_state(parameter: torch.Tensor) -> State:
 
 def _choose_basis(state: State) -> None:
     """The eigenvectors of each matrix's mean, as columns, the strongest first."""
-    state["basis"] = torch.empty_like(state["gram"])
     for gram, basis in zip(state["gram"], state["basis"], strict=True):
         # Once in a run, and so in the precision in which it always converges.
         basis.copy_(torch.linalg.eigh(gram.cpu().double()).eigenvectors.flip(1))
-    state["mean"] = state["mean"] @ state["basis"]
+    state["mean"].copy_(state["mean"] @ state["basis"])
     # What the squares would have been if the entries of the gradient were independent.
-    state["square"] = state["square"] @ state["basis"].square()
+    state["square"].copy_(state["square"] @ state["basis"].square())
 
 
 def _refresh_basis(state: State) -> None:
@@ -141,6 +160,7 @@ def _refresh_basis(state: State) -> None:
     product = product.gather(2, order.expand_as(product))
     # MPS has no QR decomposition.
     on = product.cpu() if product.device.type == "mps" else product
-    state["basis"] = torch.linalg.qr(on).Q.to(product).contiguous()
-    state["mean"] = state["mean"] @ basis.mT @ state["basis"]
-    state["square"] = state["square"].gather(2, order.expand_as(state["square"]))
+    turned = torch.linalg.qr(on).Q.to(product)
+    state["mean"].copy_(state["mean"] @ basis.mT @ turned)
+    state["square"].copy_(state["square"].gather(2, order.expand_as(state["square"])))
+    basis.copy_(turned)
