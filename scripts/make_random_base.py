@@ -3,8 +3,9 @@
 usage: python scripts/make_random_base.py DIR [--shape xmod-base|xmod-large-prenorm|tiny-for-tests]
            [--languages N] [--dtype F32|BF16]
 
-The weights are noise; the names, shapes, config and languages are those of the release, and the
-tokenizer is the bundled base's. Tensors are written one at a time: this needs little memory.
+The weights are noise; the names, shapes, config and languages are those of the release. The
+tokenizer is the bundled base's, with pieces that no text has added until it is as large as the
+release's. Tensors are written one at a time: this needs little memory.
 
 Source of the shapes: Pfeiffer et al. 2022 (arXiv 2205.06266), section 3, and the released configs.
 """
@@ -115,6 +116,20 @@ def write_random_base(folder: Path, *, shape: str, num_languages: int, dtype: st
     write_safetensors(folder / "model.safetensors", entries)
     for file in find_tokenizer_files(resolve_base("tiny").fetch()):
         shutil.copy(file, folder)
+    enlarge_tokenizer(folder / "tokenizer.json", config["vocab_size"])
+
+
+def enlarge_tokenizer(path: Path, size: int) -> None:
+    """Adds pieces that begin with a character that no text has."""
+    tokenizer = json.loads(path.read_text(encoding="utf-8"))
+    vocabulary: list[list[str | float]] = tokenizer["model"]["vocab"]
+    random = np.random.default_rng(0)
+    while len(vocabulary) < size:
+        letters = random.integers(ord("a"), ord("z") + 1, size=random.integers(2, 8))
+        # Behind the letters, so that no two are the same, its number in private-use characters.
+        number = chr(0xE100 + len(vocabulary) // 1000) + chr(0xE100 + len(vocabulary) % 1000)
+        vocabulary.append(["\ue000" + "".join(map(chr, letters)) + number, -20.0])
+    path.write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
 
 
 def main() -> None:

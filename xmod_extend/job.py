@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from xmod_extend.evaluation.perplexity import Score, TokenLosses, score
 from xmod_extend.languages import Language
+from xmod_extend.memory import give_back_memory
 from xmod_extend.model.base import BaseReference
 from xmod_extend.model.checkpoint import Checkpoint, open_checkpoint
 from xmod_extend.model.graft import OutputPlan, plan_output
@@ -145,6 +146,8 @@ def _prepare(
     corpus: Corpus | StreamedCorpus, checkpoint: Checkpoint, options: AddOptions, observer: Observer
 ) -> PreparedText:
     text = prepare_text(corpus, checkpoint, max_length=options.max_length, observer=observer)
+    # The tokenizer's: XLM-R's takes 0.4 GB.
+    give_back_memory()
     report = text.report
     observer.on_note(
         f"{report.kept_lines:,} of {report.lines:,} lines kept "

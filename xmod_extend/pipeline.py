@@ -271,6 +271,7 @@ def train_adapter(
 
     init, adapter = _initial_adapter(job, probe)
     set_adapter(job.model, adapter)
+    del adapter
     job.observer.on_stage(
         f"Training {config.num_steps:,} steps of {config.batch_size} x {job.text.max_length} "
         f"tokens from {init}, peak lr {config.lr:g}, {job.precision} on {job.processes.device.type}"

@@ -24,6 +24,7 @@ from xmod_extend.text.streaming import StreamedBlocks, StreamedCorpus
 from xmod_extend.text.tokenizer import (
     LoadedTokenizer,
     TokenCounts,
+    TokenizerRecord,
     count_tokens,
     load_tokenizer,
     tokenize,
@@ -46,7 +47,7 @@ MANY_UNKNOWN = 0.05
 class PreparedText:
     """A corpus as a model reads it."""
 
-    tokenizer: LoadedTokenizer
+    tokenizer: TokenizerRecord
     train: PackedBlocks | StreamedBlocks
     held_out: MaskedText
     evaluation_scheme: MaskingScheme
@@ -113,7 +114,7 @@ def prepare_text(
     held_out = MaskedText.from_blocks(held_out_blocks, scheme)
     _require_enough_tokens(train, held_out)
     return PreparedText(
-        tokenizer=tokenizer,
+        tokenizer=tokenizer.record,
         train=train,
         held_out=held_out,
         evaluation_scheme=scheme,

@@ -29,7 +29,7 @@ from xmod_extend.preflight import Request, check_requests, note_written_by
 from xmod_extend.progress import Observer
 from xmod_extend.report.record import RunRecord
 from xmod_extend.side_by_side import run_side_by_side, sentence_of
-from xmod_extend.text.tokenizer import load_tokenizer
+from xmod_extend.text.tokenizer import find_tokenizer, find_tokenizer_files
 from xmod_extend.training.processes import LostProcessError
 from xmod_extend.training.state import StateFolder, begun_languages, read_finished, run_folder
 from xmod_extend.writing import TrainedLanguage, write_checkpoint
@@ -208,8 +208,9 @@ def _write(
     trained: Sequence[TrainedLanguage],
     observer: Observer,
 ) -> tuple[RunRecord, ...]:
-    tokenizer = load_tokenizer(checkpoint.path, vocab_size=checkpoint.config["vocab_size"])
-    records = write_checkpoint(checkpoint, first, trained, tokenizer.files, observer)
+    folder = find_tokenizer(checkpoint.path, vocab_size=checkpoint.config["vocab_size"])
+    files = find_tokenizer_files(folder)
+    records = write_checkpoint(checkpoint, first, trained, files, observer)
     return tuple(records)
 
 

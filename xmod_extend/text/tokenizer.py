@@ -70,6 +70,20 @@ ENCODING_COSTS = 4
 
 
 @dataclass(frozen=True)
+class TokenizerRecord:
+    """Which tokenizer a text was read with. XLM-R's itself takes 0.4 GB, and is not kept."""
+
+    source: str
+    """As `LoadedTokenizer`'s."""
+
+    sha256: str
+    """As `LoadedTokenizer`'s."""
+
+    files: tuple[Path, ...]
+    """As `LoadedTokenizer`'s."""
+
+
+@dataclass(frozen=True)
 class LoadedTokenizer:
     """A tokenizer that fits a model."""
 
@@ -109,6 +123,10 @@ class LoadedTokenizer:
         """Of the tokens that are never masked."""
         return tuple(sorted(set(self.tokenizer.all_special_ids)))
 
+    @property
+    def record(self) -> TokenizerRecord:
+        return TokenizerRecord(self.source, self.sha256, self.files)
+
     def encoder(self) -> Encoder:
         """What finds the tokens of lines."""
         return Encoder(
@@ -141,16 +159,10 @@ def load_tokenizer(path: Path, *, vocab_size: int) -> LoadedTokenizer:
             is damaged, lacks a special token, or has more tokens than the base.
         HubError: XLM-R's tokenizer is needed and cannot be had.
     """
-    note = None
-    source, folder = str(path), path
-    if not any((path / name).is_file() for name in _VOCABULARY_FILES):
-        if vocab_size != XLMR_VOCAB_SIZE:
-            raise ModelError(
-                f"{path} has no tokenizer, and with {vocab_size:,} embeddings it does not fit "
-                f"XLM-R's of {XLMR_VOCAB_SIZE:,} tokens.",
-                hint=f"Put the base's tokenizer there ({' or '.join(_VOCABULARY_FILES)}).",
-            )
-        source, folder = XLMR_REPOSITORY, _fetch_xlmr()
+    folder = find_tokenizer(path, vocab_size=vocab_size)
+    note, source = None, str(path)
+    if folder != path:
+        source = XLMR_REPOSITORY
         note = f"The base has no tokenizer files, so XLM-R's are used ({XLMR_REPOSITORY})."
     tokenizer = _open(folder, source)
     _refuse_misfit(tokenizer, source, vocab_size)
@@ -161,6 +173,23 @@ def load_tokenizer(path: Path, *, vocab_size: int) -> LoadedTokenizer:
         files=tuple(find_tokenizer_files(folder)),
         note=note,
     )
+
+
+def find_tokenizer(path: Path, *, vocab_size: int) -> Path:
+    """The folder of a base's tokenizer, which is not loaded: its own, or XLM-R's.
+
+    Raises:
+        ModelError, HubError: As `load_tokenizer`.
+    """
+    if any((path / name).is_file() for name in _VOCABULARY_FILES):
+        return path
+    if vocab_size != XLMR_VOCAB_SIZE:
+        raise ModelError(
+            f"{path} has no tokenizer, and with {vocab_size:,} embeddings it does not fit "
+            f"XLM-R's of {XLMR_VOCAB_SIZE:,} tokens.",
+            hint=f"Put the base's tokenizer there ({' or '.join(_VOCABULARY_FILES)}).",
+        )
+    return _fetch_xlmr()
 
 
 def find_tokenizer_files(folder: Path) -> list[Path]:
