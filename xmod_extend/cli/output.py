@@ -124,7 +124,7 @@ class Display(Observer):
         if self._live:
             self._show(text, self._num_scored, count)
         elif time.monotonic() - self._last_line >= LOG_EVERY_SECONDS:
-            self._line(f"scored {self._num_scored}/{count}: {text}")
+            self._line(f"{self._num_scored} of {count} scorings: {text}")
 
     def on_step(self, report: StepReport) -> None:
         rate = report.num_tokens / max(report.seconds, 1e-9)
