@@ -29,6 +29,7 @@ def torchrun(count: int, *arguments: str | Path) -> list[str]:
     return [*launcher, f"--nproc-per-node={count}", *map(str, arguments)]
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     base = make_checkpoint(tmp_path / "base")
     script = Path(__file__).parent / "train_together.py"

@@ -123,6 +123,7 @@ def test_a_state_of_another_run_is_refused_by_name(tmp_path: Path, base: Path) -
         hashes.load_newest()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_many_kills_change_no_bit(base: Path, tmp_path: Path, precision: str) -> None:
     """A real process is killed with SIGKILL at random moments, again and again."""
