@@ -256,6 +256,7 @@ def test_output_is_not_overwritten_without_force(base: Path, corpus: Path, tmp_p
     assert json.loads((output / "run.json").read_text())["training"]["num_steps"] == 2
 
 
+@pytest.mark.slow
 def test_streamed_text_trains_and_leaves_no_cache(
     base: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,7 +80,7 @@ def assert_as_alone(output: Path, base: Path, alone: dict[str, bytes]) -> None:
     assert result.differences == () and result.added_languages == tuple(alone)
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_each_language_is_as_if_it_were_alone(
     base: Path, entries: list[dict[str, Any]], alone: dict[str, bytes], tmp_path: Path, jobs: int
 ) -> None:
@@ -288,6 +288,7 @@ def test_a_plan_writes_nothing(base: Path, entries: list[dict[str, Any]], tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_command_line_takes_pairs_and_a_file(
     base: Path,
     entries: list[dict[str, Any]],
