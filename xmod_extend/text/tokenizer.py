@@ -69,25 +69,10 @@ ENCODING_COSTS = 4
 """Times as much as what else is done to a text: a smaller one is worth more processes."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TokenizerRecord:
     """Which tokenizer a text was read with. XLM-R's itself takes 0.4 GB, and is not kept."""
 
-    source: str
-    """As `LoadedTokenizer`'s."""
-
-    sha256: str
-    """As `LoadedTokenizer`'s."""
-
-    files: tuple[Path, ...]
-    """As `LoadedTokenizer`'s."""
-
-
-@dataclass(frozen=True)
-class LoadedTokenizer:
-    """A tokenizer that fits a model."""
-
-    tokenizer: PreTrainedTokenizerFast
     source: str
     """The folder or the Hub repository it comes from."""
 
@@ -96,6 +81,13 @@ class LoadedTokenizer:
 
     files: tuple[Path, ...]
     """What to copy for the tokenizer to travel with a checkpoint."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedTokenizer(TokenizerRecord):
+    """A tokenizer that fits a model."""
+
+    tokenizer: PreTrainedTokenizerFast
 
     note: str | None = None
     """A sentence for the user where it is not the base's own."""
@@ -125,7 +117,8 @@ class LoadedTokenizer:
 
     @property
     def record(self) -> TokenizerRecord:
-        return TokenizerRecord(self.source, self.sha256, self.files)
+        """All but the tokenizer itself."""
+        return TokenizerRecord(source=self.source, sha256=self.sha256, files=self.files)
 
     def encoder(self) -> Encoder:
         """What finds the tokens of lines."""

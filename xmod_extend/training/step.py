@@ -180,10 +180,8 @@ class Stepper:
         """Of this process's rows, each of `length` tokens."""
         wanted = self._config.accumulation
         if self._processes.device.type == "cpu":
-            bias = self._model.roberta.embeddings.LayerNorm.bias
-            wanted = max(
-                wanted, math.ceil(num_rows / max(1, CPU_PART_BYTES // (length * bias.nbytes)))
-            )
+            row_bytes = length * self._model.roberta.embeddings.LayerNorm.bias.nbytes
+            wanted = max(wanted, math.ceil(num_rows / max(1, CPU_PART_BYTES // row_bytes)))
         return max(1, min(wanted, num_rows))
 
     def _loss(self, step: int, first_row: int, part: MaskedBatch) -> torch.Tensor:
