@@ -5,8 +5,17 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+import weakref
+from pathlib import Path
 
 import pytest
+
+from xmod_extend.memory import give_back_memory
+from xmod_extend.model.checkpoint import open_checkpoint
+from xmod_extend.preparation import prepare_text
+from xmod_extend.progress import Observer
+from xmod_extend.text.corpus import read_corpus
+from xmod_extend.text.tokenizer import LoadedTokenizer, load_tokenizer
 
 CODE = """
 from resource import getpagesize
@@ -32,3 +41,22 @@ def test_freed_memory_is_given_back_from_between_what_is_still_used() -> None:
     by_itself, given_back = map(float, run.stdout.split())
     assert by_itself < 50, "the heap has no holes, so nothing is seen here"
     assert given_back > 150
+
+
+def test_the_tokenizer_is_let_go_of_when_the_text_is_read(
+    base: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[weakref.ref[object]] = []
+
+    def load(path: Path, *, vocab_size: int) -> LoadedTokenizer:
+        loaded = load_tokenizer(path, vocab_size=vocab_size)
+        seen.append(weakref.ref(loaded.tokenizer))
+        return loaded
+
+    monkeypatch.setattr("xmod_extend.preparation.load_tokenizer", load)
+    text = prepare_text(
+        read_corpus([corpus]), open_checkpoint(base), max_length=None, observer=Observer()
+    )
+    give_back_memory()
+    assert len(text.tokenizer.sha256) == 64
+    assert [reference() for reference in seen] == [None]
