@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "xmod_extend"
 
 STAGES = (
     "errors",
+    "arguments",
     "memory",
     "languages",
     "options",

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
+from xmod_extend.arguments import Place, Places
 from xmod_extend.evaluation.probe import Candidate, num_scorings, probe_adapters
 from xmod_extend.model.base import resolve_base
 from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.slice import load_slice
-from xmod_extend.options import EncodingErrors, as_paths
+from xmod_extend.options import EncodingErrors, plain_options
 from xmod_extend.preparation import add_token_counts, prepare_text
 from xmod_extend.progress import Observer
-from xmod_extend.text.corpus import read_corpus
+from xmod_extend.text.corpus import Corpus, read_corpus
 from xmod_extend.text.report import CorpusReport
 from xmod_extend.text.tokenizer import count_tokens, load_tokenizer, tokenize
 from xmod_extend.training.device import choose_precision, make_processes
-
-Paths = str | Path | Sequence[str | Path]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +30,11 @@ class ProbeReport:
 
 
 def check_corpus(
-    corpus: Paths,
+    corpus: Places,
     *,
-    base: str = "facebook/xmod-base",
+    base: Place = "facebook/xmod-base",
     revision: str | None = None,
-    held_out: str | Path | None = None,
+    held_out: Place | None = None,
     text_field: str = "text",
     encoding_errors: EncodingErrors = "strict",
     observer: Observer | None = None,
@@ -48,15 +47,18 @@ def check_corpus(
         HubError: The base or the corpus cannot be had from the Hub.
     """
     observer = observer or Observer()
-    reference = resolve_base(base, revision=revision)
-    vocab_size = reference.load_config()["vocab_size"]
-    observer.on_stage("Reading the corpus")
-    read = read_corpus(
-        as_paths(corpus),
+    given = plain_options(
+        corpus=corpus,
+        base=base,
+        revision=revision,
         held_out=held_out,
         text_field=text_field,
         encoding_errors=encoding_errors,
     )
+    reference = resolve_base(given["base"], revision=given["revision"])
+    vocab_size = reference.load_config()["vocab_size"]
+    observer.on_stage("Reading the corpus")
+    read = _read(given)
     observer.on_stage(f"Tokenising it as {reference.name} would")
     tokenizer = load_tokenizer(reference.fetch_tokenizer(), vocab_size=vocab_size)
     if tokenizer.note:
@@ -69,11 +71,11 @@ def check_corpus(
 
 
 def probe_corpus(
-    corpus: Paths,
+    corpus: Places,
     *,
-    base: str = "facebook/xmod-base",
+    base: Place = "facebook/xmod-base",
     revision: str | None = None,
-    held_out: str | Path | None = None,
+    held_out: Place | None = None,
     text_field: str = "text",
     encoding_errors: EncodingErrors = "strict",
     max_length: int | None = None,
@@ -85,17 +87,21 @@ def probe_corpus(
         As `add_language`.
     """
     observer = observer or Observer()
-    reference = resolve_base(base, revision=revision)
-    reference.load_config()
-    observer.on_stage("Reading the corpus")
-    read = read_corpus(
-        as_paths(corpus),
+    given = plain_options(
+        corpus=corpus,
+        base=base,
+        revision=revision,
         held_out=held_out,
         text_field=text_field,
         encoding_errors=encoding_errors,
+        max_length=max_length,
     )
+    reference = resolve_base(given["base"], revision=given["revision"])
+    reference.load_config()
+    observer.on_stage("Reading the corpus")
+    read = _read(given)
     checkpoint = open_checkpoint(reference.fetch())
-    text = prepare_text(read, checkpoint, max_length=max_length, observer=observer)
+    text = prepare_text(read, checkpoint, max_length=given["max_length"], observer=observer)
     observer.on_stage(f"Probing {len(checkpoint.languages)} adapters")
     scorings = num_scorings(len(checkpoint.languages))
     device = make_processes().device
@@ -110,4 +116,13 @@ def probe_corpus(
     )
     return ProbeReport(
         base=reference.base, candidates=result.candidates, signature=text.signature(precision.name)
+    )
+
+
+def _read(given: Mapping[str, Any]) -> Corpus:
+    return read_corpus(
+        given["corpus"],
+        held_out=given["held_out"],
+        text_field=given["text_field"],
+        encoding_errors=given["encoding_errors"],
     )

@@ -8,11 +8,21 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from xmod_extend.arguments import (
+    as_bool,
+    as_float,
+    as_int,
+    as_path,
+    as_place,
+    as_places,
+    as_text,
+    shown,
+)
 from xmod_extend.errors import UsageError
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -32,7 +42,11 @@ def _help(text: str) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class AddOptions:
-    """What to add to which base, and how; wrong values raise `UsageError`."""
+    """What to add to which base, and how; wrong types and values raise `UsageError`.
+
+    None stands for the default, as an empty value does in a YAML file. numpy's numbers and paths of
+    any kind become plain ones.
+    """
 
     lang: str = field(metadata=_help("Code of the new language in X-MOD's form, such as quz_PE."))
     corpus: tuple[str, ...] = field(
@@ -148,17 +162,9 @@ class AddOptions:
     )
 
     def __post_init__(self) -> None:
-        _require(bool(self.corpus), "--corpus is missing.", "Name at least one text file.")
-        for name, choices in (
-            ("precision", get_args(Precision)),
-            ("encoding_errors", get_args(EncodingErrors)),
-            ("report_to", (*get_args(Tracker), None)),
-        ):
-            value = getattr(self, name)
-            if value not in choices:
-                raise _bad(name, value, "one of " + ", ".join(filter(None, choices)))
-        if self.init not in INITS and not re.fullmatch(r"from:\S+", self.init):
-            raise _bad("init", self.init, "random, nearest, mean or from:CODE")
+        for item in dataclasses.fields(self):
+            value = plain_option(item.name, getattr(self, item.name))
+            object.__setattr__(self, item.name, value)
         if self.max_steps is not None and self.epochs is not None:
             raise UsageError(
                 "--max-steps and --epochs are both given.", hint="Give one of the two."
@@ -168,26 +174,6 @@ class AddOptions:
                 "--streaming is given without --max-steps: how long a stream is, is not known.",
                 hint="Give the number of optimiser steps with --max-steps.",
             )
-        if not 0 <= self.save_minutes < float("inf"):
-            raise _bad("save_minutes", self.save_minutes, "0 or more")
-        for name, most in (
-            ("max_steps", MAX_STEPS),
-            ("batch_size", MAX_BATCH_SIZE),
-            ("accumulation", MAX_BATCH_SIZE),
-        ):
-            value = getattr(self, name)
-            if value is not None and not 1 <= value <= most:
-                raise _bad(name, value, "at least 1" if value < 1 else f"at most {most:,}")
-        if self.max_length is not None and self.max_length < 8:
-            raise _bad("max_length", self.max_length, "at least 8 tokens")
-        for name, highest in (("epochs", MAX_EPOCHS), ("lr", MAX_LR)):
-            value = getattr(self, name)
-            if value is not None and not 0 < value <= highest:
-                raise _bad(name, value, f"above 0 and at most {highest:g}")
-        if not 0 < self.mlm_probability < 1:
-            raise _bad("mlm_probability", self.mlm_probability, "between 0 and 1")
-        if not 0 <= self.seed < 2**32:
-            raise _bad("seed", self.seed, "from 0 to 4294967295")
 
     def to_json(self) -> dict[str, Any]:
         """The options as a record keeps them."""
@@ -210,20 +196,11 @@ def merge_options(config_file: Path | None, given: Mapping[str, Any]) -> AddOpti
     values = {} if config_file is None else typed_options(read_yaml(config_file), config_file)
     values |= check_names(given)
     for required in ("lang", "corpus"):
-        if values.get(required) in (None, ()):
+        if values.get(required) is None:
             raise UsageError(
                 f"--{required} is missing.",
                 hint="For example: xmod-extend add --lang quz_PE --corpus data/quechua.txt",
             )
-    values["corpus"] = as_paths(values["corpus"])
-    if values.get("output") == "":
-        raise UsageError("--output is empty.", hint="Give the name of a folder, or leave it out.")
-    if "\0" in str(values.get("output")):
-        raise UsageError("--output has a zero byte in it.", hint="Give the name of a folder.")
-    if values.get("output") is not None:
-        values["output"] = Path(values["output"])
-    if values.get("held_out") is not None:
-        values["held_out"] = str(values["held_out"])
     return AddOptions(**values)
 
 
@@ -267,7 +244,9 @@ def typed_options(loaded: Any, where: str | Path) -> dict[str, Any]:
             hint="Write one option a line, such as `lang: quz_PE`.",
         )
     return {
-        (known := _known(str(name), f"option in {where}")): _typed(known, value, where)
+        (known := _known(str(name), f"option in {where}")): (
+            None if value is None else _plain(known, value, f"{known} in {where}")
+        )
         for name, value in loaded.items()
     }
 
@@ -284,62 +263,87 @@ def _known(name: str, where: str) -> str:
     )
 
 
-def _typed(name: str, value: Any, path: str | Path) -> Any:
-    """Checks a YAML value against the field's type; 1 may stand for 1.0, and "1e-3" for 1e-3."""
-    if value is None:
-        return _default(name)
-    annotation = str(
-        next(item.type for item in dataclasses.fields(AddOptions) if item.name == name)
-    )
-    try:
-        if name == "corpus":
-            paths = value if isinstance(value, list | tuple) else [value]
-            return tuple(str(_exactly((str, Path), path)) for path in paths)
-        if annotation.startswith("bool"):
-            return _exactly(bool, value)
-        if annotation.startswith("int"):
-            return _exactly(int, value)
-        if annotation.startswith("float"):
-            # YAML 1.1 reads 1e-3, without a point, as a word.
-            return float(_exactly((int, float, str), value))
-        return str(_exactly((str, Path), value))
-    except (TypeError, ValueError):
-        kind = annotation.split("|")[0].strip()
-        if kind not in ("bool", "int", "float"):
-            kind = "a list of str" if isinstance(value, list) and name == "corpus" else "str"
-        raise UsageError(
-            f"{name} in {path} is {value!r}; it must be of type {kind}.",
-            hint="Put it in quotes." if kind == "str" and not isinstance(value, Iterable) else None,
-        ) from None
+def plain_option(name: str, value: object) -> Any:
+    """A value of one option in its field's own type; None becomes the default.
+
+    Raises:
+        UsageError: Its type or value is wrong.
+    """
+    default = _field(name).default
+    if value is None and default is not dataclasses.MISSING:
+        return default
+    plain = _plain(name, value, _flag(name))
+    _check_value(name, plain)
+    return plain
 
 
-def _exactly(kind: type | tuple[type, ...], value: Any) -> Any:
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise TypeError
-    return value
+def plain_options(**given: object) -> dict[str, Any]:
+    """Several options by name, each as `plain_option` makes it."""
+    return {name: plain_option(name, value) for name, value in given.items()}
 
 
-def _default(name: str) -> Any:
-    default = next(item.default for item in dataclasses.fields(AddOptions) if item.name == name)
-    return None if default is dataclasses.MISSING else default
+_PLAIN: dict[str, Callable[[str, object], object]] = {
+    "bool": as_bool,
+    "int": as_int,
+    "float": as_float,
+    "Path": as_path,
+    "tuple[str, ...]": as_places,
+}
+"""What makes a value plain, by the field's type; whatever else there is, is text."""
+_CHOICES = {
+    "precision": get_args(Precision),
+    "encoding_errors": get_args(EncodingErrors),
+    "report_to": get_args(Tracker),
+}
 
 
-def _require(holds: bool, message: str, hint: str) -> None:
-    if not holds:
-        raise UsageError(message, hint=hint)
+def _plain(name: str, value: object, spelled: str) -> Any:
+    """A value of the option `name`, which a message calls `spelled`, in the field's own type."""
+    if name in ("base", "held_out"):
+        return as_place(spelled, value)
+    kind = str(_field(name).type).removesuffix(" | None")
+    return _PLAIN.get(kind, as_text)(spelled, value)
+
+
+def _check_value(name: str, value: Any) -> None:
+    """Refuses a value of the right type that makes no sense, whatever the other options are."""
+    if name == "corpus" and not value:
+        raise UsageError("--corpus is missing.", hint="Name at least one text file.")
+    if name in _CHOICES and value not in _CHOICES[name]:
+        raise _bad(name, value, "one of " + ", ".join(_CHOICES[name]))
+    if name == "init" and value not in INITS and not re.fullmatch(r"from:\S+", value):
+        raise _bad(name, value, "random, nearest, mean or from:CODE")
+    if name in ("max_steps", "batch_size", "accumulation"):
+        most = MAX_STEPS if name == "max_steps" else MAX_BATCH_SIZE
+        if not 1 <= value <= most:
+            raise _bad(name, value, "at least 1" if value < 1 else f"at most {most:,}")
+    if name == "max_length" and value < 8:
+        raise _bad(name, value, "at least 8 tokens")
+    if name in ("epochs", "lr"):
+        highest = MAX_EPOCHS if name == "epochs" else MAX_LR
+        if not 0 < value <= highest:
+            raise _bad(name, value, f"above 0 and at most {highest:g}")
+    if name == "save_minutes" and not 0 <= value < float("inf"):
+        raise _bad(name, value, "0 or more")
+    if name == "mlm_probability" and not 0 < value < 1:
+        raise _bad(name, value, "between 0 and 1")
+    if name == "seed" and not 0 <= value < 2**32:
+        raise _bad(name, value, "from 0 to 4294967295")
+
+
+def _field(name: str) -> dataclasses.Field[Any]:
+    (found,) = (item for item in dataclasses.fields(AddOptions) if item.name == name)
+    return found
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _bad(name: str, value: object, needed: str) -> UsageError:
-    flag = "--" + name.replace("_", "-")
-    return UsageError(f"{flag} is {value!r}; it must be {needed}.")
-
-
-def as_paths(corpus: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
-    """One path or several, as the tuple that `AddOptions.corpus` holds."""
-    return (str(corpus),) if isinstance(corpus, str | Path) else tuple(str(path) for path in corpus)
+    return UsageError(f"{_flag(name)} is {shown(value)}; it must be {needed}.")
 
 
 def option_help(name: str) -> str:
     """The help text of one option, with its default."""
-    (item,) = (item for item in dataclasses.fields(AddOptions) if item.name == name)
-    return str(item.metadata["help"])
+    return str(_field(name).metadata["help"])

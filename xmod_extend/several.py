@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from xmod_extend.arguments import Place, as_int, as_path
 from xmod_extend.errors import LanguagesFailedError, TrainingError, UsageError
 from xmod_extend.job import LoadedBase, identity, load_base, next_job, open_base
 from xmod_extend.model.checkpoint import Checkpoint
@@ -37,7 +38,7 @@ from xmod_extend.writing import TrainedLanguage, write_checkpoint
 
 def add_languages(
     *,
-    plan_file: str | Path | None = None,
+    plan_file: Place | None = None,
     languages: Sequence[Mapping[str, Any]] | None = None,
     jobs: int = 1,
     observer: Observer | None = None,
@@ -68,12 +69,13 @@ def add_languages(
     observer = observer or Observer()
     if (plan_file is None) == (languages is None):
         raise UsageError("Give either plan_file or languages.")
+    check_jobs(jobs)
     given = check_names(options)
     if plan_file is not None:
-        several = read_plan_file(Path(plan_file), given)
+        several = read_plan_file(as_path("plan_file", plan_file), given)
     else:
         several = combine_options(languages, given, {}, where="`languages`")
-    return run_several(check_requests(several, observer), observer, jobs=jobs)
+    return run_several(check_requests(several, observer), observer, jobs=int(jobs))
 
 
 def run_several(
@@ -120,7 +122,7 @@ def check_jobs(jobs: int) -> None:
     Raises:
         UsageError: It is none, or torchrun has started processes already.
     """
-    if jobs < 1:
+    if as_int("--jobs", jobs) < 1:
         raise UsageError(f"--jobs is {jobs}; it must be at least 1.")
     if jobs > 1 and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError(

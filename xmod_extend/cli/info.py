@@ -20,10 +20,9 @@ def info(
     """Show a checkpoint's languages, sizes and origin."""
     output = Output(as_json=json, quiet=quiet)
     with error_boundary(output):
-        from xmod_extend.model.base import resolve_base
         from xmod_extend.model.info import describe
 
-        described = describe(resolve_base(checkpoint).fetch())
+        described = describe(checkpoint)
         output.minimal(described.as_dict(), " ".join(described.languages), _table(described))
 
 

@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xmod_extend.arguments import Place, as_names, as_path, as_place
 from xmod_extend.errors import LanguageError, ModelError
+from xmod_extend.model.base import resolve_base
 from xmod_extend.model.checkpoint import Checkpoint, make_xmod_config, open_checkpoint
 from xmod_extend.model.layout import (
     ADAPTER_NAME,
@@ -96,13 +98,15 @@ class _Findings:
 
 
 def verify_checkpoint(
-    checkpoint: Path, base: Path, *, languages: Sequence[str] | None = None
+    checkpoint: Place, base: Place, *, languages: str | Sequence[str] | None = None
 ) -> Verification:
     """Compares a checkpoint with the base it was made from; differences are found, not raised.
 
     Holds one tensor of each side at a time, and then one slice.
 
     Args:
+        checkpoint: A folder.
+        base: A folder, a Hub id or `tiny`, as for `add_language`.
         languages: Of the base, whose logits are compared; all by default.
 
     Raises:
@@ -110,8 +114,10 @@ def verify_checkpoint(
         LanguageError: One of `languages` is not the base's.
     """
     started = time.perf_counter()
+    checkpoint = as_path("checkpoint", checkpoint)
+    base = resolve_base(as_place("base", base)).fetch()
     before = open_checkpoint(base)
-    chosen = list(before.languages if languages is None else languages)
+    chosen = before.languages if languages is None else as_names("languages", languages)
     unknown = [code for code in chosen if code not in before.languages]
     if unknown:
         raise LanguageError(

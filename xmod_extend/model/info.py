@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from xmod_extend.arguments import Place, as_place
 from xmod_extend.errors import ModelError
+from xmod_extend.model.base import resolve_base
 from xmod_extend.model.layout import (
     ADAPTER_NAME,
     config_languages,
@@ -67,12 +69,13 @@ class CheckpointInfo:
         return dataclasses.asdict(self)
 
 
-def describe(path: Path) -> CheckpointInfo:
-    """Describes any X-MOD in a folder, also one that cannot be extended.
+def describe(checkpoint: Place) -> CheckpointInfo:
+    """Describes any X-MOD, also one that cannot be extended: a folder, a Hub id or `tiny`.
 
     Raises:
         ModelError: It is no X-MOD, or a file of it is missing or damaged.
     """
+    path = resolve_base(as_place("checkpoint", checkpoint)).fetch()
     config = read_config(path)
     languages = config_languages(config)
     weights = open_weights(path)
