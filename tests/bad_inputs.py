@@ -153,6 +153,10 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "fewer_languages": {"languages": ["en_XX"]},
     "no_language": {"languages": []},
     "one_word": {"languages": "en_XX"},
+    "flash": {"attn_implementation": "flash_attention_2"},
+    "quantised": {"quantization_config": {"load_in_8bit": True}},
+    "no_padding": {"pad_token_id": None},
+    "other_padding": {"pad_token_id": 5},
     "twice": {"languages": ["en_XX", "de_DE", "de_DE"]},
 }
 """What config.json says, against the same weights."""

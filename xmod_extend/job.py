@@ -21,6 +21,7 @@ from xmod_extend.model.base import BaseReference
 from xmod_extend.model.checkpoint import Checkpoint, open_checkpoint
 from xmod_extend.model.graft import OutputPlan, plan_output
 from xmod_extend.model.slice import load_slice
+from xmod_extend.model.upstream import check_usable
 from xmod_extend.options import AddOptions
 from xmod_extend.preflight import Request, check_request
 from xmod_extend.preparation import PreparedText, prepare_text
@@ -73,6 +74,7 @@ def prepare(options: AddOptions, observer: Observer) -> Job:
 def load_job(request: Request, observer: Observer) -> Job:
     """Reads the text and loads the slice, in an order that refuses what it can early."""
     started = time.perf_counter()
+    check_usable(request.base.load_config())
     corpus = _read(request.options, observer)
     checkpoint, output_plan = open_base([request])
     text = _prepare(corpus, checkpoint, request.options, observer)

@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from xmod_extend.errors import LanguageError, UsageError, XmodExtendError
+from xmod_extend.errors import LanguageError, ModelError, UsageError, XmodExtendError
 from xmod_extend.languages import Language, parse_language
 from xmod_extend.model.base import BaseReference, resolve_base
 from xmod_extend.model.graft import RECORD_NAME, check_output
+from xmod_extend.model.layout import check_extendable, longest_input
 from xmod_extend.options import AddOptions
 from xmod_extend.progress import Observer
 from xmod_extend.report.metrics import check_tracker
@@ -24,6 +25,8 @@ from xmod_extend.text.sources import check_paths
 from xmod_extend.training.state import begun_languages, run_folder, saved_states, step_of
 
 DEFAULT_MAX_LENGTH = 128
+HIGHEST_DROPOUT = 0.9
+"""Above it a forward pass is noise."""
 MOST_NAMED = 3
 """Languages that the default name of an output spells out."""
 WRITTEN_NAME = "written.json"
@@ -110,6 +113,9 @@ def naming_entry(number: int, lang: object) -> Iterator[None]:
 
 def _check_language(options: AddOptions, base: BaseReference, observer: Observer) -> Language:
     config = base.load_config()
+    check_extendable(config, base.name)
+    if options.dropout:
+        _check_dropout(config)
     languages = config.get("languages", ())
     language = parse_language(options.lang, existing=languages)
     observer.on_note(f"new language: {language.code}, {language.name}")
@@ -181,12 +187,10 @@ def choose_max_length(config: Mapping[str, Any], wanted: int | None, *, name: st
     Raises:
         UsageError: More than the base has positions for.
     """
-    positions = config.get("max_position_embeddings")
-    if not isinstance(positions, int):
+    limit = longest_input(config)
+    if limit is None:
         # Opening the checkpoint refuses such a config.
         return wanted or DEFAULT_MAX_LENGTH
-    # Positions are counted from `pad_token_id + 1` on, so two of the table's rows are never used.
-    limit = positions - 2
     if wanted is None:
         return min(DEFAULT_MAX_LENGTH, limit)
     if wanted > limit:
@@ -195,6 +199,17 @@ def choose_max_length(config: Mapping[str, Any], wanted: int | None, *, name: st
             hint=f"Use --max-length {limit} or less.",
         )
     return wanted
+
+
+def _check_dropout(config: Mapping[str, Any]) -> None:
+    for field in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+        value = config.get(field, 0.1)
+        if isinstance(value, int | float) and value > HIGHEST_DROPOUT:
+            raise ModelError(
+                f"config.json's {field} is {value}: with --dropout nothing would be left to learn "
+                "from.",
+                hint="Leave --dropout out.",
+            )
 
 
 def _check_donor(init: str, languages: Sequence[str]) -> None:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from xmod_extend.errors import CorpusError
+from xmod_extend.errors import CorpusError, ModelError
 from xmod_extend.evaluation.perplexity import MaskedText, signature
+from xmod_extend.model.layout import UPSTREAM_PAD_ID
 from xmod_extend.preflight import choose_max_length
 from xmod_extend.progress import Observer
 from xmod_extend.text.corpus import Corpus
@@ -88,6 +89,7 @@ def prepare_text(
     """
     length = choose_max_length(checkpoint.config, max_length, name=checkpoint.path.name)
     tokenizer = load_tokenizer(checkpoint.path, vocab_size=checkpoint.config["vocab_size"])
+    _check_padding(checkpoint, tokenizer)
     if tokenizer.note:
         observer.on_warning(tokenizer.note)
     train: PackedBlocks | StreamedBlocks
@@ -122,6 +124,18 @@ def prepare_text(
         report=report,
         max_length=length,
     )
+
+
+def _check_padding(checkpoint: Checkpoint, tokenizer: LoadedTokenizer) -> None:
+    """Positions are counted from behind the padding: where the two differ, a text has others."""
+    configured = checkpoint.config.get("pad_token_id", UPSTREAM_PAD_ID)
+    if configured != tokenizer.pad_id:
+        raise ModelError(
+            f"config.json's pad_token_id is {configured}, but {tokenizer.tokenizer.pad_token} is "
+            f"{tokenizer.pad_id} in the tokenizer, which gives every token another position.",
+            hint=f"Set pad_token_id to {tokenizer.pad_id} in config.json if the base was "
+            "pretrained with this tokenizer.",
+        )
 
 
 def add_token_counts(report: CorpusReport, counts: Sequence[TokenCounts]) -> CorpusReport:

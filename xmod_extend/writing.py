@@ -13,6 +13,7 @@ from xmod_extend.evaluation.verify import verify_checkpoint
 from xmod_extend.model.adapter import Adapter, full_names
 from xmod_extend.model.checkpoint import Checkpoint
 from xmod_extend.model.graft import METRICS_NAME, RECORD_NAME, earlier_name, write_extended
+from xmod_extend.model.upstream import loading_faults
 from xmod_extend.preflight import Request
 from xmod_extend.progress import Observer
 from xmod_extend.report.record import RunRecord, VerificationRecord
@@ -75,13 +76,21 @@ def write_checkpoint(
 
 
 def _verify(folder: Path, base: Path, added: tuple[str, ...]) -> VerificationRecord:
-    """Compares what was written with the base, before it gets its name."""
+    """Compares what was written with the base, and loads it as its users will, before it gets its
+    name."""
     result = verify_checkpoint(folder, base)
     if result.differences or result.added_languages != added:
         raise CheckFailedError(
             f"The checkpoint that was written differs from its base: "
             f"{'; '.join(result.differences[:3]) or result.added_languages}; it was removed.",
             hint="The disk may be damaged; please report it if it happens again.",
+        )
+    faults = loading_faults(folder)
+    if faults:
+        raise CheckFailedError(
+            f"Plain transformers cannot use the checkpoint that was written: {faults[0]} It was "
+            "removed.",
+            hint="Try the base with AutoModelForMaskedLM and AutoTokenizer: it should fail alike.",
         )
     return VerificationRecord(
         identical=True,

@@ -229,3 +229,8 @@ def test_the_probe_depends_on_the_vocabulary_alone(base: Path, tmp_path: Path) -
     assert probe_inputs(open_checkpoint(base)) == probe_inputs(other)
     larger = open_checkpoint(make_checkpoint(tmp_path / "larger", vocab_size=121))
     assert probe_inputs(larger) != probe_inputs(other)
+
+
+def test_a_base_that_returns_tuples_is_verified(tmp_path: Path) -> None:
+    base = make_checkpoint(tmp_path / "base", return_dict=False)
+    assert verify(base, base).identical

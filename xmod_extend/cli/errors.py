@@ -15,13 +15,22 @@ from types import FrameType
 from typing import TypeGuard
 
 from xmod_extend.cli.output import Output
-from xmod_extend.errors import UsageError, XmodExtendError
+from xmod_extend.errors import (
+    CheckFailedError,
+    CorpusError,
+    LanguageError,
+    ModelError,
+    UsageError,
+    XmodExtendError,
+)
 from xmod_extend.training.state import begun_languages, run_folder, saved_states, step_of
 
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 EXIT_UNEXPECTED = 1
 DEBUG_VARIABLE = "XMOD_EXTEND_DEBUG"
+SURE_TO_RECUR = (ModelError, LanguageError, CorpusError, CheckFailedError)
+"""What is wrong with a base, a code, a text or an output is so again when the run goes on."""
 
 
 class Terminated(BaseException):
@@ -128,7 +137,8 @@ def _explain(output: Output, error: BaseException, boundary: Boundary) -> None:
         # All processes refuse alike, and the first one says it for all.
         return
     if isinstance(error, XmodExtendError):
-        advice = _how_to_resume(boundary) if boundary.has_progressed else None
+        helps = boundary.has_progressed and not isinstance(error, SURE_TO_RECUR)
+        advice = _how_to_resume(boundary) if helps else None
         output.error(error.message, _together(error.hint, advice))
     elif isinstance(error, KeyboardInterrupt | Terminated):
         word = "Interrupted" if isinstance(error, KeyboardInterrupt) else "Terminated"

@@ -25,16 +25,18 @@ import numpy as np
 from xmod_extend.arguments import Place, as_names, as_path, as_place
 from xmod_extend.errors import LanguageError, ModelError
 from xmod_extend.model.base import resolve_base
-from xmod_extend.model.checkpoint import Checkpoint, make_xmod_config, open_checkpoint
+from xmod_extend.model.checkpoint import Checkpoint, open_checkpoint
 from xmod_extend.model.layout import (
     ADAPTER_NAME,
     Weights,
     config_languages,
+    longest_input,
     open_weights,
     read_config,
 )
 from xmod_extend.model.pickles import TIED_NAMES
 from xmod_extend.model.tensors import TensorFile
+from xmod_extend.model.upstream import make_xmod_config
 from xmod_extend.text.tokenizer import find_tokenizer_files
 
 if TYPE_CHECKING:
@@ -278,10 +280,11 @@ def probe_inputs(checkpoint: Checkpoint) -> dict[str, list[list[int]]]:
     import torch
 
     config = checkpoint.xmod_config()
-    length = min(PROBE_TOKENS, config.max_position_embeddings - 2)
+    length = min(PROBE_TOKENS, longest_input(config.to_dict()) or 1)
     generator = torch.Generator().manual_seed(config.vocab_size)
     ids = torch.randint(0, config.vocab_size, (2, length), generator=generator)
-    pad = 1 if config.pad_token_id is None else config.pad_token_id
+    pad = config.pad_token_id
+    assert pad is not None, "opening the checkpoint refuses it"
     # Padding takes no part in the positions, so none may stand inside a sequence.
     ids[ids == pad] = (pad + 1) % config.vocab_size
     mask = torch.ones_like(ids)
@@ -323,7 +326,8 @@ def logits_digests(
         for number, code in enumerate(languages):
             if number:
                 load_adapter(model, checkpoint, code)
-            logits = model(**inputs, lang_ids=lang_ids).logits
+            # A config may ask for a tuple instead.
+            logits = model(**inputs, lang_ids=lang_ids, return_dict=True).logits
             digests[code] = hashlib.sha256(logits.contiguous().numpy().data).hexdigest()
     free_slice(model)
     return digests

@@ -23,9 +23,16 @@ from xmod_extend.model.conformity import (
     check_shapes,
     expected_shapes,
 )
-from xmod_extend.model.layout import ADAPTER_NAME, Weights, open_weights, read_config
+from xmod_extend.model.layout import (
+    ADAPTER_NAME,
+    Weights,
+    check_extendable,
+    open_weights,
+    read_config,
+)
 from xmod_extend.model.pickles import TIED_NAMES
 from xmod_extend.model.tensors import TORCH_NAMES, TensorInfo
+from xmod_extend.model.upstream import check_usable, make_xmod_config
 
 if TYPE_CHECKING:
     import torch
@@ -123,28 +130,6 @@ class Checkpoint:
         return make_xmod_config(self.config, languages=languages)
 
 
-def make_xmod_config(
-    config: dict[str, Any], *, languages: Sequence[str] | None = None
-) -> XmodConfig:
-    """transformers' config from a raw one; see `Checkpoint.xmod_config`."""
-    from transformers import XmodConfig
-
-    values = dict(config)
-    if languages is not None:
-        values["languages"] = list(languages)
-        if values.get("default_language") not in languages:
-            values["default_language"] = None
-    try:
-        made: XmodConfig = XmodConfig.from_dict(values)
-    except Exception as error:  # transformers' validation has error classes of many libraries
-        reason = str(error).strip().splitlines()[-1].strip().rstrip(".")
-        raise ModelError(
-            f"config.json has a value that transformers refuses: {reason}.",
-            hint="Compare it with the config.json of facebook/xmod-base.",
-        ) from error
-    return made
-
-
 def open_checkpoint(path: Path) -> Checkpoint:
     """Opens a folder by its config and the headers of its weights; no weight is read.
 
@@ -153,32 +138,15 @@ def open_checkpoint(path: Path) -> Checkpoint:
             missing, damaged or contradicts another.
     """
     config = read_config(path)
-    _check_supported(config, path.name)
+    check_extendable(config, path.name)
     weights = open_weights(path)
     languages = config.get("languages", ["en_XX"])
     check_head(weights.by_name, path.name)
     check_languages(weights.by_name, languages, path.name)
     checkpoint = Checkpoint(path, config, weights)
+    check_usable(config)
     _check_tied(checkpoint)
     return checkpoint
-
-
-def _check_supported(config: dict[str, Any], label: str) -> None:
-    if config.get("tie_word_embeddings") is False:
-        raise ModelError(
-            f"{label} has an LM head of its own (`tie_word_embeddings` is false).",
-            hint="Only X-MODs whose LM head shares the word embeddings can be extended.",
-        )
-    if config.get("is_decoder") or config.get("add_cross_attention"):
-        raise ModelError(
-            f"{label} is configured as a decoder, not as a masked language model.",
-            hint="Set `is_decoder` and `add_cross_attention` to false in config.json.",
-        )
-    if config.get("transformers_weights"):
-        raise ModelError(
-            f"{label} names its weights file itself (`transformers_weights`).",
-            hint="Give the file one of the standard names and remove the entry from config.json.",
-        )
 
 
 def _check_tied(checkpoint: Checkpoint) -> None:

@@ -17,6 +17,7 @@ from xmod_extend.model.base import resolve_base
 from xmod_extend.model.layout import (
     ADAPTER_NAME,
     config_languages,
+    longest_input,
     open_weights,
     read_config,
     read_json_object,
@@ -111,8 +112,10 @@ def describe(checkpoint: Place) -> CheckpointInfo:
         num_layers=_number(config, "num_hidden_layers", 12),
         hidden_size=_number(config, "hidden_size", 768),
         vocab_size=_number(config, "vocab_size", 30522),
-        # The first two positions are the padding's and one that is never used.
-        max_length=_number(config, "max_position_embeddings", 512) - 2,
+        max_length=longest_input(
+            config | {"max_position_embeddings": _number(config, "max_position_embeddings", 512)}
+        )
+        or 0,
         pre_norm=bool(config.get("pre_norm", False)),
         has_lm_head="lm_head.dense.weight" in infos,
         files=files,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from xmod_extend.errors import ModelError
 from xmod_extend.model.tensors import SafetensorsFile, TensorFile
 
 CONFIG_NAME = "config.json"
+
+UPSTREAM_PAD_ID = 1
+"""Of an X-MOD whose config names none, in transformers as in XLM-R."""
 
 WEIGHTS_NAMES = (
     "model.safetensors",
@@ -115,6 +118,77 @@ def check_config(config: dict[str, Any], name: str) -> dict[str, Any]:
             hint="Remove the duplicate from config.json.",
         )
     return config
+
+
+def check_extendable(config: dict[str, Any], name: str) -> None:
+    """Refuses a config of an X-MOD that no language can be added to.
+
+    Raises:
+        ModelError: It describes another kind of model than a masked language model in floats, or
+            one that cannot compute.
+    """
+    if config.get("tie_word_embeddings") is False:
+        raise ModelError(
+            f"{name} has an LM head of its own (`tie_word_embeddings` is false).",
+            hint="Only X-MODs whose LM head shares the word embeddings can be extended.",
+        )
+    if config.get("is_decoder") or config.get("add_cross_attention"):
+        raise ModelError(
+            f"{name} is configured as a decoder, not as a masked language model.",
+            hint="Set `is_decoder` and `add_cross_attention` to false in config.json.",
+        )
+    if config.get("transformers_weights"):
+        raise ModelError(
+            f"{name} names its weights file itself (`transformers_weights`).",
+            hint="Give the file one of the standard names and remove the entry from config.json.",
+        )
+    if config.get("quantization_config") is not None:
+        raise ModelError(
+            f"{name} is to be quantised when it is loaded (`quantization_config`), so what is "
+            "trained and verified would not be what its users get.",
+            hint="Use the checkpoint from before it was quantised, or remove the entry from "
+            "config.json if its weights are plain.",
+        )
+    _check_padding(config)
+    for field, (most, released) in _RANGES.items():
+        value = config.get(field)
+        if isinstance(value, int | float) and not 0 <= value <= most:
+            raise ModelError(
+                f"config.json's {field} is {value}, which is not from 0 to {most}.",
+                hint=f"It is {released} in the released X-MODs.",
+            )
+
+
+_RANGES = {
+    "hidden_dropout_prob": (1, 0.1),
+    "attention_probs_dropout_prob": (1, 0.1),
+    "layer_norm_eps": (1, 1e-5),
+    "initializer_range": (100, 0.02),
+}
+"""The most that a field can be for anything to be computed, and what it is by rights."""
+
+
+def _check_padding(config: dict[str, Any]) -> None:
+    """Positions are counted from behind the padding's id, so a wrong one shifts them all."""
+    padding, rows = config.get("pad_token_id", UPSTREAM_PAD_ID), config.get("vocab_size")
+    is_id = isinstance(padding, int) and not isinstance(padding, bool)
+    if not is_id or padding < 0 or (isinstance(rows, int) and 0 < rows <= padding):
+        raise ModelError(
+            f"config.json's pad_token_id is {json.dumps(padding)[:60]}, which is no token's id; "
+            "X-MOD counts its positions from there.",
+            hint="It is 1 in the released X-MODs.",
+        )
+
+
+def longest_input(config: Mapping[str, Any]) -> int | None:
+    """Tokens that a model reads at a time, or None where its config does not say.
+
+    The positions up to the padding's own are never used.
+    """
+    positions, padding = config.get("max_position_embeddings"), config.get("pad_token_id")
+    if not isinstance(positions, int):
+        return None
+    return positions - 1 - (padding if isinstance(padding, int) else UPSTREAM_PAD_ID)
 
 
 def config_languages(config: dict[str, Any]) -> list[str]:
