@@ -8,6 +8,7 @@ from typing import Any
 
 from xmod_extend.arguments import Place, Places
 from xmod_extend.evaluation.probe import Candidate, num_scorings, probe_adapters
+from xmod_extend.global_state import own_global_state
 from xmod_extend.model.base import resolve_base
 from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.slice import load_slice
@@ -29,6 +30,7 @@ class ProbeReport:
     signature: str
 
 
+@own_global_state()
 def check_corpus(
     corpus: Places,
     *,
@@ -70,6 +72,7 @@ def check_corpus(
     return report
 
 
+@own_global_state()
 def probe_corpus(
     corpus: Places,
     *,

@@ -27,6 +27,7 @@ from xmod_extend.evaluation.probe import (
     num_scorings,
     probe_adapters,
 )
+from xmod_extend.global_state import own_global_state
 from xmod_extend.job import Job, identity, load_job, training_config
 from xmod_extend.memory import give_back_memory
 from xmod_extend.model.adapter import (
@@ -105,6 +106,7 @@ add_language.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
 )
 
 
+@own_global_state()
 def run_add(request: Request, observer: Observer) -> RunRecord:
     """`add_language` for a request that is already checked."""
     job = load_job(request, observer)

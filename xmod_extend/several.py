@@ -19,6 +19,7 @@ from typing import Any
 
 from xmod_extend.arguments import Place, as_int, as_path
 from xmod_extend.errors import LanguagesFailedError, TrainingError, UsageError
+from xmod_extend.global_state import own_global_state
 from xmod_extend.job import LoadedBase, identity, load_base, next_job, open_base
 from xmod_extend.model.checkpoint import Checkpoint
 from xmod_extend.model.graft import METRICS_NAME
@@ -78,6 +79,7 @@ def add_languages(
     return run_several(check_requests(several, observer), observer, jobs=int(jobs))
 
 
+@own_global_state()
 def run_several(
     requests: Sequence[Request], observer: Observer, *, jobs: int = 1
 ) -> tuple[RunRecord, ...]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from accelerate import Accelerator
+from accelerate import PartialState
 from checkpoints import make_checkpoint
 from safetensors.torch import load_file
 
@@ -57,8 +57,8 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
 
 
 def test_processes_that_did_not_join_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = Accelerator(cpu=True)
-    monkeypatch.setattr("accelerate.Accelerator", lambda **options: alone)
+    alone = PartialState(cpu=True)
+    monkeypatch.setattr("accelerate.PartialState", lambda **options: alone)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="2 processes were started, but accelerate joined 1"):
         make_processes()

@@ -24,6 +24,7 @@ import numpy as np
 
 from xmod_extend.arguments import Place, as_names, as_path, as_place
 from xmod_extend.errors import LanguageError, ModelError
+from xmod_extend.global_state import own_global_state
 from xmod_extend.model.base import resolve_base
 from xmod_extend.model.checkpoint import Checkpoint, open_checkpoint
 from xmod_extend.model.layout import (
@@ -99,6 +100,7 @@ class _Findings:
         self.ignored: list[str] = []
 
 
+@own_global_state()
 def verify_checkpoint(
     checkpoint: Place, base: Place, *, languages: str | Sequence[str] | None = None
 ) -> Verification:

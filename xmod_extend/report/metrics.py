@@ -139,9 +139,9 @@ class Tracker:
         from accelerate import Accelerator
         from accelerate.utils import ProjectConfiguration
 
-        # It shares the state of the one that training asked for its device, and so must agree.
+        # It shares the state of the one that training asked for its device, and of any that the
+        # caller made, and so must agree with both.
         accelerator = Accelerator(
-            mixed_precision="no",
             cpu=not torch.accelerator.is_available(),
             log_with=self._name,
             project_config=ProjectConfiguration(logging_dir=str(logs)),

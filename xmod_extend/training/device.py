@@ -19,12 +19,11 @@ def make_processes() -> Processes:
 
     (Autocast fails on upstream's adapter loop, and would cast the frozen weights at every step.)
     """
-    from accelerate import Accelerator
+    from accelerate import PartialState
 
-    # Under torchrun, accelerate joins processes without a GPU only if it is told to use none.
-    processes = Processes(
-        Accelerator(mixed_precision="no", cpu=not torch.accelerator.is_available())
-    )
+    # An Accelerator would refuse a caller's with another precision, and keep the caller from making
+    # one. Under torchrun, accelerate joins processes without a GPU only if told to use none.
+    processes = Processes(PartialState(cpu=not torch.accelerator.is_available()))
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if processes.count != started:
         raise UsageError(

@@ -15,7 +15,7 @@ import torch.distributed
 from xmod_extend.errors import TrainingError
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
+    from accelerate import PartialState
 
 
 class LostProcessError(TrainingError):
@@ -25,11 +25,11 @@ class LostProcessError(TrainingError):
 class Processes:
     """This process among those that train together."""
 
-    def __init__(self, accelerator: Accelerator) -> None:
-        self.count: int = accelerator.num_processes
-        self.rank: int = accelerator.process_index
-        self.is_main: bool = accelerator.is_main_process
-        self.device: torch.device = accelerator.device
+    def __init__(self, state: PartialState) -> None:
+        self.count: int = state.num_processes
+        self.rank: int = state.process_index
+        self.is_main: bool = state.is_main_process
+        self.device: torch.device = state.device
 
     def rows(self, num_rows: int) -> slice:
         """Which rows of a batch are this process's: every row is exactly one's."""
