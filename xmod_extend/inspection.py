@@ -17,7 +17,7 @@ from xmod_extend.preparation import add_token_counts, prepare_text
 from xmod_extend.progress import Observer
 from xmod_extend.text.corpus import Corpus, read_corpus
 from xmod_extend.text.report import CorpusReport
-from xmod_extend.text.tokenizer import count_tokens, load_tokenizer, tokenize
+from xmod_extend.text.tokenizer import load_tokenizer, tokenize
 from xmod_extend.training.device import choose_precision, make_processes
 
 
@@ -66,7 +66,7 @@ def check_corpus(
     if tokenizer.note:
         observer.on_warning(tokenizer.note)
     sides = tokenize(read.train, tokenizer), tokenize(read.held_out, tokenizer)
-    report = add_token_counts(read.report, [count_tokens(side) for side in sides])
+    report = add_token_counts(read.report, [side.counts for side in sides])
     for warning in report.warnings:
         observer.on_warning(warning)
     return report

@@ -24,13 +24,12 @@ from xmod_extend.text.report import CorpusReport
 from xmod_extend.text.streaming import StreamedBlocks, StreamedCorpus
 from xmod_extend.text.tokenizer import (
     LoadedTokenizer,
-    TokenCounts,
     TokenizerRecord,
-    count_tokens,
     load_tokenizer,
     tokenize,
     tokenize_lines,
 )
+from xmod_extend.text.tokens import TokenCounts, TokenisedText
 
 if TYPE_CHECKING:
     from xmod_extend.model.checkpoint import Checkpoint
@@ -93,16 +92,17 @@ def prepare_text(
     if tokenizer.note:
         observer.on_warning(tokenizer.note)
     train: PackedBlocks | StreamedBlocks
+    held_out_tokens: TokenisedText
     if isinstance(corpus, StreamedCorpus):
-        held_out_tokens, counts = tokenize_lines(corpus.held_out, tokenizer)
-        sides = [counts]
+        held_out_tokens = tokenize_lines(corpus.held_out, tokenizer)
+        sides = [held_out_tokens.counts]
         train = StreamedBlocks(
             corpus.train, tokenizer.encoder(), max_length=length, bos_id=tokenizer.bos_id
         )
     else:
         train_tokens = tokenize(corpus.train, tokenizer)
         held_out_tokens = tokenize(corpus.held_out, tokenizer)
-        sides = [count_tokens(train_tokens), count_tokens(held_out_tokens)]
+        sides = [train_tokens.counts, held_out_tokens.counts]
         train = PackedBlocks(train_tokens, max_length=length, bos_id=tokenizer.bos_id)
     report = add_token_counts(corpus.report, sides)
     scheme = MaskingScheme(

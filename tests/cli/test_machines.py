@@ -88,7 +88,7 @@ def test_a_full_cache_is_named(
     def refuse(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("xmod_extend.text.cache.ArrowFile.write", refuse)
+    monkeypatch.setattr("xmod_extend.text.arrow.ArrowFile.write", refuse)
     options = ("--corpus", texts / "with_bom.txt", "--text-field", "other", "--base", base)
     assert_explained(invoke("check", *options), 3, "No space left.*HF_DATASETS_CACHE")
 

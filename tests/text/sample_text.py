@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+from xmod_extend.text.tokens import TokenisedText
 
 WORDS = """
     runa simi ñawi wasi inti killa mayu urqu allqu misi warmi qhari wawa taytay mamay sach'a
@@ -38,3 +41,10 @@ def build_tokenizer() -> Tokenizer:
         single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
     )
     return tokenizer
+
+
+def documents(tokenised: TokenisedText) -> list[list[int]]:
+    """The tokens of each document."""
+    ids = tokenised.read(0, tokenised.num_tokens)
+    ends = np.cumsum(tokenised.document_sizes())
+    return [part.tolist() for part in np.split(ids, ends[:-1])]

@@ -37,7 +37,7 @@ def test_every_line_is_kept_once_or_counted(write_lines: Write, cache_dir: Path)
     lines = sentences(400)
     path = write_lines([*lines, "", "  \t", *lines[:30], f"  {lines[0]}\ufeff"])
     corpus = read_corpus([path], cache_dir=cache_dir)
-    train, held_out = corpus.train["text"][:], corpus.held_out["text"][:]
+    train, held_out = list(corpus.train), list(corpus.held_out)
     report = corpus.report
     assert sorted([*train, *held_out]) == sorted(lines)
     assert train == [line for line in lines if line in set(train)]
@@ -63,8 +63,8 @@ def test_neither_order_nor_repetition_changes_what_is_held_out(
     random.Random(1).shuffle(shuffled)
     halves = [write_lines(shuffled[:300], "z.txt"), write_lines(shuffled[300:], "a.txt")]
     again = read_corpus(halves, cache_dir=cache_dir)
-    assert set(again.held_out["text"]) == set(corpus.held_out["text"])
-    assert set(again.train["text"]) == set(corpus.train["text"])
+    assert set(again.held_out) == set(corpus.held_out)
+    assert set(again.train) == set(corpus.train)
     assert again.fingerprint != corpus.fingerprint  # the order is part of a fingerprint
 
 
@@ -72,7 +72,7 @@ def test_an_added_line_moves_few_others(write_lines: Write, cache_dir: Path) -> 
     lines = sentences(2_000)
     before = read_corpus([write_lines(lines[:-1])], cache_dir=cache_dir)
     after = read_corpus([write_lines(lines)], cache_dir=cache_dir)
-    assert len(set(before.held_out["text"]) ^ set(after.held_out["text"])) <= 3
+    assert len(set(before.held_out) ^ set(after.held_out)) <= 3
 
 
 def test_a_given_held_out_text_is_taken_out_of_training(
@@ -82,8 +82,8 @@ def test_a_given_held_out_text_is_taken_out_of_training(
     path = write_lines(lines[:500])
     held_out = write_lines(["", *lines[450:], lines[599]], "held_out.txt")
     corpus = read_corpus([path], held_out=held_out, cache_dir=cache_dir)
-    assert corpus.train["text"][:] == lines[:450]
-    assert corpus.held_out["text"][:] == lines[450:]
+    assert list(corpus.train) == lines[:450]
+    assert list(corpus.held_out) == lines[450:]
     assert corpus.report.contaminated_lines == 50
     assert (corpus.report.empty_lines, corpus.report.duplicate_lines) == (1, 1)
     assert corpus.report.lines == 500 + 152
@@ -205,7 +205,7 @@ def test_options_reach_the_files(tmp_path: Path, cache_dir: Path) -> None:
 def test_text_that_is_not_split_keeps_all_lines(write_lines: Write, cache_dir: Path) -> None:
     lines = sentences(100)
     text = read_text([write_lines([*lines, "", lines[0]])], cache_dir=cache_dir)
-    assert text.lines["text"][:] == lines
+    assert list(text.lines) == lines
     assert text.statistics.lines == 100
     assert text.warnings == ()
     with pytest.raises(CorpusError, match="too little text to measure on"):

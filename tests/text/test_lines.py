@@ -16,6 +16,7 @@ from sample_text import sentences
 
 from xmod_extend.errors import CorpusError
 from xmod_extend.text import lines as lines_module
+from xmod_extend.text.arrow import StoredLines
 from xmod_extend.text.cache import choose_cache_dir, quiet_datasets
 from xmod_extend.text.fingerprinting import fingerprint_sources
 from xmod_extend.text.lines import prepare_lines
@@ -27,19 +28,20 @@ Write = Callable[..., Path]
 
 def prepare(
     path: Path, cache_dir: Path, text_field: str = "text", num_workers: int = 1
-) -> datasets.Dataset:
+) -> StoredLines:
     sources = find_sources([path])
     fingerprint = fingerprint_sources(
         sources, text_field=text_field, encoding_errors="strict", cache_dir=cache_dir
     )
-    return prepare_lines(
+    prepared = prepare_lines(
         sources,
         fingerprint=fingerprint,
         text_field=text_field,
         encoding_errors="strict",
         cache_dir=cache_dir,
         num_workers=num_workers,
-    ).dataset()
+    )
+    return StoredLines(prepared.path, fingerprint, prepared.num_lines)
 
 
 @pytest.fixture
@@ -62,8 +64,8 @@ def test_a_second_start_reads_nothing(
     first = prepare(path, cache_dir)
     second = prepare(path.rename(path.with_name("renamed.txt")), cache_dir)
     assert reads == ["corpus.txt"]
-    assert second["text"][:] == first["text"][:] == sentences(50)
-    assert second.cache_files == first.cache_files
+    assert list(second) == list(first) == sentences(50)
+    assert second.path == first.path
 
 
 def test_other_content_or_options_are_read_anew(
@@ -72,13 +74,9 @@ def test_other_content_or_options_are_read_anew(
     path = write_lines(sentences(50))
     prepare(path, cache_dir)
     path.write_text(path.read_text().replace("a", "e", 1))
-    assert prepare(path, cache_dir)["text"][0] != sentences(50)[0]
+    assert next(iter(prepare(path, cache_dir))) != sentences(50)[0]
     prepare(path, cache_dir, text_field="body")
     assert len(reads) == 3
-
-
-def arrow_file(prepared: datasets.Dataset) -> Path:
-    return Path(prepared.cache_files[0]["filename"])
 
 
 def batch_ends(path: Path) -> list[int]:
@@ -97,7 +95,7 @@ def test_a_damaged_entry_is_made_anew(
 ) -> None:
     expected = sentences(2_500)
     path = write_lines(expected)
-    file = arrow_file(prepare(path, cache_dir))
+    file = prepare(path, cache_dir).path
     content = file.read_bytes()
     if damage == "seam":
         # Without its end, the stream looks complete to Arrow.
@@ -110,9 +108,9 @@ def test_a_damaged_entry_is_made_anew(
         file.unlink()
     else:
         (file.parent / "entry.json").write_text("{")
-    assert prepare(path, cache_dir)["text"][:] == expected
+    assert list(prepare(path, cache_dir)) == expected
     assert len(reads) == 2
-    assert prepare(path, cache_dir)["text"][:] == expected
+    assert list(prepare(path, cache_dir)) == expected
     assert len(reads) == 2
 
 
@@ -174,7 +172,7 @@ def test_a_killed_process_leaves_nothing_that_counts(
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     assert list(cache_dir.rglob("*.arrow"))
-    assert prepare(path, cache_dir)["text"][:] == sentences(1_500)
+    assert list(prepare(path, cache_dir)) == sentences(1_500)
     assert len(reads) == 1
 
 

@@ -5,41 +5,40 @@ from __future__ import annotations
 from itertools import islice
 from pathlib import Path
 
-import datasets
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xmod_extend.text.cache import Entry
+from xmod_extend.text.checked_files import write_sums
 from xmod_extend.text.packing import NO_DOCUMENT, PackedBlocks
+from xmod_extend.text.tokens import StoredTokens, Tokens, write_tokens
 
 BOS, SEP = 0, 2
 
 
-def tokenised(documents: list[list[int]], chunk: int = 3) -> datasets.Dataset:
-    """Documents with `</s>`, in Arrow chunks of a few documents each."""
+def tokenised(documents: list[list[int]]) -> Tokens:
+    """Documents with `</s>`."""
     rows = [[*document, SEP] for document in documents]
-    kind = pa.list_(pa.int32())
-    arrays = [pa.array(rows[i : i + chunk], kind) for i in range(0, len(rows), chunk)]
-    column = pa.chunked_array(arrays, type=kind)
-    return datasets.Dataset(pa.table({"input_ids": column}), fingerprint="test")
+    ids = np.array([token for row in rows for token in row], dtype=np.int32)
+    return Tokens(ids, np.array([len(row) for row in rows], dtype=np.int32), 0)
 
 
 documents_strategy = st.lists(st.lists(st.integers(3, 9), max_size=12), max_size=12)
 
 
 @settings(deadline=None)
-@given(documents_strategy, st.integers(2, 9), st.integers(0, 7), st.integers(1, 4))
+@given(documents_strategy, st.integers(2, 9), st.integers(0, 7))
 def test_blocks_are_the_stream_cut(
-    documents: list[list[int]], max_length: int, offset: int, chunk: int
+    documents: list[list[int]], max_length: int, offset: int
 ) -> None:
     offset %= max_length - 1
     stream = [(token, i) for i, document in enumerate(documents) for token in [*document, SEP]]
     size = max_length - 1
     pieces = [stream[i : i + size] for i in range(offset, len(stream), size)]
     full = [piece for piece in pieces if len(piece) == size]
-    blocks = PackedBlocks(tokenised(documents, chunk), max_length=max_length, bos_id=BOS)
+    blocks = PackedBlocks(tokenised(documents), max_length=max_length, bos_id=BOS)
 
     assert blocks.num_tokens == len(stream)
     assert blocks.num_documents == len(documents)
@@ -83,19 +82,29 @@ def test_blocks_come_in_any_order_and_number() -> None:
     assert blocks.document_ids([]).shape == (0, 5)
 
 
-def test_the_values_are_not_copied(tmp_path: Path) -> None:
-    tokenised([[3, 4, 5]] * 10).save_to_disk(tmp_path)
-    blocks = PackedBlocks(datasets.load_from_disk(tmp_path), max_length=5, bos_id=BOS)
-    before = pa.total_allocated_bytes()
-    blocks.get(range(len(blocks)))
-    assert pa.total_allocated_bytes() == before
-    assert not any(chunk.flags.owndata or chunk.flags.writeable for chunk in blocks._chunks)
-
-
-def test_a_selection_is_packed_as_it_was_selected() -> None:
-    selected = tokenised([[3], [4], [5], [6]]).select([2, 0])
-    blocks = PackedBlocks(selected, max_length=5, bos_id=BOS)
-    assert blocks.get([0]).tolist() == [[BOS, 5, SEP, 3, SEP]]
+def test_blocks_on_the_disk_are_those_in_memory(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    parts = [
+        tokenised([random.integers(3, 9, size).tolist() for size in random.integers(0, 300, 60)])
+        for _ in range(3)
+    ]
+    facts = write_tokens(tmp_path, parts)
+    for name in ("ids.bin", "sizes.bin"):
+        write_sums(tmp_path / name)
+    stored = StoredTokens(Entry(tmp_path, facts))
+    whole = Tokens(
+        np.concatenate([part.ids for part in parts]),
+        np.concatenate([part.sizes for part in parts]),
+        0,
+    )
+    assert stored.counts == whole.counts
+    for max_length in (2, 33, 4_000, 10_000):  # a block of 10,000 goes over three pieces
+        found = PackedBlocks(stored, max_length=max_length, bos_id=BOS)
+        expected = PackedBlocks(whole, max_length=max_length, bos_id=BOS)
+        assert found.num_documents == expected.num_documents == 180
+        indices = random.permutation(len(expected))[:50]
+        assert found.get(indices).tolist() == expected.get(indices).tolist()
+        assert found.document_ids(indices).tolist() == expected.document_ids(indices).tolist()
 
 
 def test_what_does_not_exist_is_an_error() -> None:

@@ -14,19 +14,20 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sample_text import sentences
+from sample_text import documents, sentences
 
 from xmod_extend.text import corpus as corpus_module
 from xmod_extend.text import fingerprinting, reading, splitting
 from xmod_extend.text import lines as lines_module
 from xmod_extend.text import tokenizer as tokenizer_module
-from xmod_extend.text.cache import Entry, find_entry
+from xmod_extend.text.cache import Entry
+from xmod_extend.text.checked_files import write_sums
 from xmod_extend.text.corpus import read_corpus
 from xmod_extend.text.fingerprinting import fingerprint_sources
 from xmod_extend.text.lines import PreparedLines
 from xmod_extend.text.sources import find_sources
 from xmod_extend.text.splitting import choose_held_out, find_distinct, find_shared, hold_out
-from xmod_extend.text.tokenizer import count_tokens, load_tokenizer, tokenize
+from xmod_extend.text.tokenizer import load_tokenizer, tokenize
 
 Write = Callable[..., Path]
 
@@ -35,6 +36,8 @@ def prepared(folder: Path, digests: list[int], sizes: list[int]) -> PreparedLine
     folder.mkdir(exist_ok=True)
     np.array(digests, dtype=np.int64).tofile(folder / "digests.bin")
     np.array(sizes, dtype=np.int32).tofile(folder / "sizes.bin")
+    for name in ("digests.bin", "sizes.bin"):
+        write_sums(folder / name)
     return PreparedLines(Entry(folder, {"lines": len(digests)}), "test", ("a.txt",))
 
 
@@ -123,10 +126,10 @@ def test_processes_do_not_change_the_result(
         results.append(
             (
                 corpus.report,
-                corpus.train["text"][:],
-                corpus.held_out["text"][:],
-                tokens["input_ids"][:],
-                count_tokens(tokens),
+                list(corpus.train),
+                list(corpus.held_out),
+                documents(tokens),
+                tokens.counts,
             )
         )
     assert results[0] == results[1]
@@ -143,7 +146,7 @@ def test_a_second_start_does_nothing_again(
         monkeypatch.setattr(corpus_module, name, None)
     second = read_corpus([path], cache_dir=cache_dir)
     assert second.report == first.report
-    assert second.train["text"][:] == first.train["text"][:]
+    assert list(second.train) == list(first.train)
     monkeypatch.undo()
     path.write_text(path.read_text().replace("a", "e", 1))
     assert read_corpus([path], cache_dir=cache_dir).fingerprint != first.fingerprint
@@ -202,16 +205,6 @@ def test_a_damaged_memory_of_digests_is_not_trusted(
     assert fingerprint(path, tmp_path) == first
 
 
-def test_an_entry_is_found_only_if_it_is_whole(tmp_path: Path) -> None:
-    assert find_entry(tmp_path) is None
-    (tmp_path / "a").write_bytes(b"12345")
-    (tmp_path / "entry.json").write_text('{"facts": {"x": 1}, "sizes": {"a": 5}}')
-    found = find_entry(tmp_path)
-    assert found is not None and found.facts == {"x": 1}
-    (tmp_path / "a").write_bytes(b"1234")
-    assert find_entry(tmp_path) is None
-
-
 PREPARE = """
 import resource, sys
 from pathlib import Path
@@ -248,7 +241,7 @@ def test_memory_does_not_grow_with_the_text(
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
-    tokens = max(file.stat().st_size for file in (tmp_path / "cache").glob("tokens-*/*.arrow"))
+    tokens = max(file.stat().st_size for file in (tmp_path / "cache").glob("tokens-*/*.bin"))
     assert tokens > 200e6
     # The text alone is larger than that, and so are its tokens.
     assert int(ran.stdout) < 200

@@ -82,7 +82,7 @@ def test_every_epoch_has_every_block_once(
     offset = int(epoch.integers(15))
     order = epoch.permutation(3).tolist()
     lines = [line.text for line in blocks._stream.lines(order)]
-    packed = PackedBlocks(tokenize_lines(lines, loaded)[0], max_length=16, bos_id=loaded.bos_id)
+    packed = PackedBlocks(tokenize_lines(lines, loaded), max_length=16, bos_id=loaded.bos_id)
     expected = packed.get(range(packed.num_blocks(offset)), offset).tolist()
     # Of the next epoch are only the last few.
     rows = list(itertools.chain.from_iterable(take(blocks, len(expected) // 8 + 2, seed=5)))

@@ -1,9 +1,15 @@
 """Where prepared text is kept between runs, and how `datasets` is kept quiet.
 
-An entry is a folder that gets its name once it is whole, with a record of its files' sizes: neither
-a killed process nor a file that lost its end is taken for a result. Its Arrow files are read from
-their beginning to their end without mapping them (mapped pages count as resident memory), and
-mapped only to be read here and there.
+An entry is a folder that gets its name once it is whole and on the disk, with a record that covers
+its files' content. What differs from its record, however that came, is removed and made anew.
+
+    corpus-KEY/                      an entry: KEY stands for all that it was made from
+        train.arrow                  a file of its maker
+        train.arrow.sums             the checksums of its pieces
+        entry.json                   the record, and the mark by which a folder is known as ours
+    corpus-KEY.lock                  held by the process that makes it; empty, and left behind
+    corpus-KEY.RANDOM.unfinished/    an entry that is being made; what a killed process left
+                                     is removed when another one makes an entry
 """
 
 from __future__ import annotations
@@ -12,31 +18,26 @@ import atexit
 import contextlib
 import json
 import logging
-import mmap
+import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+import xxhash
 
 from xmod_extend.errors import CorpusError
+from xmod_extend.text.checked_files import CheckedFile, digest_sums, write_sums
 
-if TYPE_CHECKING:
-    import datasets
+_logger = logging.getLogger(__name__)
 
-Offsets = npt.NDArray[np.int32]
 _RECORD = "entry.json"
-PIECE_BYTES = 1 << 20
-"""Of text that is worked on at a time."""
-BATCH_BYTES = 16 << 20
-"""Of an Arrow record batch: opening a mapped file touches a page or more of each."""
-BATCHES_MAPPED = 64
-"""Looked at before their pages are given back."""
+_UNFINISHED = ".unfinished"
+_OWN_SUFFIXES = frozenset({".arrow", ".bin", ".sums"})
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,23 @@ class Entry:
 
 
 def find_entry(folder: Path) -> Entry | None:
-    """The entry, if there is one and each of its files has the size that it was written with."""
+    """The entry, if there is one and all of its content is what was written.
+
+    All of it is read: of a gigabyte the checksums take a tenth of a second.
+    """
     try:
         record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-        sizes = {name: (folder / name).stat().st_size for name in record["sizes"]}
-        return Entry(folder, record["facts"]) if sizes == record["sizes"] else None
-    except (OSError, ValueError, KeyError, TypeError):
+        if record.pop("digest") != _digest(record) or record["name"] != folder.name:
+            return None
+        for name, (size, digest) in record["files"].items():
+            file = CheckedFile(folder / name)
+            if file.size != size or digest_sums(file.path) != digest:
+                return None
+            file.check()
+        return Entry(folder, record["facts"])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None
+    except CorpusError:
         # Whatever is wrong with it, it can be made again.
         return None
 
@@ -67,124 +79,113 @@ def find_or_make_entry(folder: Path, make: Callable[[Path], dict[str, Any]]) -> 
         make: Writes the entry's files into the folder that it is given and returns its facts.
 
     Raises:
-        CorpusError: `make` raised it, or the disk is full.
+        CorpusError: `make` raised it, the disk is full or the cache cannot be written, or something
+            that is not of the cache has the entry's name.
     """
     from filelock import FileLock
 
-    with FileLock(f"{folder}.lock"):
+    # Without the lock, so that a whole entry can be used where nothing can be written.
+    found = find_entry(folder)
+    if found is not None:
+        return found
+    with explain_full_disk(folder.parent), FileLock(f"{folder}.lock"):
         found = find_entry(folder)
         if found is not None:
             return found
-        unfinished = folder.with_name(folder.name + ".unfinished")
-        for old in (folder, unfinished):
-            shutil.rmtree(old, ignore_errors=True)
+        _remove_leftovers(folder)
+        _remove_damaged(folder)
+        unfinished = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}{_UNFINISHED}")
         try:
-            with explain_full_disk():
-                unfinished.mkdir()
-                facts = make(unfinished)
-                sizes = {file.name: file.stat().st_size for file in unfinished.iterdir()}
-                record = json.dumps({"facts": facts, "sizes": sizes})
-                (unfinished / _RECORD).write_text(record, encoding="utf-8")
-                unfinished.rename(folder)
+            unfinished.mkdir()
+            (unfinished / _RECORD).touch()
+            record = _seal(unfinished, make(unfinished), name=folder.name)
+            unfinished.rename(folder)
+            _sync_folder(folder.parent)
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
-        return Entry(folder, facts)
+        return Entry(folder, record["facts"])
 
 
-class ArrowFile:
-    """Writes one column to an Arrow stream, in record batches of at least `BATCH_BYTES`."""
+def _seal(folder: Path, facts: dict[str, Any], *, name: str) -> dict[str, Any]:
+    """Bring an entry's files to the disk, and write its record."""
+    files = sorted(file for file in folder.iterdir() if file.name != _RECORD)
+    made = {file.name: [file.stat().st_size, write_sums(file)] for file in files}
+    # As it will be read: JSON knows no tuples.
+    record: dict[str, Any] = json.loads(json.dumps({"name": name, "files": made, "facts": facts}))
+    with (folder / _RECORD).open("w", encoding="utf-8") as file:
+        json.dump(record | {"digest": _digest(record)}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    _sync_folder(folder)
+    return record
 
-    def __init__(self, path: Path, field: Any) -> None:
-        import pyarrow as pa
 
-        self._schema = pa.schema([field])
-        self._file = pa.OSFile(str(path), "wb")
-        self._stream = pa.ipc.new_stream(self._file, self._schema)
-        self._arrays: list[Any] = []
+def _digest(record: dict[str, Any]) -> str:
+    return xxhash.xxh3_128_hexdigest(json.dumps(record, sort_keys=True).encode())
 
-    def __enter__(self) -> ArrowFile:
-        return self
 
-    def __exit__(self, *exception: object) -> None:
+def _sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk; not every system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
         try:
-            self._flush()
-            self._stream.close()
+            os.fsync(descriptor)
         finally:
-            self._file.close()
-
-    def write(self, array: Any) -> None:
-        self._arrays.append(array)
-        if sum(each.nbytes for each in self._arrays) >= BATCH_BYTES:
-            self._flush()
-
-    def _flush(self) -> None:
-        import pyarrow as pa
-
-        if self._arrays:
-            column = pa.concat_arrays(self._arrays)
-            self._stream.write_batch(pa.record_batch([column], schema=self._schema))
-            self._arrays.clear()
+            os.close(descriptor)
 
 
-def read_arrow(path: Path) -> Iterator[Any]:
-    """The only column's arrays, one record batch after another, without mapping the file."""
-    import pyarrow as pa
+def _remove_damaged(folder: Path) -> None:
+    """Remove an entry that is not whole.
 
-    with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as stream:
-        for batch in stream:
-            yield batch.column(0)
-
-
-def open_mapped(path: Path) -> tuple[mmap.mmap, Any]:
-    """An Arrow stream as a table that lies in the file, mapped into memory, and the mapping."""
-    import pyarrow as pa
-
-    with path.open("rb") as file:
-        mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    batches = []
-    with pa.ipc.open_stream(pa.py_buffer(mapping)) as stream:
-        for batch in stream:
-            batches.append(batch)
-            # A look at a record batch's head maps up to a megabyte around it.
-            if len(batches) % BATCHES_MAPPED == 0:
-                release_pages(mapping)
-        table = pa.Table.from_batches(batches, schema=stream.schema)
-    release_pages(mapping)
-    return mapping, table
-
-
-def release_pages(mapping: mmap.mmap) -> None:
-    """Unmap a mapped file's pages for now; what is needed again comes from the system's cache."""
-    if hasattr(mmap, "MADV_DONTNEED"):
-        mapping.madvise(mmap.MADV_DONTNEED)
-
-
-def map_arrow(path: Path, *, fingerprint: str) -> datasets.Dataset:
-    """The file as a data set, mapped into memory."""
-    import datasets
-
-    with quiet_datasets():
-        table = datasets.table.MemoryMappedTable(open_mapped(path)[1], str(path))
-        return datasets.Dataset(table, fingerprint=fingerprint)
-
-
-def encode_lines(column: Any) -> Iterator[bytes]:
-    """Texts as a file has them, each with a \\n, in pieces of whole lines of about 1 MiB."""
-    import pyarrow.compute as pc
-
-    with_ends = pc.binary_join_element_wise(column, "", "\n")
-    buffer = with_ends.buffers()[2]
-    if buffer is None:
+    Raises:
+        CorpusError: It is none of ours.
+    """
+    if not os.path.lexists(folder):
         return
-    offsets: Offsets = np.frombuffer(with_ends.buffers()[1], dtype=np.int32)
-    offsets = offsets[with_ends.offset : with_ends.offset + len(with_ends) + 1]
-    start = int(offsets[0])
-    while start < offsets[-1]:
-        last = min(int(np.searchsorted(offsets, start + PIECE_BYTES)), len(with_ends))
-        end = int(offsets[last])
-        yield buffer.slice(start, end - start).to_pybytes()
-        start = end
+    if not _is_own(folder):
+        raise CorpusError(
+            f"{folder} is not a whole entry of the cache, and holds what is not of the cache.",
+            hint="Move it away, or set HF_DATASETS_CACHE to another folder.",
+        )
+    _logger.warning("The prepared text in %s is damaged or of another version: made anew.", folder)
+    # Renamed first: killed meanwhile, this process leaves what the next one can remove.
+    doomed = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}{_UNFINISHED}")
+    folder.rename(doomed)
+    _remove(doomed)
+
+
+def _remove_leftovers(entry: Path) -> None:
+    """Remove what processes left that were killed while they made this entry or others.
+
+    Args:
+        entry: Whose lock is held by this process.
+    """
+    from filelock import FileLock, Timeout
+
+    for folder in entry.parent.glob(f"*.*{_UNFINISHED}"):
+        name = folder.name.split(".")[0]
+        lock = FileLock(folder.with_name(f"{name}.lock"), timeout=0)
+        held = contextlib.nullcontext() if name == entry.name else lock
+        with contextlib.suppress(OSError, Timeout, RuntimeError), held:
+            if _is_own(folder):
+                _remove(folder)
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether a folder carries the mark of an entry, or is empty, and holds nothing foreign."""
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    files = [file for file in folder.iterdir() if file.name != _RECORD]
+    marked = (folder / _RECORD).is_file() or not files
+    return marked and all(file.is_file() and file.suffix in _OWN_SUFFIXES for file in files)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder of ours, its mark last."""
+    for file in sorted(folder.iterdir(), key=lambda file: file.name == _RECORD):
+        file.unlink()
+    folder.rmdir()
 
 
 @contextlib.contextmanager
@@ -213,7 +214,7 @@ def quiet_datasets() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def explain_full_disk() -> Iterator[None]:
+def explain_full_disk(folder: Path | str) -> Iterator[None]:
     """Turn what the system says when prepared text cannot be written into our own error.
 
     Raises:
@@ -223,7 +224,7 @@ def explain_full_disk() -> Iterator[None]:
         yield
     except OSError as error:
         raise CorpusError(
-            f"The prepared text cannot be written: {error.strerror or error}.",
+            f"The prepared text cannot be written to {folder}: {error.strerror or error}.",
             hint="Free some space, or set HF_DATASETS_CACHE to a folder on another disk.",
         ) from error
 
@@ -255,6 +256,7 @@ def choose_cache_dir(cache_dir: Path | None) -> tuple[Path, str | None]:
 
 @cache
 def _temporary_cache_dir() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="xmod-extend-"))
+    with explain_full_disk("a temporary folder"):
+        folder = Path(tempfile.mkdtemp(prefix="xmod-extend-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

@@ -10,16 +10,11 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from xmod_extend.errors import CorpusError
-from xmod_extend.text.cache import (
-    choose_cache_dir,
-    encode_lines,
-    find_or_make_entry,
-    map_arrow,
-    read_arrow,
-)
+from xmod_extend.text.arrow import StoredLines, encode_lines, read_arrow
+from xmod_extend.text.cache import choose_cache_dir, find_or_make_entry
 from xmod_extend.text.fingerprinting import combine, fingerprint_sources
 from xmod_extend.text.lines import PreparedLines, prepare_lines, require_encoding_errors
 from xmod_extend.text.reading import EncodingErrors
@@ -34,9 +29,6 @@ from xmod_extend.text.splitting import (
     write_sides,
 )
 from xmod_extend.text.statistics import TextStatistics
-
-if TYPE_CHECKING:
-    import datasets
 
 MIN_LINES = 20
 MIN_BYTES = 10_000
@@ -57,10 +49,10 @@ _SPLIT_VERSION = 1
 class Corpus:
     """Text to train on and text to measure on; each line is a document."""
 
-    train: datasets.Dataset
-    """One column, `text`; memory-mapped, in the order of the files."""
+    train: StoredLines
+    """In the order of the files."""
 
-    held_out: datasets.Dataset
+    held_out: StoredLines
     """The same; no line of it is in `train`."""
 
     report: CorpusReport
@@ -76,8 +68,8 @@ class Corpus:
 class Text:
     """Text that is not split, such as a held-out text alone; each line is a document."""
 
-    lines: datasets.Dataset
-    """One column, `text`, without empty and repeated lines."""
+    lines: StoredLines
+    """Without empty and repeated lines."""
 
     files: tuple[str, ...]
     statistics: TextStatistics
@@ -121,8 +113,8 @@ def read_corpus(
 
     entry = find_or_make_entry(folder / f"corpus-{key}", make)
     sides = [
-        map_arrow(entry.folder / name, fingerprint=combine(key, name))
-        for name in (_TRAIN, _HELD_OUT)
+        StoredLines(entry.folder / name, combine(key, name), entry.facts[side]["lines"])
+        for name, side in ((_TRAIN, "train"), (_HELD_OUT, "held_out"))
     ]
     report = _report(
         tuple(name for text in texts for name in text.files),
@@ -159,7 +151,7 @@ def read_text(
     figures = TextStatistics(**entry.facts["statistics"])
     warnings = [cache_warning] if cache_warning else []
     warnings += _replacement_warnings(figures.replaced_characters, figures.characters)
-    lines = map_arrow(entry.folder / _WHOLE, fingerprint=key)
+    lines = StoredLines(entry.folder / _WHOLE, key, figures.lines)
     return Text(lines, text.files, figures, tuple(warnings))
 
 

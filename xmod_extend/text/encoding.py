@@ -11,11 +11,12 @@ import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import regex
+
+from xmod_extend.text.tokens import Tokens
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -28,16 +29,6 @@ MOST_WORDS = 200_000
 _SIMPLE_WORD = regex.compile(
     r"(?![\p{M}\p{Emoji_Modifier}])[[\p{L}\p{M}\p{N}\p{P}\p{S}]--[▁]]+", regex.V1
 )
-
-
-class Tokens(NamedTuple):
-    """The tokens of a piece of text."""
-
-    ids: npt.NDArray[np.int32]
-    """Of all its lines, one behind another, each with its `</s>`."""
-    sizes: npt.NDArray[np.int32]
-    """Tokens of each line, its `</s>` included."""
-    unk: int
 
 
 class Encoder:
@@ -54,8 +45,10 @@ class Encoder:
         self, backend: Tokenizer, *, special_tokens: Iterable[str], sep_id: int, unk_id: int | None
     ) -> None:
         self._backend = backend
-        names = map(re.escape, sorted(set(special_tokens), key=len, reverse=True))
-        self._special = re.compile("|".join(names))
+        names = sorted(set(special_tokens), key=lambda name: (-len(name), name))
+        self.settings = [names, sep_id, unk_id]
+        """What decides the tokens beside the tokenizer itself."""
+        self._special = re.compile("|".join(map(re.escape, names)))
         self._sep = np.int32(sep_id).tobytes()
         self._unk_id = unk_id
         self._by_word = goes_by_word(backend)

@@ -12,20 +12,20 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from xmod_extend.errors import CorpusError, UsageError
-from xmod_extend.text.cache import ArrowFile, Entry, find_or_make_entry, map_arrow
+from xmod_extend.text.arrow import ArrowFile
+from xmod_extend.text.cache import Entry, find_or_make_entry
+from xmod_extend.text.checked_files import CheckedFile, read_array
 from xmod_extend.text.cleaning import CUT_OVER_CHARACTERS, clean_line, cut_line
+from xmod_extend.text.fingerprinting import fingerprint_sources
 from xmod_extend.text.reading import EncodingErrors, Part, RawBlock, read_blocks, split_block
 from xmod_extend.text.sources import Source
 from xmod_extend.text.workers import choose_num_workers, map_in_order
-
-if TYPE_CHECKING:
-    import datasets
 
 _LINES, _DIGESTS, _SIZES = "lines.arrow", "digests.bin", "sizes.bin"
 _LINES_A_READ = 1 << 20
@@ -67,19 +67,15 @@ class PreparedLines:
 
     def runs(self) -> Iterator[tuple[int, npt.NDArray[np.int64], npt.NDArray[np.int32]]]:
         """The position of a run's first line, the digests `(N,)` and the sizes `(N,)`."""
-        digests, sizes = self.entry.folder / _DIGESTS, self.entry.folder / _SIZES
-        with digests.open("rb") as digest_file, sizes.open("rb") as size_file:
-            for start in range(0, self.num_lines, _LINES_A_READ):
-                count = min(_LINES_A_READ, self.num_lines - start)
-                yield (
-                    start,
-                    np.fromfile(digest_file, np.int64, count),
-                    np.fromfile(size_file, np.int32, count),
-                )
+        digests = self._read(_DIGESTS, np.int64)
+        sizes = self._read(_SIZES, np.int32)
+        start = 0
+        for some_digests, some_sizes in zip(digests, sizes, strict=True):
+            yield start, some_digests, some_sizes
+            start += len(some_sizes)
 
-    def dataset(self) -> datasets.Dataset:
-        """One column, `text`, mapped into memory."""
-        return map_arrow(self.path, fingerprint=self.fingerprint)
+    def _read(self, name: str, kind: Any) -> Iterator[Any]:
+        return read_array(CheckedFile(self.entry.folder / name), kind, piece=_LINES_A_READ)
 
 
 class CleanBlock(NamedTuple):
@@ -123,7 +119,16 @@ def prepare_lines(
 
     def make(folder: Path) -> dict[str, Any]:
         blocks = _read(sources, text_field)
-        return _write(folder, map_in_order(clean, blocks, num_workers=num_workers), sources)
+        facts = _write(folder, map_in_order(clean, blocks, num_workers=num_workers), sources)
+        now = fingerprint_sources(
+            sources, text_field=text_field, encoding_errors=encoding_errors, cache_dir=cache_dir
+        )
+        if now != fingerprint:
+            raise CorpusError(
+                f"{_names(sources)} changed while it was read.",
+                hint="Start again when nothing writes to it any more.",
+            )
+        return facts
 
     entry = find_or_make_entry(cache_dir / f"lines-{fingerprint}", make)
     return PreparedLines(entry, fingerprint, tuple(source.name for source in sources))
@@ -192,19 +197,22 @@ def _write(folder: Path, blocks: Iterator[CleanBlock], sources: Sequence[Source]
     ):
         for block in blocks:
             lines.write(_as_arrow(block))
-            block.digests.tofile(digests)
-            block.sizes.tofile(sizes)
+            digests.write(block.digests.tobytes())
+            sizes.write(block.sizes.tobytes())
             facts["lines"] += len(block.sizes)
             facts["empty_lines"] += int(np.count_nonzero(block.sizes == 0))
             facts["whole_lines"] += block.whole_lines
             facts["cut_lines"] += block.cut_lines
     if not facts["lines"]:
-        names = ", ".join(source.name for source in sources[:3])
         raise CorpusError(
-            f"There is no text in {names}{', …' if len(sources) > 3 else ''}: no line at all.",
+            f"There is no text in {_names(sources)}: no line at all.",
             hint="Give UTF-8 text, one sentence or paragraph a line.",
         )
     return facts
+
+
+def _names(sources: Sequence[Source]) -> str:
+    return ", ".join(source.name for source in sources[:3]) + (", …" if len(sources) > 3 else "")
 
 
 def _as_arrow(block: CleanBlock) -> Any:

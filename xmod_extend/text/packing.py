@@ -8,26 +8,18 @@
         block 0  <s> a a a </s> b
         block 1  <s> b </s> c c c
 
-The stream is never built: each block is gathered from the memory-mapped Arrow file. Mapped pages
-count as resident memory as long as they are mapped, so they are given back now and then: that
-drops nothing but the mapping, and what is needed again is found in the system's cache of the file.
+The stream of a text on the disk is never in memory: each block is read when it is asked for.
 """
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from xmod_extend.text.cache import BATCHES_MAPPED, open_mapped, release_pages
-
-if TYPE_CHECKING:
-    import datasets
+from xmod_extend.text.tokens import TokenisedText
 
 Ids = npt.NDArray[np.int64]
 
@@ -35,49 +27,35 @@ NO_DOCUMENT = -1
 """The document of a block's leading `<s>`."""
 
 
-_NO_LENGTHS = np.empty(0, dtype=np.int64)
-
-_BLOCKS_MAPPED = 64
-"""Gathered before the pages are given back: a look at one page may map a megabyte around it."""
-
-
 class PackedBlocks:
     """A view of tokenised text as blocks `<s>` + the next S tokens of all documents in a row.
 
     Args:
-        tokenised: What `tokenizer.tokenize` gives: `input_ids`, each row ending with `</s>`.
+        tokenised: What `tokenizer.tokenize` gives.
         max_length: T, the tokens in a block including its `<s>`.
         bos_id: The id of `<s>`.
     """
 
-    def __init__(self, tokenised: datasets.Dataset, *, max_length: int, bos_id: int) -> None:
+    def __init__(self, tokenised: TokenisedText, *, max_length: int, bos_id: int) -> None:
         if max_length < 2:
             raise ValueError(f"max_length is {max_length}; a block of fewer than 2 has no text")
         self.max_length = max_length
         self.bos_id = bos_id
-        self._mapping, self._lists = _open(tokenised)
-        # Views of the file: flatten() takes a chunk's own part of the values and copies nothing.
-        self._chunks: list[npt.NDArray[np.int32]] = []
-        for chunk in self._lists:
-            self._chunks.append(chunk.flatten().to_numpy())
-            if self._mapping is not None and len(self._chunks) % BATCHES_MAPPED == 0:
-                release_pages(self._mapping)
-        self._chunk_starts = np.cumsum([0, *map(len, self._chunks)], dtype=np.int64)
+        self._tokenised = tokenised
 
     @cached_property
     def _document_ends(self) -> Ids:
         """Where each document ends in the stream; 8 bytes a document, in memory."""
-        lengths = [chunk.value_lengths().to_numpy() for chunk in self._lists]
-        return np.cumsum(np.concatenate([_NO_LENGTHS, *lengths]), dtype=np.int64)
+        return np.cumsum(self._tokenised.document_sizes(), dtype=np.int64)
 
     @property
     def num_tokens(self) -> int:
         """Tokens of the stream, with the `</s>` of each document and without any `<s>`."""
-        return int(self._chunk_starts[-1])
+        return self._tokenised.num_tokens
 
     @property
     def num_documents(self) -> int:
-        return sum(map(len, self._lists))
+        return self._tokenised.num_documents
 
     def num_blocks(self, offset: int = 0) -> int:
         """Full blocks if the first begins at token `offset` of the stream."""
@@ -94,14 +72,15 @@ class PackedBlocks:
             indices: `(B,)`, each below `num_blocks(offset)`.
             offset: Where the first block begins in the stream, below S; another one in each epoch
                 puts the cuts elsewhere.
+
+        Raises:
+            CorpusError: The tokens on the disk are not what was written.
         """
         starts = self._starts(indices, offset)
         blocks = np.empty((len(starts), self.max_length), dtype=np.int64)
         blocks[:, 0] = self.bos_id
         for row, start in enumerate(starts.tolist()):
-            self._copy(start, blocks[row, 1:])
-            if self._mapping is not None and row % _BLOCKS_MAPPED == 0:
-                release_pages(self._mapping)
+            blocks[row, 1:] = self._tokenised.read(start, self.max_length - 1)
         return blocks
 
     def batches(self, batch_size: int, seed: int, start_step: int = 0) -> Iterator[Ids]:
@@ -158,7 +137,7 @@ class PackedBlocks:
             return None
         block = np.empty((1, 1 + self.num_tokens - start), dtype=np.int64)
         block[0, 0] = self.bos_id
-        self._copy(start, block[0, 1:])
+        block[0, 1:] = self._tokenised.read(start, self.max_length)
         return block
 
     def tail_document_ids(self) -> Ids | None:
@@ -181,27 +160,8 @@ class PackedBlocks:
             raise IndexError(f"block {index.min()} to {index.max()} of {count}")
         return offset + index * (self.max_length - 1)
 
-    def _copy(self, start: int, target: Ids) -> None:
-        """Fill `target` with the stream from `start` on."""
-        chunk = int(np.searchsorted(self._chunk_starts, start, side="right")) - 1
-        filled = 0
-        while filled < len(target):
-            inside = start + filled - int(self._chunk_starts[chunk])
-            piece = self._chunks[chunk][inside : inside + len(target) - filled]
-            target[filled : filled + len(piece)] = piece
-            filled += len(piece)
-            chunk += 1
-
     def _documents(self, starts: Ids, length: int) -> Ids:
         positions = starts[:, None] + np.arange(length)
         documents = np.full((len(starts), 1 + length), NO_DOCUMENT, dtype=np.int64)
         documents[:, 1:] = np.searchsorted(self._document_ends, positions, side="right")
         return documents
-
-
-def _open(tokenised: datasets.Dataset) -> tuple[mmap.mmap | None, list[Any]]:
-    """The record batches' lists, in a mapping of our own where they are one file."""
-    if tokenised._indices is not None or len(tokenised.cache_files) != 1:
-        return None, list(tokenised.with_format("arrow")[:].column("input_ids").chunks)
-    mapping, table = open_mapped(Path(tokenised.cache_files[0]["filename"]))
-    return mapping, list(table.column("input_ids").chunks)

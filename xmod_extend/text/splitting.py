@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from xmod_extend.text.cache import ArrowFile, encode_lines, read_arrow
+from xmod_extend.text.arrow import ArrowFile, encode_lines, read_arrow
 from xmod_extend.text.lines import PreparedLines
 from xmod_extend.text.statistics import Measurement, TextStatistics, count_characters
 from xmod_extend.text.workers import choose_num_workers, map_in_order

@@ -13,26 +13,18 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, cast
 
 from xmod_extend.errors import HubError, ModelError, XmodExtendError
 from xmod_extend.hub import HubRepository, ask_hub, first_line, hub_error, quiet_hub
-from xmod_extend.text.cache import (
-    ArrowFile,
-    encode_lines,
-    find_entry,
-    find_or_make_entry,
-    map_arrow,
-    read_arrow,
-)
-from xmod_extend.text.encoding import Encoder, Tokens
+from xmod_extend.text.arrow import StoredLines, encode_lines, read_arrow
+from xmod_extend.text.cache import find_or_make_entry
+from xmod_extend.text.encoding import Encoder
 from xmod_extend.text.fingerprinting import combine
+from xmod_extend.text.tokens import StoredTokens, Tokens, write_tokens
 from xmod_extend.text.workers import choose_num_workers, map_in_order
 
 if TYPE_CHECKING:
-    import datasets
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
@@ -63,8 +55,7 @@ _SPECIAL_TOKENS = {
     "mask_token": "<mask>",
 }
 
-_TOKENISING_VERSION = 2
-_TOKENS = "tokens.arrow"
+_TOKENISING_VERSION = 3
 ENCODING_COSTS = 4
 """Times as much as what else is done to a text: a smaller one is worth more processes."""
 
@@ -128,13 +119,6 @@ class LoadedTokenizer(TokenizerRecord):
             sep_id=self.sep_id,
             unk_id=cast("int | None", self.tokenizer.unk_token_id),
         )
-
-
-class TokenCounts(NamedTuple):
-    """What a tokenised text holds, without the `</s>` after each document."""
-
-    tokens: int
-    unk: int
 
 
 def load_tokenizer(path: Path, *, vocab_size: int) -> LoadedTokenizer:
@@ -223,79 +207,42 @@ def fetch_tokenizer(repository: HubRepository) -> Path:
 
 
 def tokenize(
-    dataset: datasets.Dataset, loaded: LoadedTokenizer, *, num_workers: int | None = None
-) -> datasets.Dataset:
+    lines: StoredLines, loaded: LoadedTokenizer, *, num_workers: int | None = None
+) -> StoredTokens:
     """Each document's tokens without special ones, and `</s>` behind them, cached on disk.
 
     Args:
-        dataset: `Corpus.train`, `Corpus.held_out` or `Text.lines`: all rows of one file.
+        lines: `Corpus.train`, `Corpus.held_out` or `Text.lines`.
         loaded: The tokenizer. A special token's name in the text (`<mask>`) is ordinary text.
         num_workers: Processes to use; by the size of the text if None. The result is the same.
 
     Returns:
-        One column, `input_ids` (list of int32), as many rows as `dataset`; it lies beside the
-        dataset's own file and is found there again.
+        Tokens of as many documents as there are lines; they lie beside the lines' own file and are
+        found there again.
 
     Raises:
-        CorpusError: The disk is full.
+        CorpusError: The disk is full, or the lines are not what was written.
     """
-    assert dataset._indices is None, "a selection has no file of its own"
-    text = Path(dataset.cache_files[0]["filename"])
     if num_workers is None:
         # XLM-R's 250,002 pieces take 280 MB in each process.
         worker_mb = 130 + len(loaded.tokenizer) // 1_000
-        num_workers = choose_num_workers(ENCODING_COSTS * text.stat().st_size, worker_mb=worker_mb)
+        num_bytes = ENCODING_COSTS * lines.path.stat().st_size
+        num_workers = choose_num_workers(num_bytes, worker_mb=worker_mb)
     encode = loaded.encoder()
-    key = combine(_TOKENISING_VERSION, dataset._fingerprint, loaded.sha256)
+    # The same tokenizer.json may be used with other special tokens.
+    key = combine(_TOKENISING_VERSION, lines.fingerprint, loaded.sha256, encode.settings)
 
     def make(folder: Path) -> dict[str, int]:
-        pieces = (piece for column in read_arrow(text) for piece in encode_lines(column))
-        return _write_tokens(
-            folder / _TOKENS, map_in_order(encode, pieces, num_workers=num_workers)
-        )
+        pieces = (piece for column in read_arrow(lines.path) for piece in encode_lines(column))
+        return write_tokens(folder, map_in_order(encode, pieces, num_workers=num_workers))
 
-    entry = find_or_make_entry(text.parent.parent / f"tokens-{key}", make)
-    return map_arrow(entry.folder / _TOKENS, fingerprint=key)
+    cache_dir = lines.path.parent.parent
+    return StoredTokens(find_or_make_entry(cache_dir / f"tokens-{key}", make))
 
 
-def tokenize_lines(
-    lines: Sequence[bytes], loaded: LoadedTokenizer
-) -> tuple[datasets.Dataset, TokenCounts]:
-    """The same of a few lines of UTF-8 in memory, and the counts."""
-    import datasets
-    import pyarrow as pa
-
-    tokens = loaded.encoder()(b"".join(line + b"\n" for line in lines))
-    column = _as_lists(tokens)
-    counts = TokenCounts(len(tokens.ids) - len(tokens.sizes), tokens.unk)
-    return datasets.Dataset(pa.table({"input_ids": column}), fingerprint="lines"), counts
-
-
-def _as_lists(tokens: Tokens) -> Any:
-    import pyarrow as pa
-
-    offsets = np.zeros(len(tokens.sizes) + 1, dtype=np.int32)
-    np.cumsum(tokens.sizes, out=offsets[1:])
-    return pa.ListArray.from_arrays(offsets, tokens.ids)
-
-
-def _write_tokens(path: Path, pieces: Iterator[Tokens]) -> dict[str, int]:
-    import pyarrow as pa
-
-    facts = {"tokens": 0, "unk": 0}
-    with ArrowFile(path, pa.field("input_ids", pa.list_(pa.int32()))) as file:
-        for piece in pieces:
-            file.write(_as_lists(piece))
-            facts["tokens"] += len(piece.ids) - len(piece.sizes)
-            facts["unk"] += piece.unk
-    return facts
-
-
-def count_tokens(tokenised: datasets.Dataset) -> TokenCounts:
-    """The tokens of what `tokenize` gave, and how many of them stand for unknown characters."""
-    entry = find_entry(Path(tokenised.cache_files[0]["filename"]).parent)
-    assert entry is not None, "what is mapped is there"
-    return TokenCounts(**entry.facts)
+def tokenize_lines(lines: Sequence[bytes], loaded: LoadedTokenizer) -> Tokens:
+    """The same of a few lines of UTF-8 in memory."""
+    return loaded.encoder()(b"".join(line + b"\n" for line in lines))
 
 
 def _fetch_xlmr() -> Path:
