@@ -331,7 +331,7 @@ def test_a_bad_option_is_refused_before_the_corpus_is_read(
         (("add", "--lang", "quz_PE"), "--corpus is missing"),
         (("add", "--corpus"), "requires an argument"),
         (("info",), "Missing argument"),
-        (("verify", "x"), "Missing option"),
+        (("verify",), "Missing argument"),
         (("check",), "Missing option"),
         (("probe",), "Missing option"),
     ],

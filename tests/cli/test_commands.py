@@ -67,8 +67,9 @@ def test_add_verify_info_and_json(base: Path, corpus: Path, tmp_path: Path) -> N
     assert record["schema_version"] == 1 and record["language"] == "quz_PE"
     assert "Traceback" not in done.stderr
 
-    verified = run("verify", output, "--base", base, "--json")
+    verified = run("verify", output, "--json")
     assert verified.returncode == 0, verified.stderr
+    assert f"the base is {base}, as run.json says" in verified.stderr
     assert json.loads(verified.stdout)["added_languages"] == ["quz_PE"]
 
     described = run("info", output)

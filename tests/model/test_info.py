@@ -13,7 +13,7 @@ from checkpoints import LANGUAGES, make_checkpoint
 from transformers import XmodForMaskedLM, XmodModel
 
 from xmod_extend.errors import ModelError
-from xmod_extend.model.info import describe
+from xmod_extend.model.info import describe, recorded_base
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "sharded", "bin", "sharded-bin"])
@@ -84,3 +84,37 @@ def test_describing_does_not_import_torch(tmp_path: Path) -> None:
         "describe(pathlib.Path(sys.argv[1])); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, str(path)], check=True)
+
+
+def record_base(path: Path, base: object) -> None:
+    (path / "run.json").write_text(json.dumps({"base": base}))
+
+
+def test_the_base_that_the_record_names_is_found(tmp_path: Path) -> None:
+    path = make_checkpoint(tmp_path / "x")
+    record_base(path, {"source": str(path), "commit": None})
+    assert recorded_base(path).path == path
+    record_base(path, {"source": "tiny", "commit": None})
+    assert recorded_base(path).name == "tiny"
+    record_base(path, {"source": "facebook/xmod-base", "commit": "c0ffee"})
+    reference = recorded_base(path)
+    assert (reference.repo_id, reference.revision) == ("facebook/xmod-base", "c0ffee")
+    assert recorded_base(path, revision="main").revision == "main"
+
+
+@pytest.mark.parametrize(
+    ("base", "expected"),
+    [
+        (None, "does not name a base"),
+        ([], "does not name a base"),
+        ({"source": 3, "commit": None}, "does not name a base"),
+        ({"source": "gone/here", "commit": None}, "was the folder gone/here, which is not here"),
+    ],
+)
+def test_a_record_without_a_base_is_told(tmp_path: Path, base: object, expected: str) -> None:
+    with pytest.raises(ModelError, match=r"has no run\.json"):
+        recorded_base(tmp_path)
+    record_base(tmp_path, base)
+    with pytest.raises(ModelError, match=expected) as caught:
+        recorded_base(tmp_path)
+    assert caught.value.hint == "Name the base with --base."

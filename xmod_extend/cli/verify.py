@@ -15,7 +15,12 @@ from xmod_extend.errors import CheckFailedError
 
 def verify(
     checkpoint: shared.CheckpointDir,
-    base: Annotated[str, typer.Option("--base", help="The X-MOD that was extended.")],
+    base: Annotated[
+        str | None,
+        typer.Option(
+            "--base", help="The X-MOD that was extended [default: the one that run.json names]."
+        ),
+    ] = None,
     revision: shared.Revision = None,
     json: shared.Json = False,
     quiet: shared.Quiet = False,
@@ -24,10 +29,17 @@ def verify(
     output = Output(as_json=json, quiet=quiet)
     with error_boundary(output):
         from xmod_extend.model.base import resolve_base
+        from xmod_extend.model.info import recorded_base
         from xmod_extend.model.layout import read_config
 
-        reference = resolve_base(base, revision=revision)
-        read_config(checkpoint)
+        if base is None:
+            read_config(checkpoint)
+            reference = recorded_base(checkpoint, revision=revision)
+            commit = f" at {reference.revision}" if reference.revision else ""
+            output.note(f"  the base is {reference.base}{commit}, as run.json says")
+        else:
+            reference = resolve_base(base, revision=revision)
+            read_config(checkpoint)
         folder = reference.fetch()
         output.note("Comparing tensors, config and logits ...")
         from xmod_extend.evaluation.verify import verify_checkpoint
@@ -43,6 +55,6 @@ def verify(
         output.minimal(dataclasses.asdict(result), f"{len(result.differences)}", *lines)
         if result.differences:
             raise CheckFailedError(
-                f"{checkpoint} differs from {base} in {len(result.differences)} places besides "
-                f"what was added ({added})."
+                f"{checkpoint} differs from {reference.base} in {len(result.differences)} places "
+                f"besides what was added ({added})."
             )

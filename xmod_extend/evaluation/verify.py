@@ -27,6 +27,7 @@ from xmod_extend.errors import LanguageError, ModelError
 from xmod_extend.global_state import own_global_state
 from xmod_extend.model.base import resolve_base
 from xmod_extend.model.checkpoint import Checkpoint, open_checkpoint
+from xmod_extend.model.info import recorded_base
 from xmod_extend.model.layout import (
     ADAPTER_NAME,
     Weights,
@@ -102,7 +103,7 @@ class _Findings:
 
 @own_global_state()
 def verify_checkpoint(
-    checkpoint: Place, base: Place, *, languages: str | Sequence[str] | None = None
+    checkpoint: Place, base: Place | None = None, *, languages: str | Sequence[str] | None = None
 ) -> Verification:
     """Compares a checkpoint with the base it was made from; differences are found, not raised.
 
@@ -110,7 +111,8 @@ def verify_checkpoint(
 
     Args:
         checkpoint: A folder.
-        base: A folder, a Hub id or `tiny`, as for `add_language`.
+        base: A folder, a Hub id or `tiny`, as for `add_language`; by default the one that the
+            checkpoint's run.json names.
         languages: Of the base, whose logits are compared; all by default.
 
     Raises:
@@ -119,7 +121,10 @@ def verify_checkpoint(
     """
     started = time.perf_counter()
     checkpoint = as_path("checkpoint", checkpoint)
-    base = resolve_base(as_place("base", base)).fetch()
+    if base is None:
+        base = recorded_base(checkpoint).fetch()
+    else:
+        base = resolve_base(as_place("base", base)).fetch()
     before = open_checkpoint(base)
     chosen = before.languages if languages is None else as_names("languages", languages)
     unknown = [code for code in chosen if code not in before.languages]

@@ -13,7 +13,8 @@ from typing import Any
 
 from xmod_extend.arguments import Place, as_place
 from xmod_extend.errors import ModelError
-from xmod_extend.model.base import resolve_base
+from xmod_extend.model.base import BUNDLED, BaseReference, resolve_base
+from xmod_extend.model.graft import RECORD_NAME
 from xmod_extend.model.layout import (
     ADAPTER_NAME,
     config_languages,
@@ -122,6 +123,32 @@ def describe(checkpoint: Place) -> CheckpointInfo:
         records=records,
         notes=(*_language_notes(languages, list(of_language)), *notes),
     )
+
+
+def recorded_base(path: Path, *, revision: str | None = None) -> BaseReference:
+    """The base of the language that was added last, as the checkpoint's run.json names it.
+
+    Args:
+        revision: Instead of the commit that is recorded.
+
+    Raises:
+        ModelError: There is no such record, or the folder that it names is not here.
+    """
+    hint = "Name the base with --base."
+    file = path / RECORD_NAME
+    if not file.is_file():
+        raise ModelError(f"{path} has no {RECORD_NAME} that names its base.", hint=hint)
+    named = read_json_object(file).get("base")
+    named = named if isinstance(named, dict) else {}
+    source, commit = named.get("source"), named.get("commit")
+    if not isinstance(source, str) or not isinstance(commit, str | None):
+        raise ModelError(f"{RECORD_NAME} of {path} does not name a base.", hint=hint)
+    # A base from the Hub has a commit; another one is a folder, or comes with this package.
+    if commit is None and source != BUNDLED and not Path(source).expanduser().is_dir():
+        raise ModelError(
+            f"The base of {path} was the folder {source}, which is not here.", hint=hint
+        )
+    return resolve_base(source, revision=revision or commit)
 
 
 def _number(config: dict[str, Any], field: str, upstream_default: int) -> int:
