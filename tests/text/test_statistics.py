@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xmod_extend.text.statistics import count_words, measure
+from xmod_extend.text.statistics import count_words, find_words, measure
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,14 @@ from xmod_extend.text.statistics import count_words, measure
         ("我说中文。", 4),
         ("我 speak 中文", 4),
         ("한국어 띄어쓰기", 2),
-        ("ກີນ", 2),  # two letters and a vowel sign
+        ("ກີນ", 2),  # a syllable, and its final letter
+        ("สวัสดี ภาษา", 6),  # ส|วั|ส|ดี ภา|ษา
+        ("เป็น แมว ต่างๆ จันทร์", 9),  # a vowel in front, a repetition, a silent letter
+        ("ພາສາ ໃຫຍ່", 4),
+        ("ខ្ញុំ ស្រឡាញ់", 4),  # stacked letters
+        ("ကျွန်တော် မြန်မာ", 4),  # whole syllables, by their killed final letters
+        ("အင်္ဂလိပ်", 2),  # a letter stacked on a killed one
+        ("ខ្មែរ\u200bល្អ runa\u200bsimi", 5),  # zero-width spaces
         ("𐐷𐐲𐑌 runa", 2),
     ],
 )
@@ -40,6 +47,39 @@ def test_words(text: str, words: int) -> None:
 def test_words_of_spaced_scripts_are_runs_of_letters_and_digits(lines: list[str]) -> None:
     text = "\n".join(lines)
     assert count_words(text) == len(re.findall(r"\w+", text))
+
+
+def test_words_are_found_without_what_is_around_them() -> None:
+    assert find_words("«Sach'a» wasi, 'l·l' 我 ကျွန်တော်… 3") == [
+        "Sach'a", "wasi", "l·l", "我", "ကျွန်", "တော်", "3",
+    ]  # fmt: skip
+    assert find_words("") == find_words("– …") == []
+
+
+@settings(deadline=None)
+@given(st.text(st.sampled_from("ab '’-\n\u0301\u200b我ันเทร์ាខ្មកျ်")))
+def test_as_many_words_are_found_as_are_counted(text: str) -> None:
+    words = find_words(text)
+    assert len(words) == count_words(text)
+    assert all(words)
+    left = text
+    for word in words:
+        left = left[left.index(word) + len(word) :]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("Thai", "ภาษาไทยเป็นภาษาที่มีระดับเสียงของคำแน่นอน"),
+        ("Lao", "ພາສາລາວເປັນພາສາຕະກູນໄທກະໄດ"),
+        ("Khmer", "ភាសាខ្មែរគឺជាភាសាកំណើតរបស់ជនជាតិខ្មែរ"),
+        ("Burmese", "မြန်မာဘာသာစကားသည်မြန်မာနိုင်ငံ၏ရုံးသုံးဘာသာစကားဖြစ်သည်"),
+    ],
+)
+def test_a_sentence_without_spaces_is_neither_one_word_nor_as_many_as_letters(
+    name: str, text: str
+) -> None:
+    assert 1.5 < len(text) / count_words(text) < 5, name
 
 
 @settings(deadline=None, max_examples=50)

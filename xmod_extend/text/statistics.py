@@ -9,7 +9,7 @@ import hashlib
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +19,18 @@ from xmod_extend.text.cleaning import REPLACEMENT
 
 _BATCH_CHARACTERS = 1 << 20
 
-# What a character does to words.
-_BREAK, _IN_WORD, _WORD, _JOINER, _TRANSPARENT, _UNKNOWN = range(6)
+# What a character does to words; from _SIGN on, to the syllables that are counted as words.
+(
+    _BREAK, _IN_WORD, _WORD, _JOINER, _TRANSPARENT, _UNKNOWN,
+    _SIGN, _CONSONANT, _BEFORE, _STACKER, _KILLER,
+) = range(11)  # fmt: skip
 
-_UNSPACED = (
-    "Han", "Hiragana", "Katakana", "Bopomofo", "Thai", "Lao", "Khmer", "Myanmar",
-    "Tai_Le", "New_Tai_Lue", "Tai_Tham", "Tai_Viet",
+_SYLLABIC = (
+    "Thai", "Lao", "Khmer", "Myanmar", "Tai_Le", "New_Tai_Lue", "Tai_Tham", "Tai_Viet",
 )  # fmt: skip
+"""Scripts written without spaces between words, whose letters form syllables."""
+
+_UNSPACED = ("Han", "Hiragana", "Katakana", "Bopomofo", *_SYLLABIC)
 """Scripts written without spaces between words."""
 
 _SCRIPTS = (
@@ -42,12 +47,30 @@ _SCRIPTS = (
 
 _LETTER = regex.compile(r"\p{L}")
 _NO_SCRIPT = regex.compile(r"[\p{Script=Common}\p{Script=Inherited}]")
-_UNSPACED_LETTER = regex.compile(
-    "[" + "".join(rf"\p{{Script={name}}}" for name in _UNSPACED) + r"&&\p{L}]", regex.V1
+
+
+def _compile_class(scripts: Iterable[str], members: str) -> regex.Pattern[str]:
+    names = "".join(rf"\p{{Script={name}}}" for name in scripts)
+    return regex.compile(rf"[[{names}]&&{members}]", regex.V1)
+
+
+_UNSPACED_LETTER = _compile_class(_UNSPACED, r"\p{L}")
+
+# By Unicode's properties (UAX #44, IndicSyllabicCategory.txt); the first that fits.
+_SYLLABLE_ROLES = (
+    (_STACKER, _compile_class(_SYLLABIC, r"\p{InSC=Invisible_Stacker}")),
+    (_KILLER, _compile_class(_SYLLABIC, r"[\p{InSC=Pure_Killer}\p{InSC=Consonant_Killer}]")),
+    (_BEFORE, _compile_class(_SYLLABIC, r"\p{Logical_Order_Exception}")),
+    # In Thai and Lao some vowels are letters, as is the sign of repetition.
+    (_SIGN, _compile_class(_SYLLABIC, r"[\p{InSC=Vowel_Dependent}\p{Lm}]")),
+    (_CONSONANT, _compile_class(_SYLLABIC, r"\p{L}")),
 )
 
 # Inside a word, as in ch'usaq, l·l and ג׳.
-_JOINERS = frozenset("'’·׳״")
+_JOINERS = "'’·׳״"
+
+_ZERO_WIDTH_SPACE = "\u200b"
+"""Ends a word, as in Khmer, although Unicode counts it among the signs of format."""
 
 
 # By code point; filled as characters turn up.
@@ -80,11 +103,28 @@ def count_words(text: str) -> int:
     """The number of words.
 
     A word is a run of letters, digits and their marks, with single apostrophes and the like inside.
-    In scripts that are written without spaces (Chinese, Japanese, Thai, Lao, Khmer, Burmese, …)
-    every letter counts as a word: where their words end is not for counting to decide. Marks and
-    zero-width joiners never end a word.
+    Where words are written without spaces, only a dictionary knows where they end. There a smaller
+    unit that can be seen counts as a word: in Chinese and Japanese the letter, in Thai, Lao, Khmer,
+    Burmese and their relatives the written syllable. That is a letter with its marks and vowels,
+    also those written before it, with the letters stacked below it and those that a sign makes
+    silent or final (so that Burmese syllables are whole; a bare final letter, as in Thai, counts
+    again). Marks and zero-width joiners never end a word; a zero-width space does.
     """
     return _CharacterCounts().count(text)
+
+
+def find_words(text: str) -> list[str]:
+    """The words that `count_words` counts, in their order."""
+    codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
+    roles = _look_up(codes, np.unique(codes))
+    starts = _word_starts(roles)
+    # A word ends where the next begins, or at what is of no word before that.
+    ends = np.append(np.union1d(starts, np.flatnonzero(roles == _BREAK)), len(text))
+    stops = ends[np.searchsorted(ends, starts, side="right")]
+    return [
+        text[start:stop].rstrip(_JOINERS)
+        for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)
+    ]
 
 
 def measure(lines: Iterable[list[str]]) -> TextStatistics:
@@ -173,26 +213,48 @@ class _CharacterCounts:
         if len(counts) > len(self.histogram):
             self.histogram = np.pad(self.histogram, (0, len(counts) - len(self.histogram)))
         self.histogram[: len(counts)] += counts
-        present = np.flatnonzero(counts)
-        for code in present[_ROLES[present] == _UNKNOWN].tolist():
-            _ROLES[code] = _role(chr(code))
-        roles = _ROLES[codes]
-        roles = roles[roles != _TRANSPARENT]
-        padded = np.concatenate([np.full(2, _BREAK, dtype=np.uint8), roles])
-        joined = (padded[1:-1] == _JOINER) & (padded[:-2] == _IN_WORD)
-        starts = (roles == _IN_WORD) & (padded[1:-1] != _IN_WORD) & ~joined
-        return int(np.count_nonzero(starts) + np.count_nonzero(roles == _WORD))
+        return len(_word_starts(_look_up(codes, np.flatnonzero(counts))))
+
+
+def _look_up(codes: npt.NDArray[np.uint32], different: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """The role of each code point; `different` are those that occur."""
+    for code in different[_ROLES[different] == _UNKNOWN].tolist():
+        _ROLES[code] = _role(chr(code))
+    return _ROLES[codes]
 
 
 def _role(character: str) -> int:
+    for role, members in _SYLLABLE_ROLES:
+        if members.match(character):
+            return role
     category = unicodedata.category(character)
-    if category[0] == "M" or category == "Cf":
+    if category[0] == "M" or (category == "Cf" and character != _ZERO_WIDTH_SPACE):
         return _TRANSPARENT
     if character in _JOINERS:
         return _JOINER
     if _UNSPACED_LETTER.match(character):
         return _WORD
     return _IN_WORD if category[0] in "LN" else _BREAK
+
+
+def _word_starts(roles: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:
+    """Where the words begin in a text of these roles."""
+    places = np.flatnonzero(roles != _TRANSPARENT)
+    padded = np.full(len(places) + 3, _BREAK, dtype=np.uint8)
+    padded[2:-1] = roles[places]
+    second_last, last, this, following = padded[:-3], padded[1:-2], padded[2:-1], padded[3:]
+    joined = (last == _JOINER) & (second_last == _IN_WORD)
+    starts = (this == _IN_WORD) & (last != _IN_WORD) & ~joined
+    starts |= this == _WORD
+    if (this >= _SIGN).any():
+        in_syllable = last >= _SIGN
+        bound = (last == _STACKER) | (last == _BEFORE)
+        is_final = in_syllable & (following == _KILLER)
+        starts |= (this == _CONSONANT) & ~bound & ~is_final
+        starts |= (this == _BEFORE) & ~bound
+        starts |= (this == _SIGN) & ~in_syllable
+    found: npt.NDArray[np.intp] = places[starts]
+    return found
 
 
 def _letters_by_script(histogram: npt.NDArray[np.int64]) -> dict[str, int]:
