@@ -21,7 +21,9 @@ from xmod_extend.errors import (
     UsageError,
     XmodExtendError,
 )
+from xmod_extend.progress import Observer
 from xmod_extend.report.record import RunRecord
+from xmod_extend.training.history import StepReport
 
 X_MOD_CLASSES = (
     "XmodModel",
@@ -243,6 +245,50 @@ def test_bad_options_are_refused_and_leave_nothing_behind(
     with pytest.raises(error):
         add(base, Path(options.pop("corpus", corpus)), tmp_path / "out", **options)
     assert list(tmp_path.iterdir()) == []
+
+
+class Enough(Observer):
+    """Stops the run at a step, or fails there."""
+
+    def __init__(self, step: int, error: Exception | None = None) -> None:
+        self.step, self.error, self.notes = step, error, [""]
+
+    def on_note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def on_step(self, report: StepReport) -> None:
+        if report.step == self.step:
+            self.request_stop()
+            if self.error is not None:
+                raise self.error
+
+
+def test_an_observer_can_end_training_and_keep_what_is_best(
+    base: Path, corpus: Path, tmp_path: Path
+) -> None:
+    observer = Enough(9)
+    record = add(base, corpus, tmp_path / "out", observer=observer)
+    assert record.training is not None and not observer.stop_requested
+    assert record.training.stopped == "it was asked to stop"
+    # The next step finds out.
+    assert record.training.steps_done == record.training.curve[-1].step == 10
+    assert any("as asked" in note for note in observer.notes)
+    assert xmod_extend.verify_checkpoint(tmp_path / "out", base).added_languages == ("quz_PE",)
+    assert "ended early" in (tmp_path / "out" / "README.md").read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_an_observer_that_fails_costs_no_step(
+    base: Path, corpus: Path, added: tuple[Path, RunRecord], tmp_path: Path
+) -> None:
+    with pytest.raises(ZeroDivisionError) as caught:
+        add(base, corpus, tmp_path / "out", observer=Enough(9, ZeroDivisionError()))
+    assert "resume=True" in caught.value.__notes__[0]
+    observer = Enough(0)
+    add(base, corpus, tmp_path / "out", observer=observer, resume=True)
+    assert any("after step 10" in note for note in observer.notes)
+    shard = "model-quz_PE.safetensors"
+    assert (tmp_path / "out" / shard).read_bytes() == (added[0] / shard).read_bytes()
 
 
 def test_output_is_not_overwritten_without_force(base: Path, corpus: Path, tmp_path: Path) -> None:

@@ -52,6 +52,8 @@ def run_training(
     every_seconds: float = 0.0,
     processes: Processes | None = None,
     on_step: Callable[[StepReport], None] = lambda report: None,
+    before_validation: Callable[[], None] = lambda: None,
+    **more: Any,
 ) -> TrainingResult:
     """Trains on random ids from a fixed start, and goes on from the newest state in `folder`.
 
@@ -70,16 +72,22 @@ def run_training(
         saving = Saving(
             folder=states, every_seconds=every_seconds, resume_from=states.load_newest()
         )
+
+    def validate() -> float:
+        before_validation()
+        # Goes up and down, so that the best state is not always the last.
+        return 1.0 + float(slot.detach().cpu().double().sum().sin())
+
     return train(
         model,
         RandomBlocks(),
         SCHEME,
         config,
         processes=processes,
-        # Goes up and down, so that the best state is not always the last.
-        validate=lambda: 1.0 + float(slot.detach().cpu().double().sum().sin()),
+        validate=validate,
         saving=saving,
         on_step=on_step,
+        **more,
     )
 
 

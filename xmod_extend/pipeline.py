@@ -13,8 +13,8 @@ import dataclasses
 import datetime
 import inspect
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,9 +53,15 @@ from xmod_extend.report.record import (
 )
 from xmod_extend.training.configuration import TrainingConfig
 from xmod_extend.training.history import CurvePoint, StepReport
-from xmod_extend.training.loop import Saving, TrainingResult, seconds_per_step, train
+from xmod_extend.training.loop import (
+    ASKED_TO_STOP,
+    Saving,
+    TrainingResult,
+    seconds_per_step,
+    train,
+)
 from xmod_extend.training.processes import LostProcessError
-from xmod_extend.training.signals import held_signals
+from xmod_extend.training.signals import Signals, held_signals
 from xmod_extend.training.state import (
     SavedState,
     StateFolder,
@@ -184,6 +190,7 @@ def _take_up(job: Job, states: StateFolder) -> SavedState | None:
             states.remove()
         return None
     saved = states.load_newest()
+    job.processes.require_same(None if saved is None else saved.history.steps_done, states.path)
     if saved is None:
         job.observer.on_note(f"there is no saved state in {states.path}: starting at step 1")
     else:
@@ -259,18 +266,6 @@ def train_adapter(
         changes: Fields of `TrainingConfig` that no option sets, for measuring what they do.
     """
     config = dataclasses.replace(training_config(job), **(changes or {}))
-    hearers: list[Observer | Metrics] = [job.observer]
-    if metrics is not None:
-        hearers.append(metrics)
-
-    def on_step(report: StepReport) -> None:
-        for each in hearers:
-            each.on_step(report)
-
-    def on_validation(point: CurvePoint) -> None:
-        for each in hearers:
-            each.on_validation(point)
-
     init, adapter = _initial_adapter(job, probe)
     set_adapter(job.model, adapter)
     del adapter
@@ -280,7 +275,9 @@ def train_adapter(
         + (f" in {job.processes.count} processes" if job.processes.count > 1 else "")
     )
     sample = job.text.held_out.sample(VALIDATION_TOKENS)
+    hearers: list[Observer | Metrics] = [job.observer, *filter(None, [metrics])]
     with held_signals() as signals:
+        telling = _Telling(hearers, signals)
         result = train(
             job.model,
             job.text.train,
@@ -292,16 +289,52 @@ def train_adapter(
             validate=lambda: evaluate(job.model, sample, processes=job.processes).mean_nats,
             saving=saving,
             signals=signals,
-            on_step=on_step,
-            on_validation=on_validation,
+            is_asked_to_stop=lambda: job.observer.stop_requested,
+            on_step=telling.on_step,
+            on_validation=telling.on_validation,
         )
+    # It was for this training alone: the observer may hear of another one.
+    job.observer.stop_requested = False
     give_back_memory()
-    if result.stopped:
+    if result.stopped == ASKED_TO_STOP:
+        job.observer.on_note(
+            f"Training ended after step {result.steps_done:,} of {config.num_steps:,}, as asked; "
+            f"the adapter of step {result.best_step:,} is kept"
+        )
+    elif result.stopped:
         job.observer.on_warning(
             f"Training stopped early: {result.stopped}; the adapter of step {result.best_step} is "
             "kept. A lower --lr may help."
         )
     return Trained(init=init, config=config, result=result)
+
+
+class _Telling:
+    """Passes on what happens in training; an error of who hears it ends the run, its state saved.
+
+    Without that, a slip in a notebook's own observer would cost the hours since the last state.
+    """
+
+    def __init__(self, hearers: Sequence[Observer | Metrics], signals: Signals) -> None:
+        self._hearers, self._signals = hearers, signals
+
+    def on_step(self, report: StepReport) -> None:
+        for each in self._hearers:
+            with self._holding_errors():
+                each.on_step(report)
+
+    def on_validation(self, point: CurvePoint) -> None:
+        for each in self._hearers:
+            with self._holding_errors():
+                each.on_validation(point)
+
+    @contextmanager
+    def _holding_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            error.add_note("It ended training; what was trained is saved: resume=True goes on.")
+            self._signals.hold_error(error)
 
 
 def evaluate_adapter(job: Job, probe: ProbeResult, trained: Trained) -> EvaluationRecord:
@@ -311,7 +344,7 @@ def evaluate_adapter(job: Job, probe: ProbeResult, trained: Trained) -> Evaluati
     losses = evaluate(job.model, job.text.held_out, processes=job.processes)
     before, after = job.signed_score(probe.best_losses), job.signed_score(losses)
     gain = compare(probe.best_losses, losses, seed=job.options.seed)
-    if gain.ratio <= 1 and trained.result.stopped:
+    if gain.ratio <= 1 and trained.result.stopped not in (None, ASKED_TO_STOP):
         raise TrainingError(
             f"Training stopped early ({trained.result.stopped}), and its best adapter has a "
             f"held-out perplexity of {after.perplexity:,.1f}, no better than "

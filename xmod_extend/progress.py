@@ -10,7 +10,25 @@ if TYPE_CHECKING:
 
 
 class Observer:
-    """Hears of everything and shows nothing; a display overrides what it wants to show."""
+    """Hears of everything and shows nothing; a display overrides what it wants to show.
+
+    A method may also decide that enough was trained:
+
+        class Enough(Observer):
+            def on_validation(self, point):
+                if point.held_out_loss < 3.0:
+                    self.request_stop()
+    """
+
+    stop_requested = False
+
+    def request_stop(self) -> None:
+        """Ends the training that is going on as if it was done: the best adapter is written.
+
+        It is heard after the next step, and may be called from another thread. Where several
+        languages are added, the next one is trained as usual.
+        """
+        self.stop_requested = True
 
     def on_stage(self, name: str) -> None:
         """A part of the job begins: a short sentence in the present tense."""

@@ -20,7 +20,7 @@ from typing import Any
 from xmod_extend.arguments import Place, as_int, as_path
 from xmod_extend.errors import LanguagesFailedError, TrainingError, UsageError
 from xmod_extend.global_state import own_global_state
-from xmod_extend.job import LoadedBase, identity, load_base, next_job, open_base
+from xmod_extend.job import Job, LoadedBase, identity, load_base, next_job, open_base
 from xmod_extend.model.checkpoint import Checkpoint
 from xmod_extend.model.graft import METRICS_NAME
 from xmod_extend.model.slice import free_slice
@@ -140,10 +140,15 @@ def _one_after_another(
     for request in requests:
         code = request.language.code
         try:
-            trained.append(_train_one(loaded, request, _Named(observer, code)))
+            job = _agreed_job(loaded, request, _Named(observer, code))
+            trained.append(_train_one(job, request))
         except LostProcessError:
             raise
         except Exception as error:  # whatever it is, the other languages have no part in it
+            if loaded.processes.count > 1 and not isinstance(error, TrainingError):
+                # The others may be summing this language's gradients, and must not be left there
+                # with the next one's. What training says of itself is from sums, the same in all.
+                raise
             failures[code] = sentence_of(error)
             observer.on_warning(f"{code} failed: {failures[code]}")
     loaded.processes.end()
@@ -172,14 +177,38 @@ def _side_by_side(
 def train_alone(request: Request, observer: Observer) -> None:
     """Trains one of several languages in a process of its own, and leaves it in its folder."""
     checkpoint, output_plan = open_base([request])
-    _train_one(load_base(request, checkpoint, output_plan, observer), request, observer)
+    loaded = load_base(request, checkpoint, output_plan, observer)
+    _train_one(next_job(loaded, request, observer), request)
 
 
-def _train_one(loaded: LoadedBase, request: Request, observer: Observer) -> TrainedLanguage:
-    job = next_job(loaded, request, observer)
+def _agreed_job(loaded: LoadedBase, request: Request, observer: Observer) -> Job:
+    """The language's job once every process of this run has it, or an error in all of them.
+
+    Raises:
+        TrainingError: Some process has none, such as for lack of a file.
+    """
+    job, problem = None, None
+    try:
+        job = next_job(loaded, request, observer)
+    except Exception as error:
+        if loaded.processes.count == 1:
+            raise
+        problem = sentence_of(error)
+    problems = loaded.processes.gather(problem)
+    for rank, sentence in enumerate(problems):
+        if sentence is not None:
+            where = "" if None not in problems else f"In process {rank} of {len(problems)}: "
+            raise TrainingError(f"{where}{sentence}")
+    assert job is not None
+    return job
+
+
+def _train_one(job: Job, request: Request) -> TrainedLanguage:
     states = StateFolder(_folder(request), identity(job))
-    if request.options.resume and states.is_finished():
-        observer.on_note(f"{request.language.code} is trained already")
+    is_finished = request.options.resume and states.is_finished()
+    job.processes.require_same(is_finished, states.path)
+    if is_finished:
+        job.observer.on_note(f"{request.language.code} is trained already")
         return _read_trained(states.path)
     try:
         trained = train_language(job, states)
@@ -251,6 +280,14 @@ class _Named(Observer):
         self.on_candidate = observer.on_candidate  # type: ignore[method-assign]
         self.on_step = observer.on_step  # type: ignore[method-assign]
         self.on_validation = observer.on_validation  # type: ignore[method-assign]
+
+    @property
+    def stop_requested(self) -> bool:
+        return self._observer.stop_requested
+
+    @stop_requested.setter
+    def stop_requested(self, value: bool) -> None:
+        self._observer.stop_requested = value
 
     def on_stage(self, name: str) -> None:
         self._observer.on_stage(f"{self._code}: {name}")

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from multiprocessing.synchronize import Event
 from types import FrameType
 from typing import cast
 
@@ -45,17 +47,17 @@ def run_side_by_side(
         Code of each language that failed, to a sentence that says why.
     """
     waiting = list(requests)
-    running: dict[Connection, tuple[str, SpawnProcess]] = {}
+    running: dict[Connection, tuple[str, SpawnProcess, Event]] = {}
     outcomes: dict[str, str | None] = {}
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
                 request = waiting.pop(0)
-                pipe, process = _start(request, work, num_threads)
-                running[pipe] = (request.language.code, process)
+                pipe, process, stop = _start(request, work, num_threads)
+                running[pipe] = (request.language.code, process, stop)
             for ready in wait(list(running)):
                 pipe = cast("Connection", ready)
-                code, process = running[pipe]
+                code, process, _ = running[pipe]
                 try:
                     kind, text = pipe.recv()
                 except (EOFError, OSError):
@@ -66,36 +68,56 @@ def run_side_by_side(
                 if kind in ("done", "failed"):
                     outcomes[code] = text
                 _pass_on(kind, f"{code}: {text}", observer)
+            if observer.stop_requested:
+                observer.stop_requested = False
+                for _, _, stop in running.values():
+                    stop.set()
     finally:
-        for _, process in running.values():
+        for _, process, _ in running.values():
             process.terminate()
-        for _, process in running.values():
+        for _, process, _ in running.values():
             process.join()
     return {code: text for code, text in outcomes.items() if text is not None}
 
 
-def _start(request: Request, work: Work, num_threads: int) -> tuple[Connection, SpawnProcess]:
+def _start(
+    request: Request, work: Work, num_threads: int
+) -> tuple[Connection, SpawnProcess, Event]:
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(sender, work, request, num_threads), daemon=True)
-    # A terminal sends Ctrl-C to all processes: this one alone hears it, and stops the others.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
+    stop = context.Event()
+    arguments = (sender, stop, work, request, num_threads)
+    process = context.Process(target=_work, args=arguments, daemon=True)
+    with _deaf_to_the_terminal():
         process.start()
+    sender.close()
+    return receiver, process, stop
+
+
+@contextmanager
+def _deaf_to_the_terminal() -> Iterator[None]:
+    """Keeps from processes that are started what a terminal sends to all: Ctrl-C and its end.
+
+    This process alone hears it, and stops the others.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGHUP])
+    try:
+        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        sender.close()
-    return receiver, process
 
 
-def _work(events: Connection, work: Work, request: Request, num_threads: int) -> None:
+def _work(events: Connection, stop: Event, work: Work, request: Request, num_threads: int) -> None:
     import torch
 
     # Training holds it back until its state is saved; elsewhere it is raised where the work stands.
     signal.signal(signal.SIGTERM, _raise_exit)
     torch.set_num_threads(num_threads)
     try:
-        work(request, _Teller(events))
+        work(request, _Teller(events, stop))
     except Exception as error:
         events.send(("failed", sentence_of(error)))
     else:
@@ -111,8 +133,16 @@ def _raise_exit(number: int, frame: FrameType | None) -> None:
 class _Teller(Observer):
     """Tells the process that started this one; when that is gone, telling ends this one too."""
 
-    def __init__(self, events: Connection) -> None:
-        self._events = events
+    def __init__(self, events: Connection, stop: Event) -> None:
+        self._events, self._stop = events, stop
+
+    @property
+    def stop_requested(self) -> bool:
+        return self._stop.is_set()
+
+    @stop_requested.setter
+    def stop_requested(self, value: bool) -> None:
+        (self._stop.set if value else self._stop.clear)()
 
     def on_stage(self, name: str) -> None:
         self._events.send(("note", f"{name} ..."))

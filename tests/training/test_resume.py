@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import PartialState
 from checkpoints import make_checkpoint
 from safetensors import safe_open
 from training_runs import adapter_bytes, configure, run_training
@@ -18,7 +19,10 @@ from training_runs import adapter_bytes, configure, run_training
 from xmod_extend.errors import UsageError
 from xmod_extend.model.adapter import PARTS
 from xmod_extend.model.slice import FP32, Precision
+from xmod_extend.training import loop
 from xmod_extend.training.history import StepReport
+from xmod_extend.training.processes import LostProcessError, Processes
+from xmod_extend.training.signals import Signals
 from xmod_extend.training.state import StateFolder, saved_states, step_of
 
 BF16 = Precision(name="bf16", storage=torch.bfloat16, compute=torch.bfloat16)
@@ -121,6 +125,119 @@ def test_a_state_of_another_run_is_refused_by_name(tmp_path: Path, base: Path) -
     hashes = StateFolder(tmp_path / "run", {"lr": 1e-2, "steps": 12, "corpus": "ab" * 32})
     with pytest.raises(UsageError, match="the corpus is not the same"):
         hashes.load_newest()
+
+
+@pytest.fixture
+def late_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Losses are looked at as seldom as on a GPU."""
+
+    def looks(run: loop._Run, is_validation: bool) -> bool:
+        return is_validation or run.steps_run % loop.STEPS_BETWEEN_LOOKS == 0
+
+    monkeypatch.setattr(loop._Run, "looks", looks)
+
+
+class LosingProcesses(Processes):
+    """Loses another process in the sum of one step."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(PartialState(cpu=True))
+        self._steps_left = step
+
+    def sum(self, values: torch.Tensor) -> None:
+        self._steps_left -= 1
+        if not self._steps_left:
+            raise LostProcessError("lost")
+
+
+@pytest.mark.usefixtures("late_looks")
+@pytest.mark.parametrize("lost_at", [2, 9, 11, 13, 17, 24])
+def test_a_state_that_is_saved_for_a_lost_process_is_that_of_its_step(
+    base: Path, tmp_path: Path, lost_at: int
+) -> None:
+    config, folder = configure(24, num_validations=2), tmp_path / "run"
+    whole = run_training(base, config)
+    with pytest.raises(LostProcessError):
+        run_training(
+            base,
+            config,
+            folder=folder,
+            every_seconds=3600,
+            processes=LosingProcesses(lost_at),
+        )
+    assert [step_of(path) for path in saved_states(folder)] == [lost_at - 1]
+    result = run_training(base, config, folder=folder)
+    assert result.resumed_at == lost_at - 1
+    assert adapter_bytes(result) == adapter_bytes(whole) and result.curve == whole.curve
+
+
+def test_a_validation_that_was_cut_short_is_done_first(base: Path, tmp_path: Path) -> None:
+    config, folder = configure(), tmp_path / "run"
+    whole = run_training(base, config)
+
+    def lose() -> None:
+        raise LostProcessError("lost")
+
+    for step in (3, 12):
+        if step == 12:
+            # As if the first three validations went well.
+            run_until(9, base, folder)
+        with pytest.raises(LostProcessError):
+            run_training(base, config, folder=folder, before_validation=lose)
+        assert step_of(saved_states(folder)[-1]) == step
+    result = run_training(base, config, folder=folder)
+    assert adapter_bytes(result) == adapter_bytes(whole) and result.curve == whole.curve
+
+
+def run_until(step: int, base: Path, folder: Path) -> None:
+    def stop(report: StepReport) -> None:
+        if report.step == step + 1:
+            raise CutError
+
+    with pytest.raises(CutError):
+        run_training(base, configure(), folder=folder, on_step=stop)
+
+
+class Signalled(Signals):
+    """A signal that is there from the start, and handed on to nobody."""
+
+    arrived = True  # type: ignore[assignment]
+
+    def hand_on(self) -> None:
+        raise CutError
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_signal_saves_the_step_that_it_ends_at(
+    base: Path, tmp_path: Path, request: pytest.FixtureRequest, is_late: bool
+) -> None:
+    if is_late:
+        request.getfixturevalue("late_looks")
+    config, folder = configure(24, num_validations=2), tmp_path / "run"
+    whole = run_training(base, config)
+    steps = []
+    for _ in range(2):
+        with pytest.raises(CutError):
+            run_training(base, config, folder=folder, signals=Signalled())
+        steps.append(step_of(saved_states(folder)[-1]))
+    assert steps == ([10, 12] if is_late else [1, 2])
+    assert adapter_bytes(run_training(base, config, folder=folder)) == adapter_bytes(whole)
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_run_that_is_asked_to_stop_ends_as_if_it_was_done(
+    base: Path, tmp_path: Path, request: pytest.FixtureRequest, is_late: bool
+) -> None:
+    if is_late:
+        request.getfixturevalue("late_looks")
+    config, folder = configure(24, num_validations=2), tmp_path / "run"
+    whole = run_training(base, config)
+    result = run_training(base, config, folder=folder, is_asked_to_stop=lambda: True)
+    assert result.stopped == loop.ASKED_TO_STOP
+    assert result.steps_done == (10 if is_late else 1)
+    # It had no validation yet, and so was given one.
+    assert [point.step for point in result.curve] == [result.best_step] == [result.steps_done]
+    assert adapter_bytes(run_training(base, config, folder=folder)) == adapter_bytes(whole)
 
 
 @pytest.mark.slow

@@ -52,6 +52,11 @@ class History:
     lowest: float = math.inf
     """Held-out loss at `best_step`."""
 
+    @property
+    def is_validated(self) -> bool:
+        """Whether the adapter was scored after the last step."""
+        return bool(self.curve) and self.curve[-1].step == self.steps_done
+
     def add_validation(self, held_out_loss: float, lr: float) -> bool:
         """Notes a validation; True if the adapter as it is now is the best yet."""
         mean = sum(self.train_losses) / len(self.train_losses)

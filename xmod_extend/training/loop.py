@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 Ids = npt.NDArray[np.int64]
 
+ASKED_TO_STOP = "it was asked to stop"
+"""What `TrainingResult.stopped` says of a run that was ended early on purpose."""
 STEPS_BETWEEN_LOOKS = 10
 """Steps that a device other than the CPU is given before the host looks at their losses."""
 
@@ -80,6 +82,7 @@ def train(
     validate: Callable[[], float],
     saving: Saving | None = None,
     signals: Signals | None = None,
+    is_asked_to_stop: Callable[[], bool] = lambda: False,
     on_step: Callable[[StepReport], None] = lambda report: None,
     on_validation: Callable[[CurvePoint], None] = lambda point: None,
 ) -> TrainingResult:
@@ -93,6 +96,8 @@ def train(
         saving: None saves nothing.
         signals: If one of them arrives, the step is finished, the state saved, and the signal
             handed on to whoever would have had it.
+        is_asked_to_stop: Asked after every step whether training shall end as if it was done: the
+            adapter is validated, and the best one kept.
 
     Raises:
         TrainingError: If the loss was not finite before the first validation, so that no adapter
@@ -103,10 +108,19 @@ def train(
     resumed_at = run.resume()
     validation_steps = _validation_steps(config)
     stopped: str | None = None
-    clock = time.perf_counter()
+    has_signal = False
+
+    def signal_arrived() -> bool:
+        return signals is not None and signals.arrived
+
     try:
-        for given in _inputs(run.stepper, blocks, config, run.history.steps_done, processes):
-            run.step(given, wants_to_stop=signals is not None and signals.arrived)
+        if run.history.steps_done in validation_steps and not run.history.is_validated:
+            # Another process was lost before it was.
+            stopped = run.validate(validate, on_validation)
+        first_step = config.num_steps if stopped else run.history.steps_done
+        clock = time.perf_counter()
+        for given in _inputs(run.stepper, blocks, config, first_step, processes):
+            run.step(given, wants_to_stop=signal_arrived() or is_asked_to_stop())
             is_validation = run.steps_run in validation_steps
             if not run.looks(is_validation):
                 continue
@@ -119,12 +133,19 @@ def train(
                 break
             run.save_now_and_then()
             clock = time.perf_counter()
+        if stopped is None:
+            run.save()
+        # All processes know that they are to stop, but not each of them why.
+        has_signal = run.asked_to_stop and any(processes.gather(signal_arrived()))
+        if run.asked_to_stop and not (stopped or has_signal or run.is_done):
+            # Behind the save: who goes on from there has no validation in a place of its own.
+            stopped = run.validate_if_new(validate, on_validation) or ASKED_TO_STOP
     except LostProcessError:
-        run.save()
+        # Steps that nobody looked at yet have moved the adapter as well.
+        if run.look(on_step) is None:
+            run.save()
         raise
-    if stopped is None:
-        run.save()
-    if signals is not None and run.asked_to_stop:
+    if signals is not None and has_signal:
         signals.hand_on()
     return run.result(model, stopped, resumed_at)
 
@@ -170,6 +191,10 @@ class _Run:
         self._last_save = time.monotonic()
 
     @property
+    def is_done(self) -> bool:
+        return self.history.steps_done == self._config.num_steps
+
+    @property
     def steps_run(self) -> int:
         return self.history.steps_done + len(self._unseen)
 
@@ -195,17 +220,21 @@ class _Run:
 
     def look(self, on_step: Callable[[StepReport], None]) -> str | None:
         """Takes up what the steps since the last look gave; a sentence if a loss is not finite."""
+        if not self._unseen:
+            return None
         outcomes = torch.stack([outcome for _, outcome in self._unseen]).tolist()
         unseen, self._unseen = self._unseen, []
+        stopped, reports = None, []
         for (given, _), outcome in zip(unseen, outcomes, strict=True):
             if not math.isfinite(outcome[LOSS]):
-                lr = self._config.lr
-                return f"the training loss was {outcome[LOSS]} at step {given.step + 1} (lr {lr:g})"
+                loss, lr = outcome[LOSS], self._config.lr
+                stopped = f"the training loss was {loss} at step {given.step + 1} (lr {lr:g})"
+                break
             self.asked_to_stop |= outcome[STOP] > 0
             self.history.steps_done += 1
             self.history.num_tokens += given.num_tokens
             self.history.train_losses.append(outcome[LOSS])
-            on_step(
+            reports.append(
                 StepReport(
                     step=self.history.steps_done,
                     num_steps=self._config.num_steps,
@@ -215,7 +244,10 @@ class _Run:
                     seconds=self.history.seconds,
                 )
             )
-        return None
+        # Once the history tells of every step that moved the adapter: what hears of one may raise.
+        for report in reports:
+            on_step(report)
+        return stopped
 
     def validate(
         self, validate: Callable[[], float], on_validation: Callable[[CurvePoint], None]
@@ -231,6 +263,12 @@ class _Run:
         on_validation(self.history.curve[-1])
         return None
 
+    def validate_if_new(
+        self, validate: Callable[[], float], on_validation: Callable[[CurvePoint], None]
+    ) -> str | None:
+        """Validates unless the adapter was, as it is now."""
+        return None if self.history.is_validated else self.validate(validate, on_validation)
+
     def save_now_and_then(self) -> None:
         """Saves if the last time is long enough ago."""
         if self._saving is None or not self._processes.is_main:
@@ -239,7 +277,8 @@ class _Run:
             self.save()
 
     def save(self) -> None:
-        """Saves the state after the last step that was looked at."""
+        """Saves the state after the last step, which must have been looked at."""
+        assert not self._unseen, "the adapter is ahead of the history"
         if self._saving is None or not self._processes.is_main or not self.history.steps_done:
             return
         tensors = {name: values.cpu() for name, values in self.stepper.state().items()}

@@ -7,15 +7,20 @@ first one alone writes and speaks.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.distributed
 
-from xmod_extend.errors import TrainingError
+from xmod_extend.errors import TrainingError, UsageError
 
 if TYPE_CHECKING:
     from accelerate import PartialState
+
+T = TypeVar("T")
 
 
 class LostProcessError(TrainingError):
@@ -41,6 +46,32 @@ class Processes:
             torch.distributed.destroy_process_group()
         self.count = 1
 
+    def gather(self, value: T) -> list[T]:
+        """What every process has at this point, in the order of their ranks.
+
+        Raises:
+            LostProcessError: Another process ended.
+        """
+        if self.count == 1:
+            return [value]
+        found: list[Any] = [None] * self.count
+        with self._losing():
+            torch.distributed.all_gather_object(found, value)
+        return found
+
+    def require_same(self, value: object, place: Path) -> None:
+        """Refuses to go on if the processes read different things in a folder.
+
+        Raises:
+            UsageError: They do; all of them raise it.
+        """
+        found = self.gather(value)
+        if any(each != found[0] for each in found):
+            raise UsageError(
+                f"The {self.count} processes of this run find different things saved in {place}.",
+                hint="Put the output on a disk that all of them share.",
+            )
+
     def sum(self, values: torch.Tensor) -> None:
         """Sums `values` over all processes, in place.
 
@@ -49,8 +80,14 @@ class Processes:
         """
         if self.count == 1:
             return
-        try:
+        with self._losing():
             torch.distributed.all_reduce(values)
+
+    @contextmanager
+    def _losing(self) -> Iterator[None]:
+        """Says of what PyTorch raises in a block that another process was lost."""
+        try:
+            yield
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
             raise LostProcessError(

@@ -1,4 +1,8 @@
-"""Ctrl-C and SIGTERM during training: the step is finished and the state saved first."""
+"""Ctrl-C, SIGTERM and SIGHUP during training: the step is finished and the state saved first.
+
+So it is with an error of a caller's own function that hears of the steps: it ends the run, but no
+work is lost to it.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +13,41 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+HELD = tuple(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP")
+    # A closed terminal is no signal on every system.
+    if hasattr(signal, name)
+)
 _Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
 class Signals:
-    """What arrived while signals were held back."""
+    """What arrived while signals were held back: the number of one, or an error."""
 
     def __init__(self) -> None:
         self._number: int | None = None
+        self._error: Exception | None = None
         self._handlers: dict[int, _Handler] = {}
 
     @property
     def arrived(self) -> bool:
-        return self._number is not None
+        return self._number is not None or self._error is not None
+
+    def hold_error(self, error: Exception) -> None:
+        """Holds an error back as a signal is; of several, the first counts."""
+        self._error = self._error or error
 
     def hand_on(self) -> None:
-        """Delivers the signal that arrived, if one did, to whoever would have had it."""
+        """Delivers the signal that arrived, if one did, to whoever would have had it.
+
+        Raises:
+            Exception: The error that was held back, if one was.
+        """
         self.release()
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
         if self._number is not None:
             number, self._number = self._number, None
             signal.raise_signal(number)
@@ -36,7 +58,7 @@ class Signals:
     def hold(self) -> None:
         """Begins to hold back; Python allows that in the main thread only."""
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in HELD:
                 if signal.getsignal(number) is signal.SIG_IGN:
                     # As under nohup: what is ignored does not stop anything.
                     continue
