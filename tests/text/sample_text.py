@@ -30,7 +30,8 @@ def sentences(count: int, *, seed: int = 0, words: list[str] = WORDS) -> list[st
 def build_tokenizer() -> Tokenizer:
     """A Unigram model in the shape of XLM-R's: the same special tokens, `<mask>` the last id."""
     tokenizer = Tokenizer(models.Unigram())
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    steps = [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(steps)
     tokenizer.decoder = decoders.Metaspace()
     trainer = trainers.UnigramTrainer(
         vocab_size=150, special_tokens=list(SPECIAL), unk_token="<unk>", show_progress=False

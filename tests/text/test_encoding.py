@@ -35,16 +35,19 @@ def precompiled() -> normalizers.Normalizer:
 
 def xlmr_like(normalizer: normalizers.Normalizer | None) -> Tokenizer:
     tokenizer = build_tokenizer()
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]
-    )
     if normalizer is not None:
         tokenizer.normalizer = normalizer
     return tokenizer
 
 
+def metaspace_alone() -> Tokenizer:
+    tokenizer = build_tokenizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    return tokenizer
+
+
 KINDS = {
-    "metaspace": build_tokenizer(),
+    "metaspace": metaspace_alone(),
     "plain": xlmr_like(None),
     "nfkc": xlmr_like(normalizers.NFKC()),
     "precompiled": xlmr_like(precompiled()),

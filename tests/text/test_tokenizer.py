@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -10,7 +11,8 @@ from typing import Any
 
 import pytest
 from sample_text import build_tokenizer, documents, sentences
-from tokenizers import Tokenizer, normalizers
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer
 
 from xmod_extend.errors import CorpusError, HubError, ModelError
 from xmod_extend.text import encoding
@@ -76,19 +78,173 @@ def test_the_hash_is_of_what_decides_the_tokens(
     assert load_tokenizer(truncating, vocab_size=vocab_size).sha256 == loaded.sha256
     shutil.rmtree(truncating)
     lower = altered(lambda content: content.update(normalizer={"type": "Lowercase"}))
+    config = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    (lower / "tokenizer_config.json").write_text(json.dumps(config))
     assert load_tokenizer(lower, vocab_size=vocab_size).sha256 != loaded.sha256
 
 
 TRUNCATION = {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}
 
 
-def test_tokenizer_json_is_taken_at_its_word(
+# What the class that transformers takes for an X-MOD does not take from tokenizer.json.
+IGNORED: dict[str, dict[str, Any]] = {
+    "lowercase": {"normalizer": {"type": "Lowercase"}},
+    "nfkd": {"normalizer": {"type": "NFKD"}},
+    "replaced": {"normalizer": {"type": "Replace", "pattern": {"String": "a"}, "content": "i"}},
+    "metaspace": {
+        "normalizer": {"type": "NFKC"},
+        "pre_tokenizer": {
+            "type": "Metaspace",
+            "replacement": "▁",
+            "prepend_scheme": "first",
+            "split": False,
+        },
+    },
+    "punctuation": {
+        "pre_tokenizer": {
+            "type": "Sequence",
+            "pretokenizers": [
+                {"type": "Punctuation", "behavior": "Isolated"},
+                {
+                    "type": "Metaspace",
+                    "replacement": "▁",
+                    "prepend_scheme": "always",
+                    "split": True,
+                },
+            ],
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("class_name", ["XLMRobertaTokenizer", "PreTrainedTokenizerFast", None])
+@pytest.mark.parametrize("kind", [*IGNORED, "as it is"])
+def test_a_text_is_cut_as_users_of_the_checkpoint_will_cut_it(
+    altered: Callable[[Callable[[Any], None]], Path],
+    tmp_path: Path,
+    vocab_size: int,
+    kind: str,
+    class_name: str | None,
+) -> None:
+    folder = altered(lambda content: content.update(IGNORED.get(kind, {})))
+    if class_name:
+        (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": class_name}))
+    loaded = load_tokenizer(folder, vocab_size=vocab_size)
+    output = tmp_path / "output"
+    output.mkdir()
+    for file in (*loaded.files, folder / "config.json"):
+        shutil.copy(file, output)
+
+    users = AutoTokenizer.from_pretrained(output)
+    lines = [*sentences(200), "ÑAWI ñawi, (Ｗａｓｉ) ﬁ½ ½ⅷ. n\u0303awi", "▁a  b"]
+    tokens = loaded.encoder()("".join(f"{line}\n" for line in lines).encode())
+    found = [ids[:-1] for ids in documents(tokens)]
+    assert found == [users(line, add_special_tokens=False)["input_ids"] for line in lines]
+
+    backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    written = [backend.encode(line, add_special_tokens=False).ids for line in lines]
+    if kind == "as it is" or class_name == "PreTrainedTokenizerFast":
+        assert loaded.note is None
+        assert found == written
+        assert loaded.sha256 == hashlib.sha256(backend.to_str().encode()).hexdigest()
+    else:
+        assert found != written
+        assert loaded.note is not None and "XLMRobertaTokenizer" in loaded.note
+
+
+@pytest.mark.parametrize("normalizer", ["NFKC", "NFKD", "Lowercase"])
+def test_a_spelling_that_becomes_a_special_token_is_text(
+    altered: Callable[[Callable[[Any], None]], Path], vocab_size: int, normalizer: str
+) -> None:
+    folder = altered(lambda content: content.update(normalizer={"type": normalizer}))
+    config = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    loaded = load_tokenizer(folder, vocab_size=vocab_size)
+    encode = loaded.encoder()
+    special = set(loaded.special_ids) - {3}
+    backend = loaded.tokenizer.backend_tokenizer
+    pairs = [("\uff1cs\uff1e", "<s>"), ("a\uff1c/s\uff1eb", "a</s>b"), ("＜MASK＞ x", "<MASK> x")]
+    if normalizer == "Lowercase":
+        pairs = [("<S>", "<s>"), ("a</S>b", "a</s>b"), ("<PAD> x", "<pad> x")]
+    reached = 0
+    for spelling, plain in pairs:
+        reached += bool(special & set(backend.encode(spelling, add_special_tokens=False).ids))
+        (ids,) = documents(encode(f"{spelling}\n".encode()))
+        assert not special & set(ids[:-1]), spelling
+        (expected,) = documents(encode(f"{plain}\n".encode()))
+        assert ids == expected
+    assert reached >= 2
+
+
+HOSTILE: dict[str, Any] = {
+    "no object": [],
+    "deep": None,
+    "no model": {"version": "1.0"},
+    "empty steps": {"pre_tokenizer": {"type": "Sequence", "pretokenizers": []}},
+    "charsmap": {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAA"}},
+    "unk_id": {"model": {"type": "Unigram", "unk_id": 99, "vocab": [["<s>", 0.0]]}},
+    "no unk": {
+        "model": {
+            "type": "Unigram",
+            "unk_id": None,
+            "vocab": [[name, 0.0] for name in ("<s>", "<pad>", "</s>", "<unk>", "▁a")],
+        }
+    },
+    "nan": {"model": {"type": "Unigram", "unk_id": 0, "vocab": [["<s>", None]]}},
+    "far id": {"added_tokens": "far"},
+}
+
+
+@pytest.mark.parametrize("class_name", ["XLMRobertaTokenizer", "PreTrainedTokenizerFast"])
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_tokenizer_is_refused_or_works(
+    altered: Callable[[Callable[[Any], None]], Path], kind: str, class_name: str
+) -> None:
+    def change(content: Any) -> None:
+        if kind == "far id":
+            content["added_tokens"][-1]["id"] = 4_000_000_000
+        elif isinstance(HOSTILE[kind], dict):
+            if kind == "no model":
+                content.pop("model")
+            content.update(HOSTILE[kind])
+
+    folder = altered(change)
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": class_name}))
+    if kind == "no object":
+        (folder / "tokenizer.json").write_text("[]")
+    if kind == "deep":
+        (folder / "tokenizer.json").write_text("[" * 100_000)
+    try:
+        loaded = load_tokenizer(folder, vocab_size=1_000)
+        loaded.encoder()("runa ☃ simi\n".encode())
+    except ModelError as error:
+        assert error.hint
+    else:
+        # An id in the file is not taken at its word: the library counts on.
+        assert kind in ("empty steps", "far id") or class_name == "XLMRobertaTokenizer"
+
+
+def test_a_mask_that_is_another_special_token_is_refused(
     altered: Callable[[Callable[[Any], None]], Path], vocab_size: int
 ) -> None:
-    folder = altered(lambda content: content.update(normalizer={"type": "Lowercase"}))
-    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "XLMRobertaTokenizer"}')
-    backend = load_tokenizer(folder, vocab_size=vocab_size).tokenizer.backend_tokenizer
-    assert isinstance(backend.normalizer, normalizers.Lowercase)
+    folder = altered(lambda content: None)
+    (folder / "tokenizer_config.json").write_text(json.dumps({"mask_token": "<unk>"}))
+    with pytest.raises(ModelError, match="another special token too"):
+        load_tokenizer(folder, vocab_size=vocab_size)
+
+
+def test_other_special_tokens_make_other_tokens(
+    corpus: Corpus, altered: Callable[[Callable[[Any], None]], Path], vocab_size: int
+) -> None:
+    """The same tokenizer.json with another `sep_token`: the cache must tell them apart."""
+    folder = altered(lambda content: None)
+    found = []
+    for sep_token in ("</s>", "<s>"):
+        config = {"tokenizer_class": "PreTrainedTokenizerFast", "sep_token": sep_token}
+        (folder / "tokenizer_config.json").write_text(json.dumps(config))
+        loaded = load_tokenizer(folder, vocab_size=vocab_size)
+        found.append({ids[-1] for ids in documents(tokenize(corpus.train, loaded))})
+    assert found == [{2}, {0}]
 
 
 def test_a_tokenizer_that_does_not_fit_is_refused(
@@ -173,6 +329,8 @@ def test_tokens_of_another_tokenizer_are_others(
     vocab_size: int,
 ) -> None:
     folder = altered(lambda content: content.update(normalizer={"type": "Lowercase"}))
+    config = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
     other = load_tokenizer(folder, vocab_size=vocab_size)
     first = documents(tokenize(corpus.train, loaded))
     assert documents(tokenize(corpus.train, other)) != first

@@ -7,6 +7,7 @@ up is some twenty times as fast as to find their pieces again.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import re
@@ -14,8 +15,11 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import regex
 
+from xmod_extend.errors import ModelError, XmodExtendError
+from xmod_extend.hub import first_line
 from xmod_extend.text.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -49,6 +53,8 @@ class Encoder:
         self.settings = [names, sep_id, unk_id]
         """What decides the tokens beside the tokenizer itself."""
         self._special = re.compile("|".join(map(re.escape, names)))
+        ids = [backend.token_to_id(name) for name in names]
+        self._special_ids = np.array([i for i in ids if i not in (None, unk_id)], dtype=np.int32)
         self._sep = np.int32(sep_id).tobytes()
         self._unk_id = unk_id
         self._by_word = goes_by_word(backend)
@@ -57,13 +63,15 @@ class Encoder:
     def __call__(self, encoded: bytes) -> Tokens:
         """The tokens of lines of UTF-8, each with a \\n.
 
-        XLM-R's special tokens are pieces of its Unigram model too, so that no setting of the
-        tokenizer keeps them from being found in a text; a space inside does.
+        Raises:
+            ModelError: The tokenizer fails.
         """
-        text = self._special.sub(
-            lambda match: f"{match[0][0]} {match[0][1:]}", encoded.decode().removesuffix("\n")
-        )
-        lines = [line + self._sep for line in self._encode_lines(text.split("\n"))]
+        text = self._break_special(encoded.decode().removesuffix("\n"))
+        with explain_failure(
+            "The base's tokenizer fails on the text",
+            hint="Use the tokenizer that the base was pretrained with.",
+        ):
+            lines = [line + self._sep for line in self._encode_lines(text.split("\n"))]
         ids = np.frombuffer(b"".join(lines), dtype=np.int32)
         sizes = np.fromiter(map(len, lines), np.int32, len(lines)) // 4
         unk = 0 if self._unk_id is None else int(np.count_nonzero(ids == self._unk_id))
@@ -72,7 +80,7 @@ class Encoder:
     def _encode_lines(self, lines: list[str]) -> Iterator[bytes]:
         """Each line's tokens as int32."""
         if not self._by_word:
-            yield from _encode(self._backend, lines)
+            yield from self._encode_whole(lines)
             return
         words = [line.split(" ") for line in lines]
         self._learn(set(itertools.chain.from_iterable(words)))
@@ -80,7 +88,34 @@ class Encoder:
             try:
                 yield b"".join(map(self._words.__getitem__, its_words))
             except KeyError:
-                yield from _encode(self._backend, [line])
+                yield from self._encode_whole([line])
+
+    def _encode_whole(self, lines: list[str]) -> Iterator[bytes]:
+        found = self._backend.encode_batch_fast(lines, add_special_tokens=False)
+        for line, encoding in zip(lines, found, strict=True):
+            ids = np.asarray(encoding.ids, dtype=np.int32)
+            if np.isin(ids, self._special_ids).any():
+                ids = self._encode_normalised(line)
+            yield ids.tobytes()
+
+    def _encode_normalised(self, line: str) -> npt.NDArray[np.int32]:
+        """A line's tokens where its normal form has a special token's name: \uff1cmask\uff1e."""
+        if self._backend.normalizer is not None:
+            line = self._break_special(self._backend.normalizer.normalize_str(line))
+        encoding = self._backend.encode(line, add_special_tokens=False)
+        ids = np.asarray(encoding.ids, dtype=np.int32)
+        special = np.isin(ids, self._special_ids)
+        if self._unk_id is None:
+            return ids[~special]
+        return np.where(special, np.int32(self._unk_id), ids)
+
+    def _break_special(self, text: str) -> str:
+        """Put a space into the name of each special token.
+
+        XLM-R's special tokens are pieces of its Unigram model too, so that no setting of the
+        tokenizer keeps them from being found in a text.
+        """
+        return self._special.sub(lambda match: f"{match[0][0]} {match[0][1:]}", text)
 
     def _learn(self, words: set[str]) -> None:
         """Find the tokens of those words that are new and simple, all at once."""
@@ -95,9 +130,13 @@ class Encoder:
         ends = np.cumsum([len(word) + 1 for word in new]) - 1
         begins = np.asarray(encoding.offsets, dtype=np.int64).reshape(-1, 2)[:, 0]
         cuts = np.searchsorted(begins, ends[:-1])
-        self._words.update(
-            (word, part.tobytes()) for word, part in zip(new, np.split(ids, cuts), strict=True)
-        )
+        found = dict(zip(new, np.split(ids, cuts), strict=True))
+        if np.isin(ids, self._special_ids).any():
+            # A line with such a word goes whole.
+            special = [word for word in new if np.isin(found[word], self._special_ids).any()]
+            for word in special:
+                del found[word]
+        self._words.update((word, part.tobytes()) for word, part in found.items())
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_words": {"": b""}}
@@ -126,6 +165,7 @@ def goes_by_word(backend: Tokenizer) -> bool:
     }
     return (
         parts["model"]["type"] == "Unigram"
+        and len(steps) > 0
         and steps[-1] == metaspace
         and all(step == {"type": "WhitespaceSplit"} for step in steps[:-1])
         # Normalisation may make spaces, of which a Metaspace alone keeps a run.
@@ -133,6 +173,19 @@ def goes_by_word(backend: Tokenizer) -> bool:
     )
 
 
-def _encode(backend: Tokenizer, texts: list[str]) -> Iterator[bytes]:
-    for encoding in backend.encode_batch_fast(texts, add_special_tokens=False):
-        yield np.asarray(encoding.ids, dtype=np.int32).tobytes()
+@contextlib.contextmanager
+def explain_failure(what: str, *, hint: str) -> Iterator[None]:
+    """Turn whatever the tokenizers library raises inside the block into our own error.
+
+    Raises:
+        ModelError: In the place of it.
+    """
+    try:
+        yield
+    except XmodExtendError:
+        raise
+    except BaseException as error:
+        # A panic of the library's is no Exception. A signal is none either, and goes on.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise ModelError(f"{what}: {first_line(error)}.", hint=hint) from error

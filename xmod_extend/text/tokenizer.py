@@ -9,17 +9,21 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import hashlib
+import json
 import logging
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
 from xmod_extend.errors import HubError, ModelError, XmodExtendError
-from xmod_extend.hub import HubRepository, ask_hub, first_line, hub_error, quiet_hub
+from xmod_extend.hub import HubRepository, ask_hub, hub_error, quiet_hub
 from xmod_extend.text.arrow import StoredLines, encode_lines, read_arrow
 from xmod_extend.text.cache import find_or_make_entry
-from xmod_extend.text.encoding import Encoder
+from xmod_extend.text.encoding import Encoder, explain_failure
 from xmod_extend.text.fingerprinting import combine
 from xmod_extend.text.tokens import StoredTokens, Tokens, write_tokens
 from xmod_extend.text.workers import choose_num_workers, map_in_order
@@ -124,7 +128,8 @@ class LoadedTokenizer(TokenizerRecord):
 def load_tokenizer(path: Path, *, vocab_size: int) -> LoadedTokenizer:
     """Load the tokenizer in a base's folder, or XLM-R's if the folder has none.
 
-    Code that a repository may carry is never run.
+    It cuts a text as plain `AutoTokenizer` will where the extended checkpoint is used. Code that a
+    repository may carry is never run.
 
     Args:
         path: The base's folder.
@@ -133,7 +138,8 @@ def load_tokenizer(path: Path, *, vocab_size: int) -> LoadedTokenizer:
 
     Raises:
         ModelError: The folder has no tokenizer and the base is not XLM-R's size, or its tokenizer
-            is damaged, lacks a special token, or has more tokens than the base.
+            is damaged, lacks a special token, has more tokens than the base, or is none that plain
+            transformers can load.
         HubError: XLM-R's tokenizer is needed and cannot be had.
     """
     folder = find_tokenizer(path, vocab_size=vocab_size)
@@ -141,13 +147,29 @@ def load_tokenizer(path: Path, *, vocab_size: int) -> LoadedTokenizer:
     if folder != path:
         source = XLMR_REPOSITORY
         note = f"The base has no tokenizer files, so XLM-R's are used ({XLMR_REPOSITORY})."
-    tokenizer = _open(folder, source)
+    files = find_tokenizer_files(folder)
+    tokenizer = _open_as_users_will(files, path / "config.json", source)
+    if (folder / "tokenizer.json").is_file():
+        as_written = _open_as_written(folder, source)
+        # A class adds a special token that is missing, for which the base learnt no embedding.
+        _refuse_misfit(as_written, source, vocab_size)
+        if _cut_alike(as_written, tokenizer):
+            tokenizer = as_written
+        else:
+            note = " ".join(
+                [
+                    *filter(None, [note]),
+                    f"transformers does not read the tokenizer in {source} as its tokenizer.json "
+                    f"says, but as {type(tokenizer).__name__} does. The text is cut as users of "
+                    "the extended checkpoint will cut theirs.",
+                ]
+            )
     _refuse_misfit(tokenizer, source, vocab_size)
     return LoadedTokenizer(
         tokenizer=tokenizer,
         source=source,
         sha256=_hash(tokenizer.backend_tokenizer),
-        files=tuple(find_tokenizer_files(folder)),
+        files=tuple(files),
         note=note,
     )
 
@@ -265,39 +287,76 @@ def _fetch_xlmr() -> Path:
     return folder
 
 
-def _open(folder: Path, source: str) -> PreTrainedTokenizerFast:
-    """The tokenizer exactly as tokenizer.json has it, else built from the SentencePiece model.
+def _open_as_users_will(files: Sequence[Path], config: Path, source: str) -> Any:
+    """The tokenizer that plain `AutoTokenizer` makes of the files that a checkpoint will have."""
+    from transformers import AutoTokenizer
+
+    with tempfile.TemporaryDirectory() as name:
+        for file in [*files, *([config] if config.is_file() else [])]:
+            _link(file, Path(name) / file.name)
+        hint = "Download the base's tokenizer files again."
+        if all(file.name != "tokenizer.json" for file in files):
+            hint = (
+                "Put the base's tokenizer.json there, or install protobuf, without which "
+                "sentencepiece.bpe.model cannot be read."
+            )
+        return _load(AutoTokenizer, Path(name), source, hint)
+
+
+def _open_as_written(folder: Path, source: str) -> Any:
+    """The tokenizer exactly as tokenizer.json has it.
 
     transformers' own class for XLM-R puts its idea of normalisation and pre-tokenisation in the
-    place of what tokenizer.json says.
+    place of what tokenizer.json says, and its scores differ in their last bit.
     """
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
-    loader: Any = PreTrainedTokenizerFast
     hint = "Download the base's tokenizer files again."
-    if not (folder / "tokenizer.json").is_file():
-        loader = AutoTokenizer
-        hint = (
-            "Put the base's tokenizer.json there, or install protobuf, without which "
-            "sentencepiece.bpe.model cannot be read."
-        )
-    try:
+    return _load(PreTrainedTokenizerFast, folder, source, hint)
+
+
+def _load(loader: Any, folder: Path, source: str, hint: str) -> Any:
+    with explain_failure(f"The tokenizer in {source} cannot be loaded", hint=hint):
         with _quiet_transformers():
             tokenizer = loader.from_pretrained(
                 str(folder), trust_remote_code=False, local_files_only=True
             )
-            tokenizer.backend_tokenizer.no_truncation()
-            tokenizer.backend_tokenizer.no_padding()
-            vocabulary = tokenizer.get_vocab()
-            for role, token in _SPECIAL_TOKENS.items():
-                if getattr(tokenizer, role) is None and token in vocabulary:
-                    setattr(tokenizer, role, token)
-    except Exception as error:
-        raise ModelError(
-            f"The tokenizer in {source} cannot be loaded: {first_line(error)}.",
-            hint=hint,
-        ) from error
-    return cast("PreTrainedTokenizerFast", tokenizer)
+        if not hasattr(tokenizer, "backend_tokenizer"):
+            raise ModelError(
+                f"The tokenizer in {source} is a {type(tokenizer).__name__}, which is none of the "
+                "tokenizers library.",
+                hint="Use the tokenizer that the base was pretrained with.",
+            )
+        tokenizer.backend_tokenizer.no_truncation()
+        tokenizer.backend_tokenizer.no_padding()
+        vocabulary = tokenizer.get_vocab()
+        for role, token in _SPECIAL_TOKENS.items():
+            if getattr(tokenizer, role) is None and token in vocabulary:
+                setattr(tokenizer, role, token)
+    return tokenizer
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        target.symlink_to(source.resolve())
+    except OSError:  # a system, or a user, without links
+        target.write_bytes(source.read_bytes())
+
+
+def _cut_alike(first: Any, second: Any) -> bool:
+    """Whether two tokenizers make the same tokens of every text, and have the same special ones."""
+    if any(getattr(first, role) != getattr(second, role) for role in _SPECIAL_TOKENS):
+        return False
+    parts = [json.loads(each.backend_tokenizer.to_str()) for each in (first, second)]
+    pieces = [part["model"].pop("vocab", None) for part in parts]
+    deciding = ("normalizer", "pre_tokenizer", "added_tokens", "model")
+    if any(parts[0][name] != parts[1][name] for name in deciding):
+        return False
+    if not all(isinstance(each, list) for each in pieces):
+        return bool(pieces[0] == pieces[1])
+    names, scores = ([[row[i] for row in each] for each in pieces] for i in (0, 1))
+    # The same numbers in a file are read with another last bit.
+    return names[0] == names[1] and np.allclose(scores[0], scores[1], rtol=1e-9, atol=0)
 
 
 def _refuse_misfit(tokenizer: PreTrainedTokenizerFast, source: str, vocab_size: int) -> None:
@@ -307,6 +366,13 @@ def _refuse_misfit(tokenizer: PreTrainedTokenizerFast, source: str, vocab_size: 
         names = ", ".join(f"{role} ({_SPECIAL_TOKENS[role]})" for role in missing)
         raise ModelError(
             f"The tokenizer in {source} has no {names}.",
+            hint="A masked language model needs the tokenizer that it was pretrained with.",
+        )
+    others = ("cls_token", "sep_token", "pad_token", "unk_token")
+    if tokenizer.mask_token in [getattr(tokenizer, role) for role in others]:
+        raise ModelError(
+            f"The tokenizer in {source} has {tokenizer.mask_token} for its mask_token, which is "
+            "another special token too.",
             hint="A masked language model needs the tokenizer that it was pretrained with.",
         )
     size = max(len(tokenizer), max(tokenizer.get_vocab().values()) + 1)
