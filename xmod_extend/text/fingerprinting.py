@@ -25,7 +25,7 @@ from xmod_extend.text.sources import Source
 LARGE_BYTES = 64 << 20
 """Smaller files are hashed every time: it takes less than a quarter of a second."""
 
-_LAYOUT_VERSION = 2
+_LAYOUT_VERSION = 3
 _SETTLED_SECONDS = 2.0
 
 
@@ -49,7 +49,7 @@ def fingerprint_sources(
             raise CorpusError(
                 f"{source.name} cannot be read: {error.strerror or error}."
             ) from error
-        parts.append([source.format, source.is_compressed, digest])
+        parts.append([source.format, source.compression, digest])
     return combine(*parts)
 
 

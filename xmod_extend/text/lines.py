@@ -118,7 +118,7 @@ def prepare_lines(
     clean = functools.partial(clean_block, text_field=text_field, encoding_errors=encoding_errors)
 
     def make(folder: Path) -> dict[str, Any]:
-        blocks = _read(sources, text_field)
+        blocks = _read(sources, text_field, encoding_errors)
         facts = _write(folder, map_in_order(clean, blocks, num_workers=num_workers), sources)
         now = fingerprint_sources(
             sources, text_field=text_field, encoding_errors=encoding_errors, cache_dir=cache_dir
@@ -180,9 +180,11 @@ def clean_block(block: RawBlock, *, text_field: str, encoding_errors: EncodingEr
     )
 
 
-def _read(sources: Sequence[Source], text_field: str) -> Iterator[RawBlock]:
+def _read(
+    sources: Sequence[Source], text_field: str, encoding_errors: EncodingErrors
+) -> Iterator[RawBlock]:
     for source in sources:
-        yield from read_blocks(source, text_field=text_field)
+        yield from read_blocks(source, text_field=text_field, encoding_errors=encoding_errors)
 
 
 def _write(folder: Path, blocks: Iterator[CleanBlock], sources: Sequence[Source]) -> dict[str, Any]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
+import re
+import shlex
 
 from xmod_extend.errors import CorpusError
 from xmod_extend.text.sources import Source
@@ -38,6 +41,17 @@ _MAGIC = (
 # bzip2's and GIF's marks are also three or four letters: only binary content makes them marks.
 _MAYBE_TEXT = (b"BZh", b"GIF8", b"PAR1", b"ARROW1")
 
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_HTML_PAGE = re.compile(
+    rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html[\s>])", re.I | re.S
+)
+
+_BINARY_RUN = re.compile(rb"[\x00-\x08\x0e-\x1a]{2}")
+
+_ENCODINGS = ("CP1252", "CP1250", "CP1254", "CP1251", "CP1253", "CP1256")
+"""Of one byte a letter: western, central European, Turkish, Cyrillic, Greek, Arabic."""
+_NUM_READINGS = 3
+
 _CONTROLS = bytes(sorted(set(range(32)) - set(b"\t\n\v\f\r\x1b")))
 
 
@@ -51,6 +65,16 @@ def refuse_if_no_text(source: Source, head: bytes) -> None:
     Raises:
         CorpusError: The message says what the file is instead.
     """
+    if head.startswith(_LFS_POINTER):
+        raise CorpusError(
+            f"{source.name} is a Git LFS pointer, not the text itself.",
+            hint="Fetch the text with `git lfs pull`.",
+        )
+    if _HTML_PAGE.match(head):
+        raise CorpusError(
+            f"{source.name} is an HTML page, perhaps one that tells of a failed download.",
+            hint="Look into it; if the page is what you want, extract its text first.",
+        )
     for mark, encoding in _BYTE_ORDER_MARKS:
         if head.startswith(mark):
             raise _wrong_encoding(source, f"{encoding} by its byte-order mark", encoding)
@@ -90,24 +114,76 @@ def _wide_encoding(head: bytes) -> str | None:
 def _wrong_encoding(source: Source, found: str, encoding: str) -> CorpusError:
     return CorpusError(
         f"{source.name} is not UTF-8 but {found}.",
-        hint=f"Convert it first, for example with iconv -f {encoding} -t UTF-8.",
+        hint=f"Convert it: {_conversion(source, encoding)}.",
+    )
+
+
+def _conversion(source: Source, encoding: str) -> str:
+    """The command that converts a file, to a name that nothing has yet."""
+    if source.compression is not None:
+        return f"unpack it, then `iconv -f {encoding} -t UTF-8 FILE > utf8-FILE`"
+    path = source.path
+    return (
+        f"`iconv -f {encoding} -t UTF-8 {shlex.quote(str(path))} > "
+        f"{shlex.quote(str(path.with_name('utf8-' + path.name)))}`"
     )
 
 
 def explain_undecodable(
     source: Source, error: UnicodeDecodeError, number: int, offset: int
 ) -> CorpusError:
-    """Say where text stops being UTF-8.
+    """Say where text stops being UTF-8, and what it may be instead.
 
     Args:
         source: The file.
-        error: What decoding one line raised.
+        error: What decoding a line or a block raised.
         number: The line's number in the file, from 1.
-        offset: How many bytes precede the line in the (decompressed) file.
+        offset: How many bytes precede what was decoded in the (decompressed) file.
     """
     byte = error.object[error.start]
-    return CorpusError(
+    message = (
         f"{source.name} is not valid UTF-8: line {number:,} has the byte 0x{byte:02x} at offset "
-        f"{offset + error.start:,} of the file.",
-        hint="Convert the file to UTF-8, or put U+FFFD there with --encoding-errors replace.",
+        f"{offset + error.start:,} of the file."
     )
+    line = _line_around(error.object, error.start)
+    readings = _readings(line, error.object)
+    if not readings:
+        return CorpusError(
+            message,
+            hint="Find out its encoding and convert it with iconv; --encoding-errors replace puts "
+            "U+FFFD in the place of each such byte, which loses letters.",
+        )
+    spelled = "; ".join(f"{encoding}: {reading!r}" for encoding, reading in readings.items())
+    return CorpusError(
+        message,
+        hint=f"Which of these is right? {spelled}. Convert it from that encoding, for example "
+        f"{_conversion(source, next(iter(readings)))}.",
+    )
+
+
+def _readings(line: bytes, content: bytes) -> dict[str, str]:
+    """How a line reads in the encodings that it may be in, the likelier ones first.
+
+    Whoever speaks the language sees at a glance which one is right; a program that does not know
+    the language can only guess.
+    """
+    if _BINARY_RUN.search(content):
+        return {}
+    encodings = list(_ENCODINGS)
+    if sum(byte >= 0x80 for byte in line) * 2 > len(line):
+        # Hardly a letter of such a line is Latin.
+        encodings = encodings[3:] + encodings[:3]
+    readings: dict[str, str] = {}
+    for encoding in encodings:
+        with contextlib.suppress(UnicodeDecodeError):
+            reading = line.decode(encoding).strip()
+            if reading.isprintable() and reading not in readings.values():
+                readings[encoding] = reading
+    return dict(list(readings.items())[:_NUM_READINGS])
+
+
+def _line_around(content: bytes, position: int) -> bytes:
+    """The line that a byte stands in, or some 60 bytes around it."""
+    start = max(content.rfind(b"\n", 0, position) + 1, position - 30)
+    end = content.find(b"\n", position)
+    return content[start : min(end if end >= 0 else len(content), position + 30)]

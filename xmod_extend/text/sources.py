@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 import glob
+import os
+import re
 import stat
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,18 +16,40 @@ from typing import Literal
 from xmod_extend.errors import CorpusError
 from xmod_extend.text.hub import HUB_PREFIX, HubAddress, fetch_file, fetch_training_split
 
-Format = Literal["text", "jsonl", "parquet", "arrow"]
+Format = Literal["text", "jsonl", "csv", "tsv", "parquet", "arrow"]
+Compression = Literal["gzip", "bz2", "xz", "zstd"]
 
-SUFFIXES: dict[str, Format] = {
+FORMATS: dict[str, Format] = {
     ".txt": "text",
-    ".txt.gz": "text",
     ".jsonl": "jsonl",
-    ".jsonl.gz": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
     ".parquet": "parquet",
 }
-"""The kinds of file that are read, by the end of the name."""
+"""What a file holds, by the end of its name before the compression's."""
 
-_SUFFIX_LIST = f"{', '.join(list(SUFFIXES)[:-1])} and {list(SUFFIXES)[-1]}"
+COMPRESSIONS: dict[str, Compression] = {
+    ".gz": "gzip",
+    ".bz2": "bz2",
+    ".xz": "xz",
+    ".zst": "zstd",
+}
+
+_READ = ".txt, .jsonl, .csv and .tsv (also .gz, .bz2, .xz or .zst) and .parquet files are read"
+
+# As WikiExtractor's wiki_00 and `split`'s text.001: names without a suffix are plain text.
+_NO_SUFFIX = re.compile(r"[^.]+(\.\d+)?")
+
+_ABOUT_TEXT = re.compile(
+    r"readme|licen[cs]e|copying|notice|authors|contributors|changelog|changes|makefile|dockerfile"
+    r"|citation|(md5|sha\d+)(sum)?s?|checksums?",
+    re.IGNORECASE,
+)
+"""Names without a suffix that stand beside text in a folder, and are none."""
+
+_OWN_FILES = frozenset({"run.json", "model.safetensors.index.json"})
+_OWN_MARK = ".xmod-extend.json"
+"""In a folder that this program made: its outputs are no text of the language."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +63,28 @@ class Source:
     format: Format
 
     @property
-    def is_compressed(self) -> bool:
-        return self.path.name.lower().endswith(".gz")
+    def compression(self) -> Compression | None:
+        return COMPRESSIONS.get(self.path.suffix.lower())
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """What a folder holds, its subfolders' files included."""
+
+    text: list[Path]
+    other: list[Path]
+    """Files that are not read."""
+    outputs: list[Path]
+    """Folders that this program made."""
 
 
 def find_sources(paths: Sequence[str | Path]) -> list[Source]:
     """Expand what was given as a corpus into files.
 
     Each of `paths` is a file, a folder (read with all its subfolders, in the order of the names,
-    hidden files left out), a pattern such as `data/*.txt`, or `hf://datasets/USER/NAME`, optionally
-    with `@REVISION` and `/path/in/repository`. A file that is reached twice counts once.
+    without hidden files and the folders that this program made), a pattern such as `data/*.txt`,
+    or `hf://datasets/USER/NAME`, optionally with `@REVISION` and `/path/in/repository`. A file that
+    is reached twice counts once.
 
     Raises:
         CorpusError: Something is missing, unreadable, of an unsupported kind, or matches nothing.
@@ -61,6 +97,30 @@ def find_sources(paths: Sequence[str | Path]) -> list[Source]:
         for source in _expand(str(path)):
             sources.setdefault(source.path.resolve(), source)
     return list(sources.values())
+
+
+def describe_left_out(paths: Sequence[str | Path]) -> list[str]:
+    """A sentence for each folder among `paths` of which something is not read."""
+    sentences = []
+    for given in map(str, paths):
+        path = Path(given).expanduser()
+        if given.startswith(HUB_PREFIX) or not path.is_dir():
+            continue
+        found = _look_into(path, given)
+        if found.other:
+            number = len(found.other)
+            sentences.append(
+                f"{_number(number, 'file')} in {given} {'is' if number == 1 else 'are'} not text "
+                f"that can be read and {'was' if number == 1 else 'were'} left out "
+                f"({_suffixes(found.other)}), such as {found.other[0].name}."
+            )
+        if found.outputs:
+            names = ", ".join(folder.name for folder in found.outputs[:3])
+            sentences.append(
+                f"Outputs of this program in {given} were left out: {names}"
+                f"{', …' if len(found.outputs) > 3 else ''}."
+            )
+    return sentences
 
 
 def check_paths(paths: Sequence[str | Path]) -> None:
@@ -119,38 +179,61 @@ def _expand_hub(given: str) -> list[Source]:
 def _expand_pattern(pattern: str) -> list[Source]:
     matches = sorted(glob.glob(str(Path(pattern).expanduser()), recursive=True))  # noqa: PTH207
     found = [Path(match) for match in matches if Path(match).is_file()]
-    sources = [_open_source(path, str(path)) for path in found if _supported(path)]
+    sources = [_open_source(path, str(path)) for path in found if _is_text_name(path)]
     if sources:
         return sources
     if found:
         raise CorpusError(
-            f"{pattern} matches {_number(len(found), 'file')}, none of a kind that is read "
-            f"(found {_suffixes(found)}).",
-            hint=f"{_SUFFIX_LIST} files are read.",
+            f"{pattern} matches {_number(len(found), 'file')} of unsupported types "
+            f"({_suffixes(found)}).",
+            hint=f"{_READ}.",
         )
     raise CorpusError(f"{pattern} matches no file.", hint="Check the pattern and the folder.")
 
 
 def _expand_folder(folder: Path, given: str) -> list[Source]:
-    try:
-        files = sorted(
-            path
-            for path in folder.rglob("*")
-            if path.is_file()
-            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        )
-        # rglob passes over what it may not list; the folder itself must at least be listed.
-        next(folder.iterdir(), None)
-    except OSError as error:
-        raise _unreadable(given, error) from error
-    sources = [_open_source(path, str(path)) for path in files if _supported(path)]
-    if not sources:
-        found = _suffixes(files) if files else "no file at all"
+    found = _look_into(folder, given)
+    sources = [_open_source(path, str(path)) for path in found.text]
+    if sources:
+        return sources
+    if found.outputs and not found.other:
         raise CorpusError(
-            f"The folder {given} has no text to read: found {found}.",
-            hint=f"{_SUFFIX_LIST} files are read, also in subfolders.",
+            f"The folder {given} has no text but what this program wrote.",
+            hint="Give the folder or file that has the text.",
         )
-    return sources
+    raise CorpusError(
+        f"The folder {given} has no text to read: found "
+        f"{_suffixes(found.other) if found.other else 'no file at all'}.",
+        hint=f"{_READ}, also in subfolders.",
+    )
+
+
+def _look_into(folder: Path, given: str) -> _Folder:
+    """Sort a folder's files, in the order of their paths.
+
+    Raises:
+        CorpusError: It or a subfolder may not be listed, so that text might be missed.
+    """
+    found = _Folder([], [], [])
+    for path in sorted(_walk(folder, given, found.outputs)):
+        (found.text if _is_text_name(path) else found.other).append(path)
+    return found
+
+
+def _walk(folder: Path, given: str, outputs: list[Path]) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise _unreadable(str(error.filename or given), error) from error
+
+    for place, folders, files in os.walk(folder, onerror=refuse):
+        here = Path(place)
+        if here != folder and (_OWN_MARK in files or set(files) >= _OWN_FILES):
+            outputs.append(here)
+            folders.clear()
+            continue
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            if not name.startswith(".") and (here / name).is_file():
+                yield here / name
 
 
 def _open_source(path: Path, name: str) -> Source:
@@ -169,22 +252,39 @@ def _open_source(path: Path, name: str) -> Source:
     return Source(path, name, source_format)
 
 
-def _supported(path: Path) -> bool:
-    return path.name.lower().endswith(tuple(SUFFIXES))
+def _split_name(path: Path) -> tuple[str, str]:
+    """The name without its compression's suffix, and the suffix that says what it holds."""
+    name = path.name.lower()
+    if path.suffix.lower() in COMPRESSIONS:
+        name = name.removesuffix(path.suffix.lower())
+    return name, Path(name).suffix
+
+
+def _is_text_name(path: Path) -> bool:
+    """Whether a file that was found, and not named by the user, is to be read."""
+    name, suffix = _split_name(path)
+    if suffix == ".parquet":
+        return name == path.name.lower()
+    if suffix in FORMATS:
+        return True
+    return bool(_NO_SUFFIX.fullmatch(name)) and not _ABOUT_TEXT.fullmatch(name)
 
 
 def _format_of(path: Path, name: str) -> Format:
-    for suffix, source_format in SUFFIXES.items():
-        if path.name.lower().endswith(suffix):
-            return source_format
+    stem, suffix = _split_name(path)
+    is_packed_table = suffix == ".parquet" and stem != path.name.lower()
+    if suffix in FORMATS and not is_packed_table:
+        return FORMATS[suffix]
     if path.exists() and not path.is_file():
         raise CorpusError(
             f"{name} is no regular file but a pipe or a device.",
             hint="Write the text to a file first: it is read more than once.",
         )
+    if _NO_SUFFIX.fullmatch(stem):
+        return "text"
     raise CorpusError(
-        f"{name} is of a kind that is not read (its suffix is {path.suffix or 'missing'!r}).",
-        hint=f"{_SUFFIX_LIST} files are read; rename plain text to end in .txt.",
+        f"Unsupported file type {''.join(path.suffixes[-2:])!r}: {name}.",
+        hint=f"{_READ}; rename plain text to end in .txt.",
     )
 
 

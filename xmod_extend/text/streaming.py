@@ -165,7 +165,9 @@ class TextStream:
 
     def _blocks(self, source: Source | HubAddress) -> Iterator[RawBlock]:
         if isinstance(source, Source):
-            yield from read_blocks(source, text_field=self._text_field)
+            yield from read_blocks(
+                source, text_field=self._text_field, encoding_errors=self._encoding_errors
+            )
             return
         row = 1
         rows_of = Source(Path(), str(source), "arrow")
