@@ -69,7 +69,7 @@ def test_a_bad_corpus_is_exit_3_before_weights_are_loaded(
         ("/dev/null", 3, "a pipe or a device"),
         ("https://example.org/a.txt", 3, r"hf://datasets/USER/NAME"),
         ("hf://datasets/one", 3, "no address of a data set"),
-        ("hf://datasets/a/b/weights.zip", 3, "of a kind that is not read"),
+        ("hf://datasets/a/b/weights.zip", 3, "Unsupported file type"),
         ("hf://datasets/a/b", 5, "The data set a/b is not in the cache"),
         ("hf://datasets/a/b/c.txt", 5, "c.txt of the data set a/b is not in the cache"),
     ],

@@ -69,7 +69,7 @@ def test_a_file_of_a_data_set_is_read_as_a_local_one(
 
 
 def test_a_file_of_another_kind_is_not_even_fetched() -> None:
-    with pytest.raises(CorpusError, match="of a kind that is not read"):
+    with pytest.raises(CorpusError, match="Unsupported file type"):
         find_sources(["hf://datasets/me/quz/weights.zip"])
 
 

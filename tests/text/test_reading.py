@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
+import subprocess
+import tempfile
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -106,7 +111,8 @@ def test_invalid_utf8_is_located(write: Write) -> None:
     path = write("a.txt", "ñ\nabc ".encode() + b"\xf1 x\n")
     error = refusal(path)
     assert "line 2 has the byte 0xf1 at offset 7" in error.message
-    assert error.hint is not None and "--encoding-errors replace" in error.hint
+    assert error.hint is not None
+    assert "CP1252: 'abc ñ x'; CP1250: 'abc ń x'; CP1251: 'abc с x'" in error.hint
     assert read(path, encoding_errors="replace") == ["ñ", "abc \ufffd x"]
 
 
@@ -129,6 +135,37 @@ def test_invalid_utf8_is_located(write: Write) -> None:
 )
 def test_what_is_no_utf8_text_is_named(write: Write, content: bytes, kind: str) -> None:
     assert kind in refusal(write("a.txt", content)).message
+
+
+@pytest.mark.parametrize("encoding", ["CP1252", "CP1251"])
+def test_the_command_that_converts_an_encoding_works(write: Write, encoding: str) -> None:
+    line = "Ñawpa pachapi, señor." if encoding == "CP1252" else "Татар теле бик матур."
+    path = write("my text.txt", (line + "\n").encode(encoding) * 3)
+    hint = refusal(path).hint
+    assert hint is not None and f"{encoding}: {line!r}" in hint
+    command = hint.split("`")[1]
+    assert command.startswith(f"iconv -f {encoding} ")
+    subprocess.run(command, shell=True, check=True)
+    assert read(path.with_name("utf8-my text.txt")) == [line] * 3
+
+
+@pytest.mark.parametrize(
+    ("content", "message", "hint"),
+    [
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n",
+            "is a Git LFS pointer",
+            "git lfs pull",
+        ),
+        (b"\n<!DOCTYPE html>\n<html><title>404</title>", "is an HTML page", "failed download"),
+        (b"<?xml version='1.0'?><!-- x --><HTML lang=en>", "is an HTML page", "failed download"),
+    ],
+)
+def test_what_came_in_the_place_of_the_text_is_named(
+    write: Write, content: bytes, message: str, hint: str
+) -> None:
+    error = refusal(write("a.txt", content))
+    assert message in error.message and hint in f"{error.message} {error.hint}"
 
 
 def test_a_stray_zero_byte_and_a_mark_do_not_make_text_binary(write: Write) -> None:
@@ -201,3 +238,109 @@ def test_a_wrong_table_is_named(tmp_path: Path) -> None:
     assert "does not hold strings but int64" in refusal(path, text_field="n").message
     path.write_bytes(path.read_bytes()[:40])
     assert "is damaged or no parquet file" in refusal(path).message
+
+
+def test_a_column_name_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    rows = pa.array(["runa"])
+    pq.write_table(pa.Table.from_arrays([rows, rows], names=["text", "text"]), path)
+    assert "more than one column 'text'" in refusal(path).message
+
+
+def test_valid_json_is_read_whatever_its_numbers(write: Write) -> None:
+    long = "9" * 5_000
+    path = write("a.jsonl", f'{{"id": {long}, "text": "runa"}}\n'.encode())
+    assert read(path) == ["runa"]
+
+
+def test_json_errors_are_sentences(write: Write) -> None:
+    deep = b'{"text": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n"
+    assert "it is nested too deeply" in refusal(write("a.jsonl", deep)).message
+    message = refusal(write("b.jsonl", b'{"text": "ru\x01na"}\n')).message
+    assert "Invalid control character at character 13" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "expected"),
+    [
+        ("a.tsv", 'id\ttext\n1\tñan "puri\n2\tkay\n', {}, ['ñan "puri', "kay"]),
+        ("a.tsv", "1\tñan\n2\tkay\n", {"text_field": "2"}, ["ñan", "kay"]),
+        ("a.tsv", "id\ttext\n1\n2\tkay", {}, ["", "kay"]),
+        ("a.csv", '\ufeffid,text\r\n1,"ñan, puri"\r\n\r\n2,"two\nlines"\r\n', {}, None),
+        ("a.csv", "id;text\n1;ñan\n", {}, ["ñan"]),
+        ("a.csv", "id,simi\n1,ñan\n", {"text_field": "simi"}, ["ñan"]),
+        ("a.csv", "", {}, []),
+    ],
+)
+def test_tables_of_text_are_read_by_column(
+    write: Write, name: str, content: str, options: dict[str, str], expected: list[str] | None
+) -> None:
+    path = write(name, content.encode())
+    assert read(path, **options) == (["ñan, puri", "two\nlines"] if expected is None else expected)
+
+
+def test_a_wrong_table_of_text_is_named(write: Write) -> None:
+    error = refusal(write("a.tsv", "1\tñan\n".encode()))
+    assert "has no field 'text' (found '1', 'ñan')" in error.message
+    assert error.hint is not None and "its number, counted from 1" in error.hint
+    assert "more than one column" in refusal(write("b.csv", b"text,text\nx,y\n")).message
+    unclosed = b'text\n"' + b"x" * 200_000
+    assert "b.csv:2 is not valid CSV" in refusal(write("b.csv", unclosed)).message
+    error = refusal(write("c.csv", b"text\nabc\nse\xf1or\n"))
+    assert "line 3 has the byte 0xf1 at offset 11" in error.message
+
+
+def compress(kind: str, content: bytes) -> bytes:
+    match kind:
+        case ".gz":
+            return gzip.compress(content)
+        case ".bz2":
+            return bz2.compress(content)
+        case ".xz":
+            return lzma.compress(content)
+        case _:
+            sink = pa.BufferOutputStream()
+            with pa.CompressedOutputStream(sink, "zstd") as stream:
+                stream.write(content)
+            return sink.getvalue().to_pybytes()
+
+
+@pytest.mark.parametrize("kind", [".gz", ".bz2", ".xz", ".zst"])
+def test_compressed_text_is_read_and_its_damage_reported(write: Write, kind: str) -> None:
+    random = np.random.default_rng(1)
+    lines = ["".join(map(chr, random.integers(97, 122, 50))) for _ in range(3_000)]
+    content = compress(kind, "".join(f"{line}\n" for line in lines).encode())
+    assert read(write(f"a.txt{kind}", content)) == lines
+    # Several streams in one file, as `cat` makes them.
+    assert read(write(f"b.txt{kind}", content * 2)) == lines * 2
+    assert "is damaged or incomplete" in refusal(write(f"c.txt{kind}", content[:-900])).message
+    assert "is damaged or incomplete" in refusal(write(f"d.txt{kind}", b"no such data")).message
+    assert read(write(f"e.tsv{kind}", compress(kind, b"id\ttext\n1\tx\n"))) == ["x"]
+
+
+@settings(max_examples=150)
+@given(
+    content=st.one_of(
+        st.binary(max_size=300),
+        st.text(max_size=200).map(str.encode),
+        st.lists(
+            st.sampled_from([b'{"text": ', b'"x"', b"}", b"\n", b"\t", b",", b'"', b"[", b"\0"])
+        ).map(b"".join),
+    ),
+    name=st.sampled_from(
+        "a a.txt a.jsonl a.csv a.tsv a.parquet a.txt.gz a.txt.zst a.txt.bz2 a.txt.xz".split()
+    ),
+    errors=st.sampled_from(["strict", "replace"]),
+)
+def test_whatever_a_file_holds_it_is_read_or_refused(
+    content: bytes, name: str, errors: str
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_bytes(content)
+        try:
+            lines = read(path, encoding_errors=errors)
+        except CorpusError as error:
+            assert str(path) in error.message and error.exit_code == 3
+        else:
+            assert all(isinstance(line, str) for line in lines)

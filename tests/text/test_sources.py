@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from xmod_extend.errors import CorpusError
-from xmod_extend.text.sources import find_sources
+from xmod_extend.text.sources import describe_left_out, find_sources
 
 
 def names(*paths: str | Path) -> list[str]:
@@ -69,8 +69,8 @@ def test_a_missing_file_is_answered_with_the_nearest_name(folder: Path) -> None:
 def test_what_cannot_be_read_says_what_could_be(folder: Path) -> None:
     error = refusal(folder / "notes.pdf")
     assert "'.pdf'" in error.message
-    assert error.hint is not None and ".txt.gz, .jsonl, .jsonl.gz and .parquet" in error.hint
-    assert "found 1 .pdf" in refusal(f"{folder}/*.pdf").message
+    assert error.hint is not None and ".txt, .jsonl, .csv and .tsv (also .gz" in error.hint
+    assert "unsupported types (1 .pdf)" in refusal(f"{folder}/*.pdf").message
     assert "matches no file" in refusal(f"{folder}/*.csv").message
 
 
@@ -105,3 +105,55 @@ def test_what_is_no_path_is_refused(given: str) -> None:
 
 def test_no_path_at_all_is_refused() -> None:
     assert "No corpus" in refusal().message
+
+
+def test_names_without_a_suffix_are_plain_text(tmp_path: Path) -> None:
+    for name in ("AA/wiki_00", "AA/wiki_01.bz2", "part.001", "README", "LICENSE", "SHA256SUMS"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("x")
+    assert names(tmp_path) == ["wiki_00", "wiki_01.bz2", "part.001"]
+    # Who names a file means it.
+    assert [source.format for source in find_sources([tmp_path / "README"])] == ["text"]
+    (tmp_path / "model.bin").write_text("x")
+    assert "Unsupported file type '.bin'" in refusal(tmp_path / "model.bin").message
+
+
+def test_what_of_a_folder_is_not_read_is_said(folder: Path) -> None:
+    (folder / "b.docx").write_text("x")
+    (sentence,) = describe_left_out([folder, folder / "b.txt"])
+    assert sentence.startswith(f"2 files in {folder} are not text that can be read and were left")
+    assert "1 .docx, 1 .pdf" in sentence and sentence.endswith("such as b.docx.")
+    (folder / "b.docx").unlink()
+    (folder / "notes.pdf").unlink()
+    assert describe_left_out([folder]) == []
+
+
+@pytest.mark.parametrize(
+    "files", [["run.json", "model.safetensors.index.json"], [".xmod-extend.json"]]
+)
+def test_outputs_of_this_program_are_no_text(folder: Path, files: list[str]) -> None:
+    before = names(folder)
+    output = folder / "xmod-base-quz_PE"
+    output.mkdir()
+    for name in [*files, "metrics.jsonl", "wiki_00"]:
+        (output / name).write_text("{}")
+    assert names(folder) == before
+    assert "Outputs of this program" in describe_left_out([folder])[1]
+    # An output that is named itself is looked into, and a file in it can be given.
+    assert names(output / "metrics.jsonl") == ["metrics.jsonl"]
+
+
+def test_a_subfolder_that_may_not_be_listed_is_no_silence(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("sub"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    error = refusal(folder)
+    assert f"{folder}/sub may not be read" in error.message

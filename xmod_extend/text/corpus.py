@@ -7,7 +7,8 @@ of each, one byte is in memory.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,9 +18,10 @@ from xmod_extend.text.arrow import StoredLines, encode_lines, read_arrow
 from xmod_extend.text.cache import choose_cache_dir, find_or_make_entry
 from xmod_extend.text.fingerprinting import combine, fingerprint_sources
 from xmod_extend.text.lines import PreparedLines, prepare_lines, require_encoding_errors
+from xmod_extend.text.notices import find_near_repetitions, find_notices
 from xmod_extend.text.reading import EncodingErrors
 from xmod_extend.text.report import CorpusReport
-from xmod_extend.text.sources import Source, find_sources
+from xmod_extend.text.sources import Source, describe_left_out, find_sources
 from xmod_extend.text.splitting import (
     Mask,
     count_lines,
@@ -43,7 +45,7 @@ SMALL_TRAIN_BYTES = 50_000
 _TRAIN, _HELD_OUT, _WHOLE = "train.arrow", "held_out.arrow", "text.arrow"
 _SPLIT_VERSION = 1
 """To be raised whenever the same lines would be kept or held out differently."""
-_FACTS_VERSION = 2
+_FACTS_VERSION = 3
 """To be raised whenever something else is counted in the same lines."""
 
 
@@ -118,10 +120,11 @@ def read_corpus(
         StoredLines(entry.folder / name, combine(key, name), entry.facts[side]["lines"])
         for name, side in ((_TRAIN, "train"), (_HELD_OUT, "held_out"))
     ]
+    given = [*paths, *([] if held_out is None else [held_out])]
     report = _report(
         tuple(name for text in texts for name in text.files),
         entry.facts,
-        [cache_warning] if cache_warning else [],
+        [*([cache_warning] if cache_warning else []), *describe_left_out(given)],
     )
     return Corpus(sides[0], sides[1], report)
 
@@ -229,7 +232,20 @@ def _split(
         "cut_lines": sum(text.cut_lines for text in texts),
         "train": asdict(sides[0]),
         "held_out": asdict(sides[1]),
+        "notices": find_notices(_masked_lines(corpus, train))
+        + find_near_repetitions(
+            _masked_lines(corpus, train), _masked_lines(given or corpus, held_out)
+        ),
     }
+
+
+def _masked_lines(lines: PreparedLines, mask: Mask) -> Iterator[str]:
+    start = 0
+    for column in read_arrow(lines.path):
+        texts = column.to_pylist()
+        chosen = mask[start : start + len(texts)]
+        start += len(texts)
+        yield from itertools.compress(texts, chosen)
 
 
 def _find_distinct(lines: PreparedLines) -> Mask:
@@ -265,6 +281,10 @@ def _require_enough(
     lines, size = count_lines(corpus, distinct)
     train_lines, train_size = count_lines(corpus, train)
     found = f"found {_number(lines, 'line')} ({size:,} bytes)"
+    if corpus.cut_lines:
+        # Who looks into the file sees its lines, and not the pieces that they were cut into.
+        whole = _number(corpus.num_whole_lines, "line")
+        found = f"found {whole} ({size:,} bytes), cut into {lines:,} pieces"
     if lines < corpus.num_lines:
         found += ", empty and repeated ones left out"
     if contaminated:
@@ -327,7 +347,8 @@ def _report(files: tuple[str, ...], facts: dict[str, Any], warnings: list[str]) 
         train_sha256=train.sha256,
         held_out_sha256=held_out.sha256,
     )
-    return replace(report, warnings=(*warnings, *_warnings(report, train, held_out)))
+    found = [*_warnings(report, train, held_out), *facts["notices"]]
+    return replace(report, warnings=(*warnings, *found))
 
 
 def _warnings(report: CorpusReport, train: TextStatistics, held_out: TextStatistics) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a text looks like that was not made ready: markup, numbers, broken letters, near repetitions.
+"""What shows that a text was not made ready: markup, numbers, broken letters, near repetitions.
 
 None of it is refused, for any of it may be meant; each is said in a sentence, with its share, an
 example and what to do.
@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import regex
 
 SAMPLE_BYTES = 64 << 20
 """Of a text that are looked at: what a larger one is like shows in its beginning."""
-NOTICES_VERSION = 1
-"""To be raised whenever other sentences are said of the same text: they are cached."""
-
 MIN_LINES = 20
 COMMON = 0.01
 """Share of the lines from which on markup and broken letters are worth a sentence."""
@@ -79,7 +76,7 @@ _OF_A_LINE = (
 
 
 def find_notices(lines: Iterable[str]) -> list[str]:
-    """A sentence for each thing that a cleaned text should be cleaned of before it is trained on."""
+    """A sentence for each thing that should be taken out of a text before it is trained on."""
     tallies = [_Tally() for _ in _OF_A_LINE]
     numbers, beginnings = _Numbers(), Counter[str]()
     total = size = 0
@@ -99,7 +96,9 @@ def find_notices(lines: Iterable[str]) -> list[str]:
     sentences = numbers.sentences(total, sample)
     is_numbered = bool(sentences)
     for notice, tally in zip(_OF_A_LINE, tallies, strict=True):
-        if tally.count >= notice.share * total and not (is_numbered and notice.holds == _VERSE.match):
+        if tally.count >= notice.share * total and not (
+            is_numbered and notice.holds == _VERSE.match
+        ):
             sentences.append(
                 f"{tally.count:,} of {total:,} lines{sample} have {notice.what}, such as "
                 f"{shorten(tally.example)!r}. {notice.advice}"
@@ -140,7 +139,7 @@ class _Numbers:
     """Lines that are numbered through, as in the files of the Leipzig collection."""
 
     def __init__(self) -> None:
-        self._previous = -1
+        self._previous = self._highest = -1
         self._tally = _Tally()
         self._rest: set[int] = set()
         self._repeated = 0
@@ -153,12 +152,14 @@ class _Numbers:
         if number > self._previous:
             self._tally.add(line)
         self._previous = number
+        self._highest = max(self._highest, number)
         rest = hash(line[match.end(1) :])
         self._repeated += rest in self._rest
         self._rest.add(rest)
 
     def sentences(self, total: int, sample: str) -> list[str]:
-        if self._tally.count < 0.9 * total:
+        # The numbers of a chapter's verses begin again and again.
+        if self._tally.count < 0.9 * total or self._highest < total / 2:
             return []
         hidden = f", which hide {self._repeated:,} repeated ones" if self._repeated else ""
         return [
@@ -174,8 +175,8 @@ def _prefix(beginnings: Counter[str], total: int, sample: str, is_numbered: bool
     if count < share * total or is_numbered:
         return []
     return [
-        f"{count:,} of {total:,} lines{sample} begin with {shorten(first)!r}. If that is no part of "
-        "the language, take it out."
+        f"{count:,} of {total:,} lines{sample} begin with {shorten(first)!r}. If that is no part "
+        "of the language, take it out."
     ]
 
 
@@ -192,9 +193,3 @@ def _is_broken(line: str) -> bool:
 
 def _bare(line: str) -> str:
     return _NO_LETTER_OR_DIGIT.sub("", line).casefold()
-
-
-def decode_lines(columns: Iterable[object]) -> Iterator[str]:
-    """The lines of Arrow columns of text, a column in memory at a time."""
-    for column in columns:
-        yield from column.to_pylist()  # type: ignore[attr-defined]
