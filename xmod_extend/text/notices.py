@@ -192,4 +192,5 @@ def _is_broken(line: str) -> bool:
 
 
 def _bare(line: str) -> str:
-    return _NO_LETTER_OR_DIGIT.sub("", line).casefold()
+    letters: str = _NO_LETTER_OR_DIGIT.sub("", line)
+    return letters.casefold()
