@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from xmod_extend.errors import UsageError
 from xmod_extend.evaluation.verify import verify_checkpoint
 from xmod_extend.training.device import make_processes
-from xmod_extend.training.state import saved_states
+from xmod_extend.training.state import begun_languages, saved_states, step_of
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
 
@@ -122,3 +122,32 @@ def test_add_runs_under_a_launcher_as_it_is(
     assert after[1] == pytest.approx(after[0], rel=1e-3)
     assert verify_checkpoint(tmp_path / "2", base).added_languages == ("quz_PE",)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+
+
+def run_several(failure: str, base: Path, corpus: Path, output: Path) -> tuple[int, str]:
+    script = Path(__file__).parent / "several_together.py"
+    command = torchrun(2, script, base, corpus, output, failure)
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.slow
+def test_all_processes_leave_a_language_that_one_of_them_cannot_read(
+    base: Path, corpus: Path, tmp_path: Path
+) -> None:
+    code, err = run_several("reading", base, corpus, tmp_path / "out")
+    assert code == 0, err
+    assert verify_checkpoint(tmp_path / "out", base).added_languages == ("ay_BO",)
+
+
+@pytest.mark.slow
+def test_an_error_of_one_process_in_training_ends_the_run(
+    base: Path, corpus: Path, tmp_path: Path
+) -> None:
+    code, err = run_several("training", base, corpus, tmp_path / "out")
+    assert code != 0 and "no room" in err
+    # What the first process saved of the language is of a whole step, and no other was begun.
+    assert not (tmp_path / "out").exists()
+    assert begun_languages(tmp_path / "out.run") == ["quz_PE"]
+    states = saved_states(tmp_path / "out.run" / "quz_PE")
+    assert [step_of(path) for path in states] == [2]
