@@ -86,7 +86,7 @@ def test_help_shows_the_options_of_add_language() -> None:
     import xmod_extend
 
     parameters = inspect.signature(xmod_extend.add_language).parameters
-    assert set(parameters) == {*AddOptions.__dataclass_fields__, "observer"}
+    assert set(parameters) == {*AddOptions.__dataclass_fields__, "observer", "progress"}
     assert parameters["base"].default == "facebook/xmod-base"
 
 
@@ -225,7 +225,7 @@ def test_a_file_and_a_call_are_judged_alike(name: str, value: Any) -> None:
         (lambda: xmod_extend.probe_corpus("a", base=4), "--base is 4"),
         (lambda: xmod_extend.probe_corpus("a", max_length="x"), "--max-length is 'x'"),
         (lambda: xmod_extend.verify_checkpoint(b"a", "tiny"), "checkpoint is b'a'"),
-        (lambda: xmod_extend.verify_checkpoint("a", None), "base is None"),
+        (lambda: xmod_extend.verify_checkpoint("a", 3), "base is 3"),
         (lambda: xmod_extend.verify_checkpoint("tiny", "tiny", languages=3), "languages is 3"),
         (lambda: xmod_extend.describe(["tiny"]), "checkpoint is"),
         (lambda: xmod_extend.add_languages(plan_file=3), "plan_file is 3"),

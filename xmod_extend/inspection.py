@@ -14,7 +14,7 @@ from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.slice import load_slice
 from xmod_extend.options import EncodingErrors, plain_options
 from xmod_extend.preparation import add_token_counts, prepare_text
-from xmod_extend.progress import Observer
+from xmod_extend.progress import Observer, shown
 from xmod_extend.text.corpus import Corpus, read_corpus
 from xmod_extend.text.report import CorpusReport
 from xmod_extend.text.tokenizer import load_tokenizer, tokenize
@@ -40,15 +40,17 @@ def check_corpus(
     text_field: str = "text",
     encoding_errors: EncodingErrors = "strict",
     observer: Observer | None = None,
+    progress: bool = True,
 ) -> CorpusReport:
     """Reads a corpus as `add_language` would, and reports on it. Weights are not loaded.
+
+    Progress and warnings are shown unless `progress` is false or there is an `observer`.
 
     Raises:
         CorpusError: The text is missing, unreadable, malformed or too little.
         ModelError: The base is no X-MOD, or has no tokenizer that fits.
         HubError: The base or the corpus cannot be had from the Hub.
     """
-    observer = observer or Observer()
     given = plain_options(
         corpus=corpus,
         base=base,
@@ -57,6 +59,11 @@ def check_corpus(
         text_field=text_field,
         encoding_errors=encoding_errors,
     )
+    with shown(observer, progress) as hearer:
+        return _check(given, hearer)
+
+
+def _check(given: Mapping[str, Any], observer: Observer) -> CorpusReport:
     reference = resolve_base(given["base"], revision=given["revision"])
     vocab_size = reference.load_config()["vocab_size"]
     observer.on_stage("Reading the corpus")
@@ -83,13 +90,15 @@ def probe_corpus(
     encoding_errors: EncodingErrors = "strict",
     max_length: int | None = None,
     observer: Observer | None = None,
+    progress: bool = True,
 ) -> ProbeReport:
     """Ranks the base's existing adapters on a corpus: the scores that `add_language` sees.
+
+    Progress and warnings are shown unless `progress` is false or there is an `observer`.
 
     Raises:
         As `add_language`.
     """
-    observer = observer or Observer()
     given = plain_options(
         corpus=corpus,
         base=base,
@@ -99,6 +108,11 @@ def probe_corpus(
         encoding_errors=encoding_errors,
         max_length=max_length,
     )
+    with shown(observer, progress) as hearer:
+        return _probe(given, hearer)
+
+
+def _probe(given: Mapping[str, Any], observer: Observer) -> ProbeReport:
     reference = resolve_base(given["base"], revision=given["revision"])
     reference.load_config()
     observer.on_stage("Reading the corpus")

@@ -41,7 +41,7 @@ from xmod_extend.model.graft import METRICS_NAME
 from xmod_extend.model.slice import free_slice
 from xmod_extend.options import AddOptions, merge_options
 from xmod_extend.preflight import Request, check_request
-from xmod_extend.progress import Observer
+from xmod_extend.progress import Observer, shown
 from xmod_extend.report.metrics import Metrics, Tracker, logs_folder
 from xmod_extend.report.record import (
     BaseRecord,
@@ -84,14 +84,17 @@ class Trained:
     result: TrainingResult
 
 
-def add_language(*, observer: Observer | None = None, **options: Any) -> RunRecord:
+def add_language(
+    *, observer: Observer | None = None, progress: bool = True, **options: Any
+) -> RunRecord:
     """Adds a language to an X-MOD and writes the extended checkpoint.
 
     The options are the fields of `AddOptions`, which the command line and a YAML file share:
     `add_language(lang="quz_PE", corpus="data/quechua.txt", base="tiny")`.
 
     Args:
-        observer: Hears of the run's progress; nothing is shown without one.
+        observer: Hears of the run's progress, in place of the display, and may end training.
+        progress: Whether progress and warnings are shown if there is no observer.
 
     Returns:
         The run record, which is also in the output's run.json.
@@ -99,15 +102,15 @@ def add_language(*, observer: Observer | None = None, **options: Any) -> RunReco
     Raises:
         XmodExtendError: What cannot be done, as one of the classes in `xmod_extend.errors`.
     """
-    observer = observer or Observer()
-    return run_add(check_request(merge_options(None, options), observer), observer)
+    with shown(observer, progress) as hearer:
+        return run_add(check_request(merge_options(None, options), hearer), hearer)
 
 
 # A notebook's completion and help() show the options by name.
 add_language.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
     [
         *inspect.signature(AddOptions).parameters.values(),
-        *list(inspect.signature(add_language).parameters.values())[:1],
+        *list(inspect.signature(add_language).parameters.values())[:2],
     ]
 )
 

@@ -1,8 +1,15 @@
-"""What a run tells while it works. The library itself is silent: a caller hands in an observer."""
+"""What a run tells while it works, to an observer of the caller's or to bars in a notebook."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from xmod_extend.arguments import as_bool, wrong_type
 
 if TYPE_CHECKING:
     from xmod_extend.evaluation.probe import Candidate
@@ -47,3 +54,90 @@ class Observer:
 
     def on_validation(self, point: CurvePoint) -> None:
         """The held-out sample was scored."""
+
+
+class ProgressBars(Observer):
+    """Shows a run in a notebook or a terminal, with tqdm's bars: what Python callers see.
+
+    A result never depends on who looks at it: what cannot be shown is left out.
+    """
+
+    def __init__(self) -> None:
+        with warnings.catch_warnings():
+            # A notebook without widgets gets plain bars, and tqdm complains.
+            warnings.simplefilter("ignore")
+            from tqdm.auto import tqdm
+
+        self._kind = tqdm
+        is_notebook = any("notebook" in kind.__module__ for kind in tqdm.__mro__)
+        # A notebook shows stderr as if something was wrong.
+        self._stream = sys.stdout if is_notebook else sys.stderr
+        self._bar: Any = None
+
+    def on_stage(self, name: str) -> None:
+        self.close()
+        self._write(f"{name} ...")
+
+    def on_note(self, text: str) -> None:
+        self._write(f"  {text}")
+
+    def on_warning(self, text: str) -> None:
+        self._write(f"warning: {text}")
+
+    def on_candidate(self, candidate: Candidate, count: int) -> None:
+        text = f"{candidate.language} {candidate.perplexity:,.1f}"
+        self._advance(None, count, text)
+
+    def on_step(self, report: StepReport) -> None:
+        self._advance(report.step, report.num_steps, f"loss {report.loss:.3f}")
+
+    def on_validation(self, point: CurvePoint) -> None:
+        self._write(
+            f"  step {point.step}  train loss {point.train_loss:.3f}  "
+            f"held-out loss {point.held_out_loss:.3f}"
+        )
+
+    def close(self) -> None:
+        """Ends the bar, if there is one."""
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            with suppress(OSError, ValueError):
+                bar.close()
+
+    def _write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            self._kind.write(text, file=self._stream)
+
+    def _advance(self, done: int | None, total: int, text: str) -> None:
+        """Moves the bar on by one, or to `done`."""
+        with suppress(OSError, ValueError):
+            if self._bar is None:
+                # None leaves the bar out where there is neither a terminal nor a notebook.
+                self._bar = self._kind(total=total, disable=None, leave=False, file=self._stream)
+            self._bar.set_postfix_str(text, refresh=False)
+            self._bar.update(1 if done is None else done - self._bar.n)
+
+
+@contextmanager
+def shown(observer: Observer | None, progress: bool) -> Iterator[Observer]:
+    """Yields who hears of a run: the caller's observer, or a display if `progress` is wanted.
+
+    Raises:
+        UsageError: The observer is none, such as a class instead of one of its objects.
+    """
+    wants_progress = as_bool("progress", progress)
+    if observer is not None:
+        if not isinstance(observer, Observer):
+            raise wrong_type("observer", observer, "xmod_extend.Observer")
+        yield observer
+        return
+    # Of several processes, the first one speaks.
+    is_first = os.environ.get("RANK", "0") == "0"
+    if not (wants_progress and is_first and sys.stderr is not None and sys.stdout is not None):
+        yield Observer()
+        return
+    bars = ProgressBars()
+    try:
+        yield bars
+    finally:
+        bars.close()

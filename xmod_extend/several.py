@@ -28,7 +28,7 @@ from xmod_extend.options import check_names
 from xmod_extend.pipeline import plan_language, train_language
 from xmod_extend.plan_file import combine_options, read_plan_file
 from xmod_extend.preflight import Request, check_requests, note_written_by
-from xmod_extend.progress import Observer
+from xmod_extend.progress import Observer, shown
 from xmod_extend.report.record import RunRecord
 from xmod_extend.side_by_side import run_side_by_side, sentence_of
 from xmod_extend.text.tokenizer import find_tokenizer, find_tokenizer_files
@@ -43,6 +43,7 @@ def add_languages(
     languages: Sequence[Mapping[str, Any]] | None = None,
     jobs: int = 1,
     observer: Observer | None = None,
+    progress: bool = True,
     **options: Any,
 ) -> tuple[RunRecord, ...]:
     """Adds several languages to an X-MOD and writes one extended checkpoint.
@@ -55,7 +56,8 @@ def add_languages(
         languages: Such a list, instead of the file.
         jobs: Languages that are trained at a time, each in a process of its own with its share of
             the threads. In a script, the call must then be behind `if __name__ == "__main__":`.
-        observer: Hears of the run's progress; nothing is shown without one.
+        observer: Hears of the run's progress, in place of the display, and may end training.
+        progress: Whether progress and warnings are shown if there is no observer.
         options: For all languages, as in `add_language`: they come before what the file says, and
             after what an entry of `languages` says.
 
@@ -67,7 +69,6 @@ def add_languages(
             records are the error's `records`. With `resume=True` only what is missing is trained.
         XmodExtendError: What cannot be done at all, as in `add_language`.
     """
-    observer = observer or Observer()
     if (plan_file is None) == (languages is None):
         raise UsageError("Give either plan_file or languages.")
     check_jobs(jobs)
@@ -76,7 +77,8 @@ def add_languages(
         several = read_plan_file(as_path("plan_file", plan_file), given)
     else:
         several = combine_options(languages, given, {}, where="`languages`")
-    return run_several(check_requests(several, observer), observer, jobs=int(jobs))
+    with shown(observer, progress) as hearer:
+        return run_several(check_requests(several, hearer), hearer, jobs=int(jobs))
 
 
 @own_global_state()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
 import platform
 import types
@@ -111,9 +112,12 @@ class PlanRecord:
     output_bytes: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class RunRecord:
-    """What `add_language` returns and writes."""
+    """What `add_language` returns and writes.
+
+    It prints as a few lines, and shows as a small table in a notebook; `to_dict` has everything.
+    """
 
     language: str
     language_name: str
@@ -136,6 +140,41 @@ class RunRecord:
     verification: VerificationRecord | None = None
     output: str | None = None
     schema_version: int = SCHEMA_VERSION
+
+    def __repr__(self) -> str:
+        rows = self._summary()
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)
+
+    def _repr_html_(self) -> str:
+        cells = (
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>"
+            for name, text in self._summary()
+        )
+        return f"<table>{''.join(cells)}</table>"
+
+    def _summary(self) -> list[tuple[str, str]]:
+        """What a reader wants to know first, as pairs of a name and a text."""
+        rows = [("language", f"{self.language}, {self.language_name}"), ("base", self.base.source)]
+        if self.plan is not None:
+            steps, seconds = self.plan.num_steps, self.plan.estimated_seconds
+            rows.append(("plan", f"{steps:,} steps, about {seconds:,.0f} s; nothing was written"))
+        if self.evaluation is not None:
+            before, after = self.evaluation.before, self.evaluation.after
+            gain = self.evaluation.improvement
+            rows += [
+                (
+                    "before",
+                    f"perplexity {before.perplexity:,.1f} with {self.evaluation.best_existing}",
+                ),
+                ("after", f"perplexity {after.perplexity:,.1f} with the new adapter"),
+                ("before / after", f"{gain.ratio:.2f} ({gain.low:.2f} to {gain.high:.2f})"),
+            ]
+        if self.training is not None and self.training.stopped:
+            rows.append(("ended early", self.training.stopped))
+        if self.output is not None:
+            rows.append(("output", self.output))
+        return rows + [("warning", warning) for warning in self.warnings]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, strings and numbers."""
