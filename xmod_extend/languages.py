@@ -74,7 +74,7 @@ def parse_language(code: str, *, existing: Sequence[str] = ()) -> Language:
         raise LanguageError(
             f"The base already has {taken}.",
             hint="Only a language that the base lacks can be added; "
-            "the languages it has can be measured with eval and listed with info.",
+            "the languages it has are listed by `info` and measured by `probe`.",
         )
     return _describe(language, region)
 

@@ -151,6 +151,7 @@ def _show_several(
         f"Verified: {proof.tensors_compared:,} tensors are the same byte for byte, and the logits "
         f"of {proof.languages_compared} languages bit for bit",
         f"In {records[0].output}",
+        stands=f"it is in {records[0].output}.",
     )
 
 
@@ -182,6 +183,7 @@ def _show(output: Output, record: RunRecord) -> None:
         f"  {after.signature}",
         f"Load it: AutoModelForMaskedLM.from_pretrained({str(record.output)!r}), then "
         f"model.set_default_language({record.language!r})",
+        stands=f"it is in {record.output}.",
     )
 
 

@@ -11,8 +11,10 @@ import typer
 from xmod_extend.cli.add import add
 from xmod_extend.cli.check import check
 from xmod_extend.cli.info import info
+from xmod_extend.cli.mistyped import explain
 from xmod_extend.cli.output import Output
 from xmod_extend.cli.probe import probe
+from xmod_extend.cli.streams import give_up, patient_stderr, require_descriptors
 from xmod_extend.cli.verify import verify
 from xmod_extend.errors import UsageError
 
@@ -49,18 +51,32 @@ def root(
 
 def run(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the command that was typed, and exits with its code."""
-    try:
-        code = app(args=arguments, prog_name="xmod-extend", standalone_mode=False)
-    except Exception as error:
-        # typer's errors have this method; their classes have moved from click to typer.
-        if not hasattr(error, "format_message"):
+    require_descriptors()
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    with patient_stderr():
+        try:
+            code = app(args=given, prog_name="xmod-extend", standalone_mode=False)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except SystemExit as error:
+            # The library below gives up with 1 when the reader of a help has seen enough.
+            if error.__cause__ is None and isinstance(error.__context__, BrokenPipeError):
+                sys.exit(0)
             raise
-        if type(error).__name__ == "NoArgsIsHelpError":
-            error.show()  # type: ignore[attr-defined]
-        else:
-            context = getattr(error, "ctx", None)
-            command = context.command_path if context else "xmod-extend"
-            reason = " ".join(error.format_message().split())
-            Output().error(reason, f"`{command} --help` lists what there is")
-        sys.exit(UsageError.exit_code)
+        except OSError as error:
+            # The help or the version could not be printed.
+            give_up(sys.stdout)
+            if isinstance(error, BrokenPipeError):
+                sys.exit(0)
+            Output().error(f"The text could not be printed: {error.strerror}.", None)
+            sys.exit(UsageError.exit_code)
+        except Exception as error:
+            # The errors of the library below have this method; their classes have moved before.
+            if not hasattr(error, "format_message"):
+                raise
+            if type(error).__name__ == "NoArgsIsHelpError":
+                error.show()  # type: ignore[attr-defined]
+            else:
+                Output().error(*explain(error, given))
+            sys.exit(UsageError.exit_code)
     sys.exit(code if isinstance(code, int) else 0)

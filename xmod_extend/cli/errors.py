@@ -33,8 +33,12 @@ SURE_TO_RECUR = (ModelError, LanguageError, CorpusError, CheckFailedError)
 """What is wrong with a base, a code, a text or an output is so again when the run goes on."""
 
 
+ENDING = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+"""A request to end, and a terminal or a connection that is gone; Windows has no word of that."""
+
+
 class Terminated(BaseException):
-    """SIGTERM, raised where the program stands so that everything is cleaned up on the way out."""
+    """SIGTERM or SIGHUP, raised where the program stands so that all is cleaned up on the way."""
 
 
 class Boundary:
@@ -87,8 +91,11 @@ class Boundary:
 @contextmanager
 def error_boundary(output: Output) -> Iterator[Boundary]:
     """Turns whatever a command raises into one or two lines on stderr and an exit code."""
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(signal.SIGTERM, _raise_terminated)
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDING)}
+    for number in ENDING:
+        # Under nohup a lost connection is ignored, and stays so.
+        if previous[number] is not signal.SIG_IGN or number == signal.SIGTERM:
+            signal.signal(number, _raise_terminated)
     boundary = Boundary()
     try:
         _require_current_folder()
@@ -206,5 +213,6 @@ def _is_about_memory(error: BaseException) -> bool:
 
 def _raise_terminated(signum: int, frame: FrameType | None) -> None:
     # A second one must not interrupt the cleaning up.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
     raise Terminated

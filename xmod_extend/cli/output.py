@@ -6,7 +6,9 @@ import dataclasses
 import io
 import json
 import os
+import re
 import sys
+import textwrap
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
+from xmod_extend.cli.streams import give_up
 from xmod_extend.progress import Observer
 
 if TYPE_CHECKING:
@@ -43,19 +47,27 @@ class Output:
             if isinstance(stream, io.TextIOWrapper):
                 # A path may hold bytes, and a name letters, that the terminal's encoding lacks.
                 stream.reconfigure(errors="backslashreplace")
+        # Neither console wraps: it would break paths. `wrap` does, at words, for a terminal.
         self.err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
         # Results hold paths and texts of users: brackets and colons in them mean nothing.
         # What goes to a file or another program has lines as long as they are.
         width = None if sys.stdout is not None and sys.stdout.isatty() else UNLIMITED_WIDTH
         self.out = _Results(highlight=False, markup=False, emoji=False, width=width)
 
-    def minimal(self, value: Any, line: str, *lines: str | Table) -> None:
+    def minimal(
+        self, value: Any, line: str, *lines: str | Table, stands: str | None = None
+    ) -> None:
         """Prints the command's result.
 
         Args:
             value: Printed as JSON if that was asked for.
             line: The one line that a quiet command prints.
             lines: What people see.
+            stands: What the command did besides printing, which holds if printing fails: then it is
+                no failure, and this is said on stderr.
+
+        Raises:
+            OSError: The result cannot be printed, and there is nothing else to it.
         """
         if not self.is_first:
             return
@@ -66,29 +78,38 @@ class Output:
                 print(line)
             else:
                 for each in lines:
-                    # A terminal wraps long lines itself, so that a path can be copied whole.
-                    self.out.print(each, soft_wrap=isinstance(each, str))
+                    if isinstance(each, str):
+                        self.out.print(wrap(each, self.out), soft_wrap=True)
+                    else:
+                        self.out.print(each)
             if sys.stdout is not None:
                 sys.stdout.flush()
         except OSError as error:
-            # Python would try again at exit what could not be written, and exit with 120.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            give_up(sys.stdout)
             # A reader such as `head` has seen enough; the command itself is done.
-            if not isinstance(error, BrokenPipeError):
+            if isinstance(error, BrokenPipeError):
+                return
+            if stands is None:
                 raise
+            self.warning(f"The result could not be printed ({error.strerror}); {stands}")
 
     def note(self, text: str) -> None:
         if not self.quiet:
-            self.err.print(escape(text))
+            self._tell("", "", text)
 
     def warning(self, text: str) -> None:
         if self.is_first:
-            self.err.print(f"[yellow]warning:[/] {escape(sentence(text))}")
+            self._tell("warning: ", "yellow", sentence(text))
 
     def error(self, message: str, hint: str | None) -> None:
-        self.err.print(f"[bold red]error:[/] {escape(sentence(message))}")
+        self._tell("error: ", "bold red", sentence(message))
         if hint:
-            self.err.print(f"[bold]hint:[/] {escape(sentence(hint))}")
+            self._tell("hint: ", "bold", sentence(hint))
+
+    def _tell(self, label: str, style: str, text: str) -> None:
+        line = Text(wrap(label + text, self.err))
+        line.stylize(style, 0, len(label.strip()))
+        self.err.print(line)
 
 
 class _Results(Console):
@@ -189,6 +210,29 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     return str(value)
+
+
+def wrap(text: str, console: Console) -> str:
+    """The text with line ends between words, as wide as a terminal; elsewhere as it is.
+
+    A path, and a command in backticks, stays whole, so that it can be copied.
+    """
+    if not console.is_terminal:
+        return text
+    whole = re.sub(r"`[^`]*`", lambda quoted: quoted[0].replace(" ", "\0"), text)
+    indent = text[: len(text) - len(text.lstrip())]
+    lines = [
+        line
+        for part in whole.splitlines()
+        for line in textwrap.wrap(
+            part,
+            console.width,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    ]
+    return "\n".join(lines).replace("\0", " ")
 
 
 def sentence(text: str) -> str:

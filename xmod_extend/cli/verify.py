@@ -52,7 +52,12 @@ def verify(
                 f"{result.tensors_identical:,} tensors are the same byte for byte, and the logits "
                 f"of {len(result.languages_compared)} languages bit for bit; added: {added}"
             ]
-        output.minimal(dataclasses.asdict(result), f"{len(result.differences)}", *lines)
+        output.minimal(
+            dataclasses.asdict(result),
+            f"{len(result.differences)}",
+            *lines,
+            stands="the exit code has the verdict.",
+        )
         if result.differences:
             raise CheckFailedError(
                 f"{checkpoint} differs from {reference.base} in {len(result.differences)} places "
