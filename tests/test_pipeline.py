@@ -315,6 +315,7 @@ def test_streamed_text_trains_and_leaves_no_cache(
     assert record.corpus.train_lines == 0 < record.corpus.held_out_lines
     assert any("streamed" in warning for warning in record.warnings)
     assert not cache.exists()
+    assert record.training.num_epochs is not None and 0.8 < record.training.num_epochs < 0.9
     add(base, corpus, tmp_path / "again", streaming=True)
     again, first = (
         (tmp_path / name / "model-quz_PE.safetensors").read_bytes() for name in ("again", "out")

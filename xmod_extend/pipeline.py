@@ -374,7 +374,7 @@ def _plan(job: Job) -> PlanRecord:
     return PlanRecord(
         num_steps=config.num_steps,
         num_tokens=num_tokens,
-        num_epochs=num_tokens / (len(job.text.train) * job.text.max_length),
+        num_epochs=job.text.train.num_epochs(num_tokens),
         lr=config.lr,
         seconds_per_step=seconds,
         estimated_seconds=seconds * config.num_steps,
@@ -403,7 +403,7 @@ def _training_record(job: Job, trained: Trained) -> TrainingRecord:
         precision=job.precision,
         device=job.processes.device.type,
         num_tokens=result.num_tokens,
-        num_epochs=result.num_tokens / (len(job.text.train) * job.text.max_length),
+        num_epochs=job.text.train.num_epochs(result.num_tokens),
         seconds=result.seconds,
         curve=result.curve,
         stopped=result.stopped,

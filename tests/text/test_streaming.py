@@ -106,6 +106,29 @@ def test_batches_depend_on_the_seed_and_the_step_alone(
         assert take(once, 400 - start, seed=1, start_step=start) == first[start:]
 
 
+def test_the_epochs_of_a_stream_are_known_once_it_was_read(
+    make: Callable[..., StreamedBlocks],
+) -> None:
+    blocks = make(shuffled_blocks=50)
+    assert blocks.num_epochs(0) is None
+    take(blocks, 3, seed=1)
+    # What was read is a part of the text: to divide by it would give too many epochs.
+    assert len(blocks) > 0 and blocks.num_epochs(3 * 8 * 16) is None
+    whole = make()
+    take(whole, 400, seed=1)
+    assert whole.num_epochs(len(whole) * 16 * 3) == 3.0
+
+
+def test_too_short_a_stream_is_refused_as_often_as_it_is_asked(
+    write_lines: Write, loaded: LoadedTokenizer
+) -> None:
+    stream = TextStream([write_lines(["runa"])])
+    blocks = StreamedBlocks(stream, loaded.encoder(), max_length=512, bos_id=0)
+    for start_step in (0, 3):
+        with pytest.raises(CorpusError, match="not one sequence of 512 tokens"):
+            next(blocks.batches(8, seed=0, start_step=start_step))
+
+
 def test_an_epoch_that_is_passed_is_not_read_again(
     make: Callable[..., StreamedBlocks], monkeypatch: pytest.MonkeyPatch
 ) -> None:

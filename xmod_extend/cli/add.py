@@ -156,13 +156,15 @@ def _show_several(
 
 
 def _show(output: Output, record: RunRecord) -> None:
+    from xmod_extend.report.record import describe_epochs
+
     if record.plan is not None:
         plan = record.plan
         output.minimal(
             record.to_dict(),
             f"{plan.estimated_seconds:.0f}",
             f"Would train {plan.num_steps:,} steps, {plan.num_tokens:,} tokens "
-            f"({plan.num_epochs:.1f} epochs) at a peak learning rate of {plan.lr:g}: about "
+            f"({describe_epochs(plan.num_epochs)}) at a peak learning rate of {plan.lr:g}: about "
             f"{duration(plan.estimated_seconds)} at {plan.seconds_per_step:.2f} s a step.",
             f"{plan.output} would need up to {num_bytes(plan.output_bytes)} of disk. Nothing was "
             "written.",

@@ -70,7 +70,8 @@ class TrainingRecord:
     device: str
     num_tokens: int
     """Trained on, repeats counted."""
-    num_epochs: float
+    num_epochs: float | None
+    """None where the text was streamed, and not once to its end: how long it is, is not known."""
     seconds: float
     """Of training alone."""
     curve: tuple[CurvePoint, ...]
@@ -103,13 +104,21 @@ class PlanRecord:
 
     num_steps: int
     num_tokens: int
-    num_epochs: float
+    num_epochs: float | None
+    """None of a text that is streamed."""
     lr: float
     seconds_per_step: float
     """Of one step that was tried and thrown away."""
     estimated_seconds: float
     output: str
     output_bytes: int
+
+
+def describe_epochs(num_epochs: float | None) -> str:
+    """The epochs of a record in words."""
+    if num_epochs is None:
+        return "of a stream, not yet read to its end"
+    return f"{num_epochs:.1f} epochs"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 
 from xmod_extend.evaluation.perplexity import Score
-from xmod_extend.report.record import EvaluationRecord, RunRecord, TrainingRecord
+from xmod_extend.report.record import EvaluationRecord, RunRecord, TrainingRecord, describe_epochs
 
 
 def model_card(records: Sequence[RunRecord]) -> str:
@@ -118,7 +118,7 @@ def _training(record: RunRecord, training: TrainingRecord, heading: str) -> str:
         f"""
         Masked language modelling; {training.num_parameters:,} trainable parameters, started from
         `{training.init}`. {training.steps_done:,} steps of {training.batch_size} x
-        {training.max_length} tokens ({training.num_epochs:.1f} epochs), of which step
+        {training.max_length} tokens ({describe_epochs(training.num_epochs)}), of which step
         {training.best_step:,} was kept. SOAP (arXiv 2409.11321), peak learning rate
         {training.lr:g}, linear warm-up over {training.warmup_fraction:.0%} of the steps and linear
         decay, weight decay {training.weight_decay:g}, gradient norm clipped at

@@ -56,7 +56,7 @@ class Encoder:
         ids = [backend.token_to_id(name) for name in names]
         self._special_ids = np.array([i for i in ids if i not in (None, unk_id)], dtype=np.int32)
         self._sep = np.int32(sep_id).tobytes()
-        self._unk_id = unk_id
+        self.unk_id = unk_id
         self._by_word = goes_by_word(backend)
         self._words: dict[str, bytes] = {"": b""}
 
@@ -74,7 +74,7 @@ class Encoder:
             lines = [line + self._sep for line in self._encode_lines(text.split("\n"))]
         ids = np.frombuffer(b"".join(lines), dtype=np.int32)
         sizes = np.fromiter(map(len, lines), np.int32, len(lines)) // 4
-        unk = 0 if self._unk_id is None else int(np.count_nonzero(ids == self._unk_id))
+        unk = 0 if self.unk_id is None else int(np.count_nonzero(ids == self.unk_id))
         return Tokens(ids, sizes, unk)
 
     def _encode_lines(self, lines: list[str]) -> Iterator[bytes]:
@@ -105,9 +105,9 @@ class Encoder:
         encoding = self._backend.encode(line, add_special_tokens=False)
         ids = np.asarray(encoding.ids, dtype=np.int32)
         special = np.isin(ids, self._special_ids)
-        if self._unk_id is None:
+        if self.unk_id is None:
             return ids[~special]
-        return np.where(special, np.int32(self._unk_id), ids)
+        return np.where(special, np.int32(self.unk_id), ids)
 
     def _break_special(self, text: str) -> str:
         """Put a space into the name of each special token.

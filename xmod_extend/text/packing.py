@@ -65,6 +65,10 @@ class PackedBlocks:
     def __len__(self) -> int:
         return self.num_blocks()
 
+    def num_epochs(self, num_tokens: int) -> float:
+        """How often the text was gone through, of tokens in blocks with their `<s>`."""
+        return num_tokens / (len(self) * self.max_length)
+
     def get(self, indices: Sequence[int] | Ids, offset: int = 0) -> Ids:
         """The blocks `(B, T)`.
 

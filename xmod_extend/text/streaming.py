@@ -317,6 +317,12 @@ class StreamedBlocks:
         """Full blocks of an epoch, as far as is known."""
         return self.num_tokens // (self.max_length - 1)
 
+    def num_epochs(self, num_tokens: int) -> float | None:
+        """As `PackedBlocks.num_epochs`; None while no epoch was read to its end."""
+        if not self._is_counted:
+            return None
+        return num_tokens / (len(self) * self.max_length)
+
     def batches(self, batch_size: int, seed: int, start_step: int = 0) -> Iterator[Ids]:
         """Batches `(B, T)` without end; see `PackedBlocks.batches`.
 
@@ -344,7 +350,7 @@ class StreamedBlocks:
             offset = int(random.integers(self.max_length - 1))
             length = (self.num_tokens - offset) // (self.max_length - 1)
             epoch += 1
-            if self._is_counted and skipped >= length:
+            if self._is_counted and skipped >= length > 0:
                 skipped -= length
                 continue
             count = 0
