@@ -21,6 +21,7 @@ from xmod_extend import several
 from xmod_extend.errors import LanguagesFailedError, UsageError
 from xmod_extend.progress import Observer
 from xmod_extend.report.record import RunRecord
+from xmod_extend.training.history import StepReport
 from xmod_extend.training.state import begun_languages
 
 COMMON = {"max_steps": 12, "batch_size": 4, "lr": 0.02}
@@ -335,3 +336,42 @@ def test_the_command_line_takes_pairs_and_a_file(
     rows = [line for line in out.splitlines() if line.startswith(("quz_PE", "ay_BO"))]
     assert len(rows) == 2 and all(" to " in row for row in rows)
     assert_as_alone(Path("out"), base, alone)
+
+
+class Stopper(Observer):
+    """Stops a training when it hears a word, or the third step of the first language."""
+
+    def __init__(self, word: str = "") -> None:
+        self.word, self.has_stopped = word, False
+
+    def on_note(self, text: str) -> None:
+        if self.word and self.word in text:
+            self.request_stop()
+
+    def on_step(self, report: StepReport) -> None:
+        if report.step == 3 and not (self.word or self.has_stopped):
+            self.has_stopped = True
+            self.request_stop()
+
+
+def test_a_stop_is_for_the_language_that_is_being_trained(
+    base: Path, entries: list[dict[str, Any]], alone: dict[str, bytes], tmp_path: Path
+) -> None:
+    first, second = add(base, entries, tmp_path / "out", observer=Stopper())
+    assert first.training is not None and second.training is not None
+    assert first.training.stopped and first.training.steps_done == 4
+    assert second.training.stopped is None
+    assert shard(tmp_path / "out", "ay_BO") == alone["ay_BO"]
+
+
+@pytest.mark.slow
+def test_a_stop_reaches_the_processes_of_the_languages(
+    base: Path, entries: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    long = [entry | {"max_steps": 1000} for entry in entries]
+    observer = Stopper("held-out loss")
+    records = add(base, long, tmp_path / "out", observer=observer, jobs=2)
+    assert not observer.stop_requested
+    for record in records:
+        assert record.training is not None and record.training.stopped
+        assert record.training.steps_done < 1000

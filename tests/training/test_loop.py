@@ -207,3 +207,10 @@ def test_a_bad_loss_before_any_validation_is_an_error(model: XmodForMaskedLM) ->
 def test_a_wrong_setting_is_refused(changes: dict[str, float]) -> None:
     with pytest.raises(UsageError):
         configure(**({"num_steps": 1} | changes))  # type: ignore[arg-type]
+
+
+def test_a_base_that_lets_nothing_through_is_explained(model: XmodForMaskedLM) -> None:
+    with torch.no_grad():
+        model.lm_head.dense.weight.zero_()
+    with pytest.raises(TrainingError, match="No gradient reaches the adapter"):
+        run(model, configure(2), lambda: 1.0)

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from xmod_extend.errors import TrainingError
 from xmod_extend.model.adapter import PARTS, adapter_slots
 from xmod_extend.model.dropout import Dropout
 from xmod_extend.model.loss import MaskedBatch, masked_lm_loss
@@ -205,7 +206,11 @@ class Stepper:
         for name, slot in adapter_slots(self._model):
             assert slot.grad is not None, name
             assert slot.grad.data_ptr() - self._summed.data_ptr() < self._summed.nbytes, name
-        assert not given.parts or bool(self._gradient.any()), "no gradient reached the adapter"
+        if given.parts and not bool(self._gradient.any()):
+            raise TrainingError(
+                "No gradient reaches the adapter: whatever it does, the base predicts the same.",
+                hint="The base's weights may be damaged; look at it with `xmod-extend probe`.",
+            )
 
 
 def _by_part(slots: list[nn.Parameter]) -> list[nn.Parameter]:
