@@ -18,7 +18,7 @@ from xmod_extend.errors import ModelError
 from xmod_extend.hub import first_line
 from xmod_extend.model.conformity import expected_shapes
 from xmod_extend.model.layout import longest_input
-from xmod_extend.text.tokenizer import find_tokenizer_files
+from xmod_extend.text.tokenizer import as_utf8, find_tokenizer_files
 
 if TYPE_CHECKING:
     from transformers import XmodConfig
@@ -140,10 +140,10 @@ def loading_faults(folder: Path) -> list[str]:
 
     faults = []
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    with quiet_transformers():
+    with quiet_transformers(), as_utf8(folder) as place:
         try:
             _, info = AutoModelForMaskedLM.from_pretrained(
-                folder, device_map="meta", output_loading_info=True, **local
+                place, device_map="meta", output_loading_info=True, **local
             )
         except Exception as error:
             faults.append(f"AutoModelForMaskedLM cannot load it: {_reason(error)}.")
@@ -156,7 +156,7 @@ def loading_faults(folder: Path) -> list[str]:
                 )
         if find_tokenizer_files(folder):
             try:
-                AutoTokenizer.from_pretrained(folder, **local)
+                AutoTokenizer.from_pretrained(place, **local)
             except Exception as error:
                 faults.append(f"AutoTokenizer cannot load it: {_reason(error)}.")
     return faults

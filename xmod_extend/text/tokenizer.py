@@ -11,6 +11,7 @@ import fnmatch
 import hashlib
 import json
 import logging
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -317,9 +318,9 @@ def _open_as_written(folder: Path, source: str) -> Any:
 
 def _load(loader: Any, folder: Path, source: str, hint: str) -> Any:
     with explain_failure(f"The tokenizer in {source} cannot be loaded", hint=hint):
-        with _quiet_transformers():
+        with _quiet_transformers(), as_utf8(folder) as place:
             tokenizer = loader.from_pretrained(
-                str(folder), trust_remote_code=False, local_files_only=True
+                str(place), trust_remote_code=False, local_files_only=True
             )
         if not hasattr(tokenizer, "backend_tokenizer"):
             raise ModelError(
@@ -386,6 +387,22 @@ def _refuse_misfit(tokenizer: PreTrainedTokenizerFast, source: str, vocab_size: 
 
 def _hash(backend: Tokenizer) -> str:
     return hashlib.sha256(backend.to_str().encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def as_utf8(folder: Path) -> Iterator[Path]:
+    """A path to the folder that is UTF-8, for which the tokenizers library takes all names."""
+    try:
+        is_utf8 = str(folder).encode() == os.fsencode(folder)
+    except UnicodeEncodeError:
+        is_utf8 = False
+    if is_utf8:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as name:
+        link = Path(name) / "folder"
+        link.symlink_to(folder.resolve(), target_is_directory=True)
+        yield link
 
 
 @contextlib.contextmanager
