@@ -69,9 +69,9 @@ def run_training(
     saving = None
     if folder is not None:
         states = StateFolder(folder, {"lr": config.lr, "steps": config.num_steps})
-        saving = Saving(
-            folder=states, every_seconds=every_seconds, resume_from=states.load_newest()
-        )
+        saved = states.load_newest()
+        states.begin()
+        saving = Saving(folder=states, every_seconds=every_seconds, resume_from=saved)
 
     def validate() -> float:
         before_validation()

@@ -8,29 +8,32 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xmod_extend.evaluation.perplexity import Score, TokenLosses, score
+from xmod_extend.evaluation.perplexity import METRIC_VERSION, Score, TokenLosses, score
 from xmod_extend.languages import Language
 from xmod_extend.memory import give_back_memory
 from xmod_extend.model.base import BaseReference
 from xmod_extend.model.checkpoint import Checkpoint, open_checkpoint
-from xmod_extend.model.graft import OutputPlan, plan_output
+from xmod_extend.model.graft import OutputPlan, StatesPlan, plan_output
 from xmod_extend.model.slice import load_slice
 from xmod_extend.model.upstream import check_usable
 from xmod_extend.options import AddOptions
-from xmod_extend.preflight import Request, check_request
+from xmod_extend.preflight import Request, check_request, keeping_what_is_saved
 from xmod_extend.preparation import PreparedText, prepare_text
 from xmod_extend.progress import Observer
+from xmod_extend.run_folder import run_folder
 from xmod_extend.text.corpus import Corpus, read_corpus
 from xmod_extend.text.streaming import StreamedCorpus, stream_corpus
 from xmod_extend.training.configuration import TrainingConfig, default_lr, default_num_steps
 from xmod_extend.training.device import choose_precision, make_processes
 from xmod_extend.training.processes import Processes
+from xmod_extend.training.state import NUM_KEPT, state_bytes
 
 if TYPE_CHECKING:
     from transformers import XmodForMaskedLM
@@ -90,13 +93,34 @@ def next_job(loaded: LoadedBase, request: Request, observer: Observer) -> Job:
     return _job(loaded, request, text, observer, started)
 
 
-def open_base(requests: Sequence[Request]) -> tuple[Checkpoint, OutputPlan]:
+def open_base(requests: Sequence[Request], *, jobs: int = 1) -> tuple[Checkpoint, OutputPlan]:
     """Opens the base, downloaded if need be, and finds out if the output can be written."""
     first = requests[0]
     checkpoint = open_checkpoint(first.base.fetch())
     codes = [request.language.code for request in requests]
-    return checkpoint, plan_output(
-        checkpoint, first.output, languages=codes, force=first.options.force
+    with keeping_what_is_saved(first.output):
+        return checkpoint, plan_output(
+            checkpoint,
+            first.output,
+            languages=codes,
+            force=first.options.force,
+            states=_plan_states(checkpoint, first.output, len(codes), jobs),
+        )
+
+
+def _plan_states(checkpoint: Checkpoint, output: Path, num_languages: int, jobs: int) -> StatesPlan:
+    names = checkpoint.adapter_names(checkpoint.languages[0])
+    shapes = [checkpoint.info(name).shape for name in names]
+    state, adapter = state_bytes(shapes), 4 * sum(map(math.prod, shapes))
+    # A state is written before the oldest of those that are kept is removed.
+    training = min(jobs, num_languages) * (NUM_KEPT + 1) * state
+    if num_languages == 1:
+        return StatesPlan(
+            folder=run_folder(output), training_bytes=training, writing_bytes=NUM_KEPT * state
+        )
+    finished = num_languages * adapter
+    return StatesPlan(
+        folder=run_folder(output), training_bytes=training + finished, writing_bytes=finished
     )
 
 
@@ -209,6 +233,7 @@ def identity(job: Job) -> dict[str, Any]:
         "--mlm-probability": job.options.mlm_probability,
         "--precision": job.precision,
         "the kind of device": job.processes.device.type,
+        "the version of the metric": METRIC_VERSION,
     } | {spelled.get(name, name): value for name, value in config.items()}
 
 

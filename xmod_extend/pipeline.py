@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from xmod_extend.disk import write_atomically
 from xmod_extend.errors import TrainingError
 from xmod_extend.evaluation.perplexity import compare, evaluate
 from xmod_extend.evaluation.probe import (
@@ -37,10 +38,9 @@ from xmod_extend.model.adapter import (
     read_adapter,
     set_adapter,
 )
-from xmod_extend.model.graft import METRICS_NAME
 from xmod_extend.model.slice import free_slice
 from xmod_extend.options import AddOptions, merge_options
-from xmod_extend.preflight import Request, check_request
+from xmod_extend.preflight import Request, check_request, keeping_what_is_saved
 from xmod_extend.progress import Observer, shown
 from xmod_extend.report.metrics import Metrics, Tracker, logs_folder
 from xmod_extend.report.record import (
@@ -51,6 +51,7 @@ from xmod_extend.report.record import (
     TrainingRecord,
     package_versions,
 )
+from xmod_extend.run_folder import METRICS_NAME, PROBE_NAME, hold_run_folder
 from xmod_extend.training.configuration import TrainingConfig
 from xmod_extend.training.history import CurvePoint, StepReport
 from xmod_extend.training.loop import (
@@ -62,12 +63,7 @@ from xmod_extend.training.loop import (
 )
 from xmod_extend.training.processes import LostProcessError
 from xmod_extend.training.signals import Signals, held_signals
-from xmod_extend.training.state import (
-    SavedState,
-    StateFolder,
-    run_folder,
-    write_atomically,
-)
+from xmod_extend.training.state import SavedState, StateFolder
 from xmod_extend.writing import TrainedLanguage, write_checkpoint
 
 VALIDATION_TOKENS = 16_384
@@ -118,12 +114,21 @@ add_language.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
 @own_global_state()
 def run_add(request: Request, observer: Observer) -> RunRecord:
     """`add_language` for a request that is already checked."""
-    job = load_job(request, observer)
     if request.options.plan:
-        return plan_language(job)
-    states = StateFolder(run_folder(request.output), identity(job))
-    try:
-        trained = train_language(job, states)
+        return plan_language(load_job(request, observer))
+    with (
+        keeping_what_is_saved(request.output),
+        hold_run_folder(request.output, observer.on_note) as run,
+    ):
+        job = load_job(request, observer)
+        states = StateFolder(run.path, identity(job))
+        try:
+            trained = train_language(job, states)
+        except TrainingError as error:
+            if job.processes.is_main and not isinstance(error, LostProcessError):
+                # To go on from a state of it would only end there again.
+                states.clear()
+            raise
         job.processes.end()
         if not job.processes.is_main:
             return trained.record
@@ -131,15 +136,8 @@ def run_add(request: Request, observer: Observer) -> RunRecord:
         (record,) = write_checkpoint(
             job.checkpoint, request, [trained], job.text.tokenizer.files, observer
         )
-    except BaseException as error:
-        if job.processes.is_main:
-            if isinstance(error, TrainingError) and not isinstance(error, LostProcessError):
-                # To go on from a state of it would only end there again.
-                states.remove()
-            states.remove_if_stateless()
-        raise
-    states.remove()
-    return record
+        run.clear()
+        return record
 
 
 def plan_language(job: Job) -> RunRecord:
@@ -188,11 +186,16 @@ def _metrics(job: Job, path: Path, last_step: int) -> Metrics:
 
 def _take_up(job: Job, states: StateFolder) -> SavedState | None:
     """The state to go on from; what another run left is removed if that was asked for."""
+    saved = None
+    if job.options.resume:
+        states.refuse_another_run()
+        saved = states.load_newest()
+    if job.processes.is_main:
+        if not job.options.resume:
+            states.clear()
+        states.begin()
     if not job.options.resume:
-        if job.processes.is_main:
-            states.remove()
         return None
-    saved = states.load_newest()
     job.processes.require_same(None if saved is None else saved.history.steps_done, states.path)
     if saved is None:
         job.observer.on_note(f"there is no saved state in {states.path}: starting at step 1")
@@ -209,13 +212,12 @@ def _take_up(job: Job, states: StateFolder) -> SavedState | None:
 
 def _probe_once(job: Job, states: StateFolder) -> ProbeResult:
     """The probe of the base, from the run's folder if it was done before an interruption."""
-    path = states.path / "probe.safetensors"
+    path = states.path / PROBE_NAME
     if job.options.resume:
         with suppress(OSError, ValueError):
             return ProbeResult.from_bytes(path.read_bytes())
     probe = probe_base(job)
     if job.processes.is_main:
-        states.make()
         write_atomically(path, probe.to_bytes())
     return probe
 

@@ -7,30 +7,40 @@ imports it, and of a base on the Hub only config.json is fetched.
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from xmod_extend.disk import write_atomically
 from xmod_extend.errors import LanguageError, ModelError, UsageError, XmodExtendError
 from xmod_extend.languages import Language, parse_language
 from xmod_extend.model.base import BaseReference, resolve_base
 from xmod_extend.model.graft import RECORD_NAME, check_output
 from xmod_extend.model.layout import check_extendable, longest_input
+from xmod_extend.model.output import OutputError, put_right
 from xmod_extend.options import AddOptions
 from xmod_extend.progress import Observer
 from xmod_extend.report.metrics import check_tracker
+from xmod_extend.run_folder import (
+    WRITTEN_NAME,
+    begun_languages,
+    check_not_held,
+    check_run_folder,
+    run_folder,
+    saved_states,
+    step_of,
+    what_is_saved,
+)
 from xmod_extend.text.sources import check_paths
-from xmod_extend.training.state import begun_languages, run_folder, saved_states, step_of
 
 DEFAULT_MAX_LENGTH = 128
 HIGHEST_DROPOUT = 0.9
 """Above it a forward pass is noise."""
 MOST_NAMED = 3
 """Languages that the default name of an output spells out."""
-WRITTEN_NAME = "written.json"
-"""In a run's folder: the record of the checkpoint it wrote without the languages that failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +71,8 @@ def check_request(options: AddOptions, observer: Observer) -> Request:
     observer.on_stage(f"Looking at {base.base}")
     language = _check_language(options, base, observer)
     output = options.output or Path(f"{base.name}-{language.code}")
-    check_output(output, force=options.force, base=base.path)
+    check_run_folder(run_folder(output))
+    _check_output(output, options, base)
     _check_saved_state(output, options)
     return Request(options=options, base=base, language=language, output=output)
 
@@ -92,9 +103,14 @@ def check_requests(several: Sequence[AddOptions], observer: Observer) -> tuple[R
     names = [language.code for language in languages]
     ending = "-".join(names) if len(names) <= MOST_NAMED else f"{len(names)}-languages"
     output = first.output or Path(f"{base.name}-{ending}")
-    force = first.force or (first.resume and is_written_by(run_folder(output), output))
-    check_output(output, force=force, base=base.path)
+    run = run_folder(output)
+    for folder in (run, *(run / name for name in names)):
+        check_run_folder(folder)
+    force = first.force or (first.resume and is_written_by(run, output))
+    _check_output(output, replace(first, force=force), base)
     _check_saved_state(output, first, is_several=True)
+    if first.resume:
+        _check_none_is_left_out(run, names)
     return tuple(
         Request(options=replace(options, force=force), base=base, language=language, output=output)
         for options, language in zip(several, languages, strict=True)
@@ -124,6 +140,46 @@ def _check_language(options: AddOptions, base: BaseReference, observer: Observer
     return language
 
 
+def _check_output(output: Path, options: AddOptions, base: BaseReference) -> None:
+    """Refuses an output that cannot be written, or that another run is writing."""
+    # The first of several processes that train together may hold it for all of them already.
+    if not options.plan and os.environ.get("RANK", "0") == "0":
+        check_not_held(output)
+        put_right(output)
+    with keeping_what_is_saved(output):
+        check_output(output, force=options.force, base=base.path)
+
+
+@contextmanager
+def keeping_what_is_saved(output: Path) -> Iterator[None]:
+    """Advises what keeps hours of training where an output cannot be written.
+
+    Another output would start at step 1, and --force alone would start anew.
+    """
+    try:
+        yield
+    except OutputError as error:
+        saved = what_is_saved(output)
+        if saved is None:
+            raise
+        run = run_folder(output)
+        hint = (
+            f"{error.remedy} and use --resume: {saved}. To write elsewhere, rename {run.name} "
+            "after the new output as well."
+        )
+        raise OutputError(error.message, hint=hint, remedy=error.remedy) from error
+
+
+def _check_none_is_left_out(run: Path, names: Sequence[str]) -> None:
+    """Refuses to go on without a language that was begun, whose work would go with the folder."""
+    left_out = [code for code in begun_languages(run) if code not in names]
+    if left_out:
+        raise UsageError(
+            f"{run} has what was trained of {', '.join(left_out)}, which this run leaves out.",
+            hint="Resume with the same languages, or choose another output folder.",
+        )
+
+
 def _check_saved_state(output: Path, options: AddOptions, *, is_several: bool = False) -> None:
     """Refuses to begin anew where hours of an interrupted run may lie."""
     if options.plan or (options.force and not options.resume):
@@ -148,7 +204,7 @@ def _check_saved_state(output: Path, options: AddOptions, *, is_several: bool = 
 
 def note_written_by(run: Path, output: Path) -> None:
     """Notes in a run's folder that the checkpoint in `output` is its own, and may be replaced."""
-    (run / WRITTEN_NAME).write_bytes((output / RECORD_NAME).read_bytes())
+    write_atomically(run / WRITTEN_NAME, (output / RECORD_NAME).read_bytes())
 
 
 def is_written_by(run: Path, output: Path) -> bool:

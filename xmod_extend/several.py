@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,18 +21,23 @@ from xmod_extend.errors import LanguagesFailedError, TrainingError, UsageError
 from xmod_extend.global_state import own_global_state
 from xmod_extend.job import Job, LoadedBase, identity, load_base, next_job, open_base
 from xmod_extend.model.checkpoint import Checkpoint
-from xmod_extend.model.graft import METRICS_NAME
 from xmod_extend.model.slice import free_slice
 from xmod_extend.options import check_names
 from xmod_extend.pipeline import plan_language, train_language
 from xmod_extend.plan_file import combine_options, read_plan_file
-from xmod_extend.preflight import Request, check_requests, note_written_by
+from xmod_extend.preflight import (
+    Request,
+    check_requests,
+    keeping_what_is_saved,
+    note_written_by,
+)
 from xmod_extend.progress import Observer, shown
 from xmod_extend.report.record import RunRecord
+from xmod_extend.run_folder import METRICS_NAME, hold_run_folder, run_folder
 from xmod_extend.side_by_side import run_side_by_side, sentence_of
 from xmod_extend.text.tokenizer import find_tokenizer, find_tokenizer_files
 from xmod_extend.training.processes import LostProcessError
-from xmod_extend.training.state import StateFolder, begun_languages, read_finished, run_folder
+from xmod_extend.training.state import StateFolder, read_finished
 from xmod_extend.writing import TrainedLanguage, write_checkpoint
 
 
@@ -88,17 +92,17 @@ def run_several(
     """`add_languages` for requests that are already checked."""
     check_jobs(jobs)
     first = requests[0]
-    checkpoint, output_plan = open_base(requests)
     if first.options.plan:
-        loaded = load_base(first, checkpoint, output_plan, observer)
+        loaded = load_base(first, *open_base(requests, jobs=jobs), observer)
         return tuple(plan_language(next_job(loaded, each, observer)) for each in requests)
-    home = StateFolder(run_folder(first.output), {})
     is_main = os.environ.get("RANK", "0") == "0"
-    if is_main and not first.options.resume:
-        home.remove()
-    try:
-        if is_main:
-            home.make()
+    with (
+        keeping_what_is_saved(first.output),
+        hold_run_folder(first.output, observer.on_note) as run,
+    ):
+        checkpoint, output_plan = open_base(requests, jobs=jobs)
+        if is_main and not first.options.resume:
+            run.clear()
         if jobs > 1:
             trained, failures = _side_by_side(requests, observer, jobs)
         else:
@@ -108,16 +112,12 @@ def run_several(
         if is_main and trained:
             records = _write(checkpoint, first, trained, observer)
             if failures:
-                note_written_by(home.path, first.output)
+                note_written_by(run.path, first.output)
         if failures:
             raise _failed(failures, records, first.output)
-    except BaseException:
         if is_main:
-            _clean(home, requests)
-        raise
-    if is_main:
-        home.remove()
-    return records
+            run.clear()
+        return records
 
 
 def check_jobs(jobs: int) -> None:
@@ -217,7 +217,7 @@ def _train_one(job: Job, request: Request) -> TrainedLanguage:
     except TrainingError as error:
         if job.processes.is_main and not isinstance(error, LostProcessError):
             # To go on from a state of it would only end there again.
-            states.remove()
+            states.clear()
         raise
     if job.processes.is_main:
         states.finish(trained.adapter, trained.record.to_json())
@@ -261,16 +261,6 @@ def _failed(
         records=records,
         hint="Put that right and use --resume: only what is missing is trained.",
     )
-
-
-def _clean(home: StateFolder, requests: Sequence[Request]) -> None:
-    """Removes the folders of languages that nothing was saved of."""
-    begun = begun_languages(home.path)
-    for request in requests:
-        if request.language.code not in begun:
-            shutil.rmtree(_folder(request), ignore_errors=True)
-    if not begun:
-        home.remove()
 
 
 class _Named(Observer):

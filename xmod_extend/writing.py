@@ -12,11 +12,12 @@ from xmod_extend.errors import CheckFailedError
 from xmod_extend.evaluation.verify import verify_checkpoint
 from xmod_extend.model.adapter import Adapter, full_names
 from xmod_extend.model.checkpoint import Checkpoint
-from xmod_extend.model.graft import METRICS_NAME, RECORD_NAME, earlier_name, write_extended
+from xmod_extend.model.graft import CARD_NAME, RECORD_NAME, earlier_name, write_extended
 from xmod_extend.model.upstream import loading_faults
 from xmod_extend.preflight import Request
 from xmod_extend.progress import Observer
 from xmod_extend.report.record import RunRecord, VerificationRecord
+from xmod_extend.run_folder import METRICS_NAME
 from xmod_extend.sharing.card import model_card
 
 
@@ -54,7 +55,7 @@ def write_checkpoint(
             )
             for language in trained
         ]
-        texts = {"README.md": model_card(records)}
+        texts = {CARD_NAME: model_card(records)}
         for record, language in zip(records, trained, strict=True):
             for name, text in ((RECORD_NAME, record.to_json()), (METRICS_NAME, language.metrics)):
                 is_last = record is records[-1]

@@ -21,6 +21,7 @@ from xmod_extend.cli.output import Output
 from xmod_extend.evaluation.verify import verify_checkpoint
 from xmod_extend.model import output
 from xmod_extend.model.checkpoint import open_checkpoint
+from xmod_extend.ownership import CHECKPOINT, UNFINISHED, describe_files, write_mark
 
 Invoke = Callable[..., tuple[int, str]]
 
@@ -91,14 +92,15 @@ def test_an_interrupt_leaves_nothing_but_the_state(
         found, err = invoke("new/folders/out")
     assert found == code
     lines = err.splitlines()
-    assert f"error: {said}; nothing was written." in lines[-2:]
     assert "Traceback" not in err
     assert signal.getsignal(signal.SIGTERM) == before
     if not is_trained:
-        assert lines[-1].startswith("error:")
+        assert lines[-1] == f"error: {said}; nothing was written."
         assert list(tmp_path.iterdir()) == []
         return
     command = "xmod-extend add --lang quz_PE 'two words' --resume"
+    run = "new/folders/out.run holds the state saved after step 1"
+    assert lines[-2] == f"error: {said}; new/folders/out was not written, but {run}."
     assert lines[-1] == f"hint: `{command}` goes on from step 1."
     assert [path.name for path in (tmp_path / "new/folders").iterdir()] == ["out.run"]
     code, err = invoke("new/folders/out")
@@ -159,7 +161,7 @@ def test_an_interrupt_while_replacing_keeps_what_was_there(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", interrupted)
         code, err = invoke("out", "--force", "--seed", "1")
-    assert code == 130 and "nothing was written" in err
+    assert code == 130 and "out was not written, but out.run holds the state saved" in err
     assert contents(tmp_path / "out") == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.run"]
 
@@ -171,6 +173,10 @@ def leave_as_a_dead_process(folder: Path, kind: str) -> Path:
     left = folder / f".out.{kind}-{output._host()}-{dead.pid}"
     left.mkdir()
     (left / "config.json").write_text("{}")
+    if kind == "writing":
+        write_mark(left, UNFINISHED, files={"config.json": {}})
+    else:
+        write_mark(left, CHECKPOINT, files=describe_files(left))
     return left
 
 
@@ -225,11 +231,11 @@ def test_a_signal_ends_a_real_run(
         out, err = process.communicate(timeout=600)
     assert process.returncode == code, err
     assert out == ""
-    assert any(line.endswith("; nothing was written.") for line in err.splitlines()[-2:])
     assert "Traceback" not in err
     left = [path.name for path in folder.iterdir()]
     if mark == "step 1":
         assert left == ["out.run"] and "--resume` goes on from step" in err.splitlines()[-1]
+        assert "out was not written, but" in err.splitlines()[-2]
     else:
         # While training begins, the first step may or may not be done already.
         assert left == [] or (mark == "Training" and left == ["out.run"])

@@ -13,10 +13,10 @@ from training_runs import SCHEME, RandomBlocks, adapter_bytes, configure, run_tr
 from xmod_extend.model.adapter import random_adapter, set_adapter
 from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.slice import FP32, Precision, load_slice
+from xmod_extend.run_folder import saved_states, step_of
 from xmod_extend.training.device import choose_precision
 from xmod_extend.training.history import StepReport
 from xmod_extend.training.processes import Processes
-from xmod_extend.training.state import saved_states, step_of
 from xmod_extend.training.step import Stepper
 
 pytestmark = pytest.mark.gpu

@@ -19,11 +19,12 @@ from training_runs import adapter_bytes, configure, run_training
 from xmod_extend.errors import UsageError
 from xmod_extend.model.adapter import PARTS
 from xmod_extend.model.slice import FP32, Precision
+from xmod_extend.run_folder import saved_states, step_of
 from xmod_extend.training import loop
 from xmod_extend.training.history import StepReport
 from xmod_extend.training.processes import LostProcessError, Processes
 from xmod_extend.training.signals import Signals
-from xmod_extend.training.state import StateFolder, saved_states, step_of
+from xmod_extend.training.state import StateFolder
 
 BF16 = Precision(name="bf16", storage=torch.bfloat16, compute=torch.bfloat16)
 ROUNDED = Precision(name="bf16", storage=torch.bfloat16, compute=torch.float32)

@@ -23,7 +23,13 @@ from xmod_extend.errors import (
     UsageError,
     XmodExtendError,
 )
-from xmod_extend.training.state import begun_languages, run_folder, saved_states, step_of
+from xmod_extend.run_folder import (
+    begun_languages,
+    run_folder,
+    saved_states,
+    step_of,
+    what_is_saved,
+)
 
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
@@ -78,6 +84,9 @@ class Boundary:
             return ""
         if self._identity() not in (None, self._before):
             return f"; {self._output} was complete by then"
+        saved = what_is_saved(self._output)
+        if saved is not None:
+            return f"; {self._output} was not written, but {saved}"
         return "; nothing was written"
 
     def _identity(self) -> int | None:

@@ -13,18 +13,20 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from xmod_extend.errors import LanguageError, ModelError, UsageError
 from xmod_extend.model.base import DOCUMENT_PATTERNS
 from xmod_extend.model.checkpoint import Checkpoint
 from xmod_extend.model.layout import CONFIG_NAME
 from xmod_extend.model.output import (
+    OutputError,
     can_clone,
     check_target,
     check_writable,
@@ -40,6 +42,7 @@ from xmod_extend.model.tensors import (
     torch_dtype,
     write_safetensors,
 )
+from xmod_extend.run_folder import METRICS_NAME
 from xmod_extend.text.tokenizer import TOKENIZER_PATTERNS
 
 if TYPE_CHECKING:
@@ -48,8 +51,7 @@ if TYPE_CHECKING:
 BASE_SHARD = "model-base.safetensors"
 INDEX_NAME = "model.safetensors.index.json"
 RECORD_NAME = "run.json"
-METRICS_NAME = "metrics.jsonl"
-"""Live figures of the training, one JSON object a line."""
+CARD_NAME = "README.md"
 
 SLACK_BYTES = 32 * 1024 * 1024
 """Room for the tokenizer, the record and the report."""
@@ -60,8 +62,9 @@ class OutputPlan:
     """Where the output goes and what it takes; made before training, so that nothing is in vain.
 
     Attributes:
-        needed_bytes: Room that writing needs. Without the base where its blocks can be shared.
-        free_bytes: Room that there is.
+        needed_bytes: Room that training and writing need at most, but for what is there already.
+            Without the base where its blocks can be shared.
+        free_bytes: Room that there is, on the output's disk.
         replaces: Whether a checkpoint that is there now will be replaced.
     """
 
@@ -70,6 +73,21 @@ class OutputPlan:
     needed_bytes: int
     free_bytes: int
     replaces: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatesPlan:
+    """What a run keeps on the disk besides its output.
+
+    Attributes:
+        folder: Where.
+        training_bytes: While it trains, at most.
+        writing_bytes: While the output is written.
+    """
+
+    folder: Path
+    training_bytes: int
+    writing_bytes: int
 
 
 def check_output(output: Path, *, force: bool, base: Path | None = None) -> None:
@@ -88,30 +106,45 @@ def check_output(output: Path, *, force: bool, base: Path | None = None) -> None
 
 
 def plan_output(
-    base: Checkpoint, output: Path, *, languages: Sequence[str], force: bool
+    base: Checkpoint,
+    output: Path,
+    *,
+    languages: Sequence[str],
+    force: bool,
+    states: StatesPlan | None = None,
 ) -> OutputPlan:
     """Finds out before training whether the output can be written after it.
+
+    Args:
+        states: What the run keeps until then.
 
     Raises:
         UsageError: It cannot: the folder is taken, lies in the base, or cannot be written, or the
             disk has too little room.
         LanguageError: The base has one of the languages already.
+        ModelError: The base has a file whose name an added language's would need, or one that
+            cannot be read.
     """
     _check_new(base, languages)
     _check_apart(base.path, output)
+    _plan_names(base, languages)
     check_target(output, force=force)
     parent = check_writable(output)
     shared = all(file.suffix == ".safetensors" for file in base.files) and all(
         can_clone(file, parent) for file in base.files
     )
     adapter_bytes = sum(base.info(name).num_bytes for name in base.adapter_names(base.languages[0]))
-    needed = len(languages) * adapter_bytes + SLACK_BYTES + (0 if shared else base.num_bytes)
-    free = shutil.disk_usage(parent).free
-    if free < needed:
-        raise UsageError(
-            f"{output} needs {_megabytes(needed)}, and the disk has {_megabytes(free)} free.",
-            hint="Free some space, or choose a folder on another disk.",
-        )
+    written = len(languages) * adapter_bytes + SLACK_BYTES + (0 if shared else base.num_bytes)
+    needed = written
+    if states is not None:
+        there = sum(file.stat().st_size for file in states.folder.rglob("*") if file.is_file())
+        home = next(folder for folder in states.folder.parents if folder.exists())
+        training, writing = states.training_bytes - there, states.writing_bytes - there
+        if home.stat().st_dev == parent.stat().st_dev:
+            needed = max(written + writing, training)
+        else:
+            _check_room(states.folder, home, max(training, 0))
+    free = _check_room(output, parent, needed)
     return OutputPlan(
         output=output,
         languages=tuple(languages),
@@ -151,11 +184,14 @@ def write_extended(
     """
     _check_new(base, list(adapters))
     _check_apart(base.path, output)
+    names = _plan_names(base, list(adapters), tokenizer_files)
+    if not callable(documents):
+        names |= set(documents)
     stored = {code: _stored_adapter(base, code, adapter) for code, adapter in adapters.items()}
-    with new_folder(output, force=force) as folder:
+    with new_folder(output, names=names, force=force) as folder:
         weight_map = _write_base_shards(base, folder)
         for code, tensors in stored.items():
-            weight_map |= _write_adapter_shard(folder, code, tensors, taken=weight_map.values())
+            weight_map |= _write_adapter_shard(folder, code, tensors)
         added = {name: tensor for tensors in stored.values() for name, tensor in tensors.items()}
         _write_index(base, folder, weight_map, added)
         _write_text(folder / CONFIG_NAME, extended_config(base, list(adapters)))
@@ -163,8 +199,47 @@ def write_extended(
         texts = documents(folder) if callable(documents) else documents
         for name, text in texts.items():
             _write_text(folder / name, text)
-        names = sorted(entry.name for entry in folder.iterdir())
-    return [output / name for name in names]
+    return sorted(output.iterdir())
+
+
+def document_names(languages: Sequence[str]) -> list[str]:
+    """The files that tell of added languages: a card, and of each a record and its figures."""
+    earlier = [
+        earlier_name(name, code) for code in languages[:-1] for name in (RECORD_NAME, METRICS_NAME)
+    ]
+    return [CARD_NAME, RECORD_NAME, METRICS_NAME, *earlier]
+
+
+def _plan_names(
+    base: Checkpoint, languages: Sequence[str], tokenizer_files: Sequence[Path] = ()
+) -> set[str]:
+    """The names of all files of the output, no two of which may be the same."""
+    new = [_shard_name(code) for code in languages] + document_names(languages)
+    for name in [*_base_shards(base).values(), *_companions(base, tokenizer_files)]:
+        if name in new:
+            raise ModelError(
+                f"The base has a file named {name} already.",
+                hint="Choose another language code, or a base without that file.",
+            )
+        new.append(name)
+    for file in _companions(base, tokenizer_files).values():
+        if not os.access(file, os.R_OK):
+            raise ModelError(
+                f"{file} cannot be read: permission is denied.", hint="Allow yourself to read it."
+            )
+    return {*new, INDEX_NAME, CONFIG_NAME}
+
+
+def _check_room(place: Path, folder: Path, needed: int) -> int:
+    """Refuses what the disk of a folder has too little room for; returns the free bytes."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OutputError(
+            f"{place} needs {_megabytes(needed)}, and the disk has {_megabytes(free)} free.",
+            hint="Free some space, or choose a folder on another disk.",
+            remedy="Free some space",
+        )
+    return free
 
 
 def _check_new(base: Checkpoint, languages: Sequence[str]) -> None:
@@ -230,22 +305,29 @@ def _write_base_shards(base: Checkpoint, folder: Path) -> dict[str, str]:
             folder / BASE_SHARD, ((name, base.info(name), base.iter_bytes(name)) for name in names)
         )
         return dict.fromkeys(names, BASE_SHARD)
-    shard_of = {
-        file: BASE_SHARD if file.name == "model.safetensors" else file.name for file in base.files
-    }
+    shard_of = _base_shards(base)
     for file, shard in shard_of.items():
         copy_file(file, folder / shard)
     return {name: shard_of[base.file_of(name)] for name in base.names()}
 
 
+def _base_shards(base: Checkpoint) -> dict[Path, str]:
+    """What each of the base's files of weights is called in the output."""
+    if any(file.suffix != ".safetensors" for file in base.files):
+        return dict.fromkeys(base.files[:1], BASE_SHARD)
+    return {
+        file: BASE_SHARD if file.name == "model.safetensors" else file.name for file in base.files
+    }
+
+
+def _shard_name(language: str) -> str:
+    return f"model-{language}.safetensors"
+
+
 def _write_adapter_shard(
-    folder: Path, language: str, stored: Mapping[str, torch.Tensor], *, taken: Any
+    folder: Path, language: str, stored: Mapping[str, torch.Tensor]
 ) -> dict[str, str]:
-    shard = f"model-{language}.safetensors"
-    if shard in set(taken):
-        raise ModelError(
-            f"The base has a file named {shard} already.", hint="Choose another language code."
-        )
+    shard = _shard_name(language)
     entries: Iterator[tuple[str, TensorInfo, list[memoryview]]] = (
         (name, tensor_info(tensor), [tensor_bytes(tensor)]) for name, tensor in stored.items()
     )
@@ -295,22 +377,26 @@ def extended_config(base: Checkpoint, languages: Sequence[str]) -> str:
 
 
 def _copy_companions(base: Checkpoint, folder: Path, tokenizer_files: Sequence[Path]) -> None:
-    """Copies what belongs with the base's weights: its tokenizer, its terms, earlier records.
+    for name, file in _companions(base, tokenizer_files).items():
+        copy_file(file, folder / name)
+
+
+def _companions(base: Checkpoint, tokenizer_files: Sequence[Path]) -> dict[str, Path]:
+    """What belongs with the base's weights: its tokenizer, its terms, earlier records.
 
     run.json and metrics.jsonl always tell of the language that was added last, so the base's
     become run-CODE.json and metrics-CODE.jsonl, after the last of its languages.
     """
+    chosen: dict[str, Path] = {}
     patterns = DOCUMENT_PATTERNS if tokenizer_files else (*DOCUMENT_PATTERNS, *TOKENIZER_PATTERNS)
     for file in sorted(base.path.iterdir()):
         if not file.is_file() or not any(fnmatch.fnmatch(file.name, each) for each in patterns):
             continue
-        target = folder / file.name
-        if file.name in (RECORD_NAME, METRICS_NAME):
-            target = folder / earlier_name(file.name, base.languages[-1])
-        if not target.exists():
-            copy_file(file, target)
-    for file in tokenizer_files:
-        copy_file(file, folder / file.name)
+        name = file.name
+        if name in (RECORD_NAME, METRICS_NAME):
+            name = earlier_name(name, base.languages[-1])
+        chosen.setdefault(name, file)
+    return chosen | {file.name: file for file in tokenizer_files}
 
 
 def earlier_name(name: str, language: str) -> str:

@@ -18,9 +18,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from xmod_extend.disk import write_atomically
 from xmod_extend.errors import UsageError
 from xmod_extend.training.history import CurvePoint, StepReport
-from xmod_extend.training.state import write_atomically
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -12,27 +12,32 @@ Masks, order and dropout need no state, because each step's are a function of (s
 from __future__ import annotations
 
 import json
-import os
+import math
 import re
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xmod_extend.disk import written_aside
 from xmod_extend.errors import UsageError
+from xmod_extend.model.output import os_error
 from xmod_extend.model.tensors import tensor_bytes, tensor_info, write_safetensors
+from xmod_extend.ownership import RUN, read_mark
+from xmod_extend.run_folder import (
+    FINISHED_NAME,
+    clear_states,
+    mark_run,
+    saved_states,
+    state_name,
+)
 from xmod_extend.training.history import History
 
 if TYPE_CHECKING:
     import torch
 
-FINISHED_NAME = "finished.safetensors"
-"""A trained adapter that waits for others, to be written into one checkpoint with them."""
 NUM_KEPT = 2
 _VERSION = "1"
-_NAME = re.compile(r"state-(\d{8,})\.safetensors")
 
 Identity = Mapping[str, Any]
 """What a run is, as plain values under the names that a user knows: the same for its resumption."""
@@ -51,19 +56,27 @@ class StateFolder:
     """The folder of one run's states.
 
     Args:
-        path: Made with the first state.
-        identity: What the run is; a state of another run is refused.
+        path: Made with the first thing that is kept in it.
+        identity: What the run is; whatever another run left is refused.
     """
 
     def __init__(self, path: Path, identity: Identity) -> None:
         self.path = path
         self._identity = json.loads(json.dumps(identity))
-        self._made: list[Path] = []
 
-    def make(self) -> None:
-        """Makes the folder, and notes which folders above it were not there."""
-        self._made += [folder for folder in self.path.parents if not folder.exists()]
-        self.path.mkdir(parents=True, exist_ok=True)
+    def begin(self) -> None:
+        """Makes the folder and notes in it which run all of its files are of."""
+        mark_run(self.path, identity=self._identity)
+
+    def refuse_another_run(self) -> None:
+        """Refuses to go on in the folder of another run, whatever is in it.
+
+        Raises:
+            UsageError: The sentence names what differs.
+        """
+        saved = (read_mark(self.path, RUN) or {}).get("identity")
+        if saved is not None:
+            self._refuse_another_run(saved)
 
     def save(
         self, tensors: Mapping[str, torch.Tensor], history: History, counts: Mapping[str, float]
@@ -78,8 +91,7 @@ class StateFolder:
             "history": json.dumps(history.to_json()),
             "counts": json.dumps(counts),
         }
-        self.make()
-        path = self.path / f"state-{history.steps_done:08}.safetensors"
+        path = self.path / state_name(history.steps_done)
         _write_tensors(path, tensors, metadata)
         for old in saved_states(self.path)[:-NUM_KEPT]:
             old.unlink()
@@ -104,7 +116,6 @@ class StateFolder:
             "identity": json.dumps(self._identity),
             "about": about,
         }
-        self.make()
         _write_tensors(self.path / FINISHED_NAME, tensors, metadata)
         for state in saved_states(self.path):
             state.unlink()
@@ -127,17 +138,9 @@ class StateFolder:
         self._refuse_another_run(json.loads(metadata["identity"]))
         return True
 
-    def remove(self) -> None:
-        """Removes the folder with all that is in it, and the empty ones above that it made."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        with suppress(OSError):
-            for folder in self._made:
-                folder.rmdir()
-
-    def remove_if_stateless(self) -> None:
-        """Removes the folder unless there is a state in it."""
-        if not saved_states(self.path):
-            self.remove()
+    def clear(self) -> None:
+        """Removes all that was saved; what else is in the folder stays."""
+        clear_states(self.path)
 
     def _load(self, path: Path) -> SavedState | None:
         from safetensors import SafetensorError, safe_open
@@ -169,12 +172,12 @@ class StateFolder:
             )
 
 
-def saved_states(folder: Path) -> list[Path]:
-    """The states in a folder, the oldest first."""
-    with suppress(OSError):
-        found = [path for path in folder.iterdir() if _NAME.fullmatch(path.name)]
-        return sorted(found, key=step_of)
-    return []
+def state_bytes(shapes: Iterable[Sequence[int]]) -> int:
+    """What a state takes of an adapter whose tensors have these shapes, the best one included."""
+    sizes = [
+        4 * math.prod(shape) + (2 * max(shape) ** 2 if len(shape) == 2 else 0) for shape in shapes
+    ]
+    return 4 * sum(sizes)
 
 
 def read_finished(folder: Path) -> tuple[dict[str, torch.Tensor], str]:
@@ -186,63 +189,20 @@ def read_finished(folder: Path) -> tuple[dict[str, torch.Tensor], str]:
         return tensors, file.metadata()["about"]
 
 
-def begun_languages(run: Path) -> list[str]:
-    """The languages that a run of several has a saved state or a finished adapter of."""
-    with suppress(OSError):
-        return sorted(
-            folder.name
-            for folder in run.iterdir()
-            if saved_states(folder) or (folder / FINISHED_NAME).exists()
-        )
-    return []
-
-
-def step_of(path: Path) -> int:
-    """The optimiser steps that a saved state has behind it."""
-    match = _NAME.fullmatch(path.name)
-    assert match is not None
-    return int(match[1])
-
-
-def run_folder(output: Path) -> Path:
-    """Where the states of a run that writes `output` are."""
-    return output.with_name(output.name + ".run")
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file that is whole or not there, even after a power cut."""
-    with _written_aside(path) as temporary:
-        temporary.write_bytes(content)
-
-
 def _write_tensors(
     path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
 ) -> None:
-    """Writes a safetensors file in one piece, without a copy of the tensors in memory."""
-    with _written_aside(path) as temporary:
-        entries = (
-            (name, tensor_info(each), [tensor_bytes(each)]) for name, each in tensors.items()
-        )
-        write_safetensors(temporary, entries, metadata=metadata)
+    """Writes a safetensors file in one piece, without a copy of the tensors in memory.
 
-
-@contextmanager
-def _written_aside(path: Path) -> Iterator[Path]:
-    """Yields a file that gets the name `path` when the block ends without an error."""
-    temporary = path.with_name(f".{path.name}.writing-{os.getpid()}")
+    Raises:
+        UsageError: The file system refuses something; what was there before is left.
+    """
+    entries = ((name, tensor_info(each), [tensor_bytes(each)]) for name, each in tensors.items())
     try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        with written_aside(path) as temporary:
+            write_safetensors(temporary, entries, metadata=metadata)
+    except OSError as error:
+        raise os_error(error, path) from error
 
 
 def _change(name: str, before: Any, now: Any) -> str:

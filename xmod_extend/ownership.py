@@ -1,0 +1,117 @@
+"""What the program made, and what is somebody else's.
+
+Every folder that the program makes holds a mark, a small hidden file that says so. Whatever removes
+or replaces something goes by it, and leaves all else as it is.
+
+    OUTPUT                    checkpoint: its files, each with its size and hash
+    .OUTPUT.writing-HOST-PID  unfinished: the names that may be in it
+    OUTPUT.run, OUTPUT.run/CODE    run: what run it is, and which process holds it
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+MARK_NAME = ".xmod-extend.json"
+CHECKPOINT, UNFINISHED, RUN = "checkpoint", "unfinished", "run"
+MAKER = "xmod-extend"
+
+HASHED_BYTES = 64 * 1024 * 1024
+"""Larger files, which are weights, are known by size and time: xmod-base takes seconds to hash."""
+CLOCK_SECONDS = 2.0
+"""How exactly every file system keeps the time of a change."""
+
+UNFINISHED_MARK = f"{MARK_NAME}.new"
+"""What a killed process leaves of a mark."""
+
+Files = Mapping[str, Mapping[str, Any]]
+"""Name of each file to what is known of it: `size`, `sha256`, `modified`, `modified_before`."""
+
+
+def write_mark(folder: Path, kind: str, /, **values: Any) -> None:
+    """Says in a folder that the program made it, and `values` besides."""
+    mark = values | {"made_by": MAKER, "kind": kind}
+    unfinished = folder / UNFINISHED_MARK
+    unfinished.write_text(json.dumps(mark, indent=1) + "\n", encoding="utf-8")
+    unfinished.replace(folder / MARK_NAME)
+
+
+def read_mark(folder: Path, kind: str) -> dict[str, Any] | None:
+    """What a folder of this kind says of itself, or None if the program did not make it."""
+    try:
+        mark = json.loads((folder / MARK_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(mark, dict) or (mark.get("made_by"), mark.get("kind")) != (MAKER, kind):
+        return None
+    return mark
+
+
+def remove_mark(folder: Path) -> None:
+    """Takes the mark away, and what a killed process left of a new one."""
+    for name in (MARK_NAME, UNFINISHED_MARK):
+        (folder / name).unlink(missing_ok=True)
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether there is nothing in it, or only a mark that a killed process had begun to write."""
+    return {entry.name for entry in folder.iterdir()} <= {UNFINISHED_MARK}
+
+
+def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
+    """What the mark of a finished folder says of each of its files."""
+    return {
+        entry.name: _describe(entry)
+        for entry in sorted(folder.iterdir())
+        if entry.name not in (MARK_NAME, UNFINISHED_MARK)
+    }
+
+
+def find_foreign(folder: Path, files: Files) -> str | None:
+    """The first entry of a folder that is not as the program wrote it, and why, in a sentence."""
+    for entry in sorted(folder.iterdir()):
+        if entry.name in (MARK_NAME, UNFINISHED_MARK):
+            continue
+        if entry.name not in files or entry.is_symlink() or not entry.is_file():
+            return f"holds {entry.name}, which {MAKER} did not write"
+        if not _is_as_written(entry, files[entry.name]):
+            return f"holds {entry.name}, which was changed since {MAKER} wrote it"
+    return None
+
+
+def remove_files(folder: Path, names: Iterable[str]) -> None:
+    """Removes these files, the mark, and the folder if nothing else is in it."""
+    with suppress(OSError):
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
+        # It goes last: what a killed process leaves of this folder is still known for its own.
+        remove_mark(folder)
+        folder.rmdir()
+
+
+def _describe(file: Path) -> dict[str, Any]:
+    status = file.stat()
+    if status.st_size > HASHED_BYTES:
+        return {"size": status.st_size, "modified": status.st_mtime}
+    return {"size": status.st_size, "sha256": _sha256(file)}
+
+
+def _is_as_written(file: Path, known: Mapping[str, Any]) -> bool:
+    status = file.stat()
+    if status.st_size != known.get("size", status.st_size):
+        return False
+    if abs(status.st_mtime - known.get("modified", status.st_mtime)) > CLOCK_SECONDS:
+        return False
+    if status.st_mtime > known.get("modified_before", status.st_mtime):
+        return False
+    return "sha256" not in known or _sha256(file) == known["sha256"]
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
