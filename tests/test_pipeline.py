@@ -158,10 +158,12 @@ def test_the_recorded_perplexity_is_that_of_plain_transformers(
                 labels=torch.from_numpy(labels),
             ).loss
         total, count = total + loss.double().item() * scored, count + scored
-    assert record.evaluation is not None
+    assert record.evaluation is not None and record.training is not None
     assert record.evaluation.after.num_scored_tokens == count
+    # Where the hardware has bf16 it was measured in it, and upstream's forward is in fp32 here.
     assert record.evaluation.after.perplexity == pytest.approx(
-        float(torch.tensor(total / count, dtype=torch.float64).exp()), rel=1e-4
+        float(torch.tensor(total / count, dtype=torch.float64).exp()),
+        rel=1e-4 if record.training.precision == "fp32" else 2e-3,
     )
 
 

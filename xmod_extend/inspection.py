@@ -73,8 +73,8 @@ def _check(given: Mapping[str, Any], observer: Observer) -> CorpusReport:
     if tokenizer.note:
         observer.on_warning(tokenizer.note)
     sides = tokenize(read.train, tokenizer), tokenize(read.held_out, tokenizer)
-    report = add_token_counts(read.report, [side.counts for side in sides])
-    for warning in report.warnings:
+    report = add_token_counts(read, tokenizer, [side.counts for side in sides])
+    for warning in (*report.notes, *report.warnings):
         observer.on_warning(warning)
     return report
 

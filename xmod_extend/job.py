@@ -80,7 +80,7 @@ def load_job(request: Request, observer: Observer) -> Job:
     check_usable(request.base.load_config())
     corpus = _read(request.options, observer)
     checkpoint, output_plan = open_base([request])
-    text = _prepare(corpus, checkpoint, request.options, observer)
+    text = _prepare(corpus, checkpoint, request, observer)
     loaded = load_base(request, checkpoint, output_plan, observer)
     return _job(loaded, request, text, observer, started)
 
@@ -89,7 +89,7 @@ def next_job(loaded: LoadedBase, request: Request, observer: Observer) -> Job:
     """Reads the text of a language for a base that is loaded already."""
     started = time.perf_counter()
     corpus = _read(request.options, observer)
-    text = _prepare(corpus, loaded.checkpoint, request.options, observer)
+    text = _prepare(corpus, loaded.checkpoint, request, observer)
     return _job(loaded, request, text, observer, started)
 
 
@@ -169,9 +169,15 @@ def _read(options: AddOptions, observer: Observer) -> Corpus | StreamedCorpus:
 
 
 def _prepare(
-    corpus: Corpus | StreamedCorpus, checkpoint: Checkpoint, options: AddOptions, observer: Observer
+    corpus: Corpus | StreamedCorpus, checkpoint: Checkpoint, request: Request, observer: Observer
 ) -> PreparedText:
-    text = prepare_text(corpus, checkpoint, max_length=options.max_length, observer=observer)
+    text = prepare_text(
+        corpus,
+        checkpoint,
+        max_length=request.options.max_length,
+        observer=observer,
+        accept_unreadable=request.forced,
+    )
     # The tokenizer's: XLM-R's takes 0.4 GB.
     give_back_memory()
     report = text.report
@@ -184,7 +190,7 @@ def _prepare(
         f"{report.tokens:,} tokens, {report.fertility or 0:.2f} a word, "
         f"{report.unk_rate or 0:.2%} unknown"
     )
-    for warning in report.warnings:
+    for warning in (*report.notes, *report.warnings):
         observer.on_warning(warning)
     return text
 

@@ -51,6 +51,8 @@ class Request:
     base: BaseReference
     language: Language
     output: Path
+    forced: bool = False
+    """Whether the user said --force; `options.force` may only mean the run's own checkpoint."""
 
 
 def check_request(options: AddOptions, observer: Observer) -> Request:
@@ -74,7 +76,9 @@ def check_request(options: AddOptions, observer: Observer) -> Request:
     check_run_folder(run_folder(output))
     _check_output(output, options, base)
     _check_saved_state(output, options)
-    return Request(options=options, base=base, language=language, output=output)
+    return Request(
+        options=options, base=base, language=language, output=output, forced=options.force
+    )
 
 
 def check_requests(several: Sequence[AddOptions], observer: Observer) -> tuple[Request, ...]:
@@ -112,7 +116,13 @@ def check_requests(several: Sequence[AddOptions], observer: Observer) -> tuple[R
     if first.resume:
         _check_none_is_left_out(run, names)
     return tuple(
-        Request(options=replace(options, force=force), base=base, language=language, output=output)
+        Request(
+            options=replace(options, force=force),
+            base=base,
+            language=language,
+            output=output,
+            forced=first.force,
+        )
         for options, language in zip(several, languages, strict=True)
     )
 

@@ -18,6 +18,7 @@ from xmod_extend.model.layout import UPSTREAM_PAD_ID
 from xmod_extend.preflight import choose_max_length
 from xmod_extend.progress import Observer
 from xmod_extend.text.corpus import Corpus
+from xmod_extend.text.coverage import Tally, find_unknown, tally_lines, tally_side
 from xmod_extend.text.masking import MaskingScheme
 from xmod_extend.text.packing import PackedBlocks
 from xmod_extend.text.report import CorpusReport
@@ -40,7 +41,10 @@ EVALUATION_MLM_PROBABILITY = 0.15
 """Of the held-out masks, whatever share training masks."""
 MIN_TRAIN_BLOCKS = 4
 MIN_SCORED_TOKENS = 50
-MANY_UNKNOWN = 0.05
+UNREADABLE_HINT = (
+    "Use a base whose vocabulary has these letters, or write the text in a script that this one "
+    "knows; --force trains all the same, but no score will mean anything."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,18 +57,20 @@ class PreparedText:
     evaluation_scheme: MaskingScheme
     token_bytes: npt.NDArray[np.int64]
     """(V,): UTF-8 bytes that each token stands for."""
+    unk_id: int | None
     report: CorpusReport
     max_length: int
 
     def masking_scheme(self, *, mlm_probability: float, seed: int) -> MaskingScheme:
-        """Masks for training: as in evaluation, with another seed and perhaps another rate."""
+        """For training: chosen as in evaluation, with another seed and perhaps another rate."""
         return replace(self.evaluation_scheme, mlm_probability=mlm_probability, seed=seed)
 
-    def signature(self, precision: str) -> str:
-        """Of any score of this held-out text."""
+    def signature(self, precision: str, text: MaskedText | None = None) -> str:
+        """Of any score of the held-out text, or of a sample of it."""
         return signature(
-            self.held_out,
+            text or self.held_out,
             self.evaluation_scheme,
+            unk_id=self.unk_id,
             text_sha256=self.report.held_out_sha256,
             tokenizer_sha256=self.tokenizer.sha256,
             max_length=self.max_length,
@@ -78,13 +84,18 @@ def prepare_text(
     *,
     max_length: int | None,
     observer: Observer,
+    accept_unreadable: bool = True,
 ) -> PreparedText:
     """Tokenises, packs and masks a corpus for one base.
+
+    Args:
+        accept_unreadable: Whether a text of which the base can read too little is only warned
+            about.
 
     Raises:
         UsageError: `max_length` is more than the base can read.
         ModelError: The base has no tokenizer that fits.
-        CorpusError: The text makes too few tokens to train or to measure on.
+        CorpusError: The text makes too few tokens to train or to measure on, or is unreadable.
     """
     length = choose_max_length(checkpoint.config, max_length, name=checkpoint.path.name)
     tokenizer = load_tokenizer(checkpoint.path, vocab_size=checkpoint.config["vocab_size"])
@@ -104,7 +115,9 @@ def prepare_text(
         held_out_tokens = tokenize(corpus.held_out, tokenizer)
         sides = [train_tokens.counts, held_out_tokens.counts]
         train = PackedBlocks(train_tokens, max_length=length, bos_id=tokenizer.bos_id)
-    report = add_token_counts(corpus.report, sides)
+    report = add_token_counts(corpus, tokenizer, sides)
+    if report.unreadable and not accept_unreadable:
+        raise CorpusError(report.unreadable, hint=UNREADABLE_HINT)
     scheme = MaskingScheme(
         mask_id=tokenizer.mask_id,
         special_ids=tokenizer.special_ids,
@@ -114,13 +127,14 @@ def prepare_text(
     )
     held_out_blocks = PackedBlocks(held_out_tokens, max_length=length, bos_id=tokenizer.bos_id)
     held_out = MaskedText.from_blocks(held_out_blocks, scheme)
-    _require_enough_tokens(train, held_out)
+    _require_enough_tokens(train, held_out, report)
     return PreparedText(
         tokenizer=tokenizer.record,
         train=train,
         held_out=held_out,
         evaluation_scheme=scheme,
         token_bytes=token_bytes(tokenizer),
+        unk_id=tokenizer.unk_id,
         report=report,
         max_length=length,
     )
@@ -138,18 +152,23 @@ def _check_padding(checkpoint: Checkpoint, tokenizer: LoadedTokenizer) -> None:
         )
 
 
-def add_token_counts(report: CorpusReport, counts: Sequence[TokenCounts]) -> CorpusReport:
-    """The report with tokens, fertility, unknown rate, and a warning if the text does not fit."""
-    report = report.with_tokens(
+def add_token_counts(
+    corpus: Corpus | StreamedCorpus, tokenizer: LoadedTokenizer, counts: Sequence[TokenCounts]
+) -> CorpusReport:
+    """The corpus's report with its tokens, and with what the tokenizer does not know of it."""
+    report = corpus.report.with_tokens(
         sum(count.tokens for count in counts), sum(count.unk for count in counts)
     )
-    if report.unk_rate is not None and report.unk_rate > MANY_UNKNOWN:
-        warning = (
-            f"{report.unk_rate:.0%} of the tokens are unknown to the base's tokenizer, which may "
-            "not know the script of this text."
-        )
-        report = replace(report, warnings=(*report.warnings, warning))
-    return report
+    train = Tally()
+    if isinstance(corpus, StreamedCorpus):
+        held_out = tally_lines(line.decode() for line in corpus.held_out)
+    else:
+        train = tally_side(corpus.train, report.train_bytes)
+        held_out = tally_side(corpus.held_out, report.held_out_bytes)
+    encode = tokenizer.encoder()
+    return report.with_coverage(
+        find_unknown(train + held_out, encode), find_unknown(held_out, encode)
+    )
 
 
 def token_bytes(tokenizer: LoadedTokenizer) -> npt.NDArray[np.int64]:
@@ -162,7 +181,9 @@ def token_bytes(tokenizer: LoadedTokenizer) -> npt.NDArray[np.int64]:
     return sizes
 
 
-def _require_enough_tokens(train: PackedBlocks | StreamedBlocks, held_out: MaskedText) -> None:
+def _require_enough_tokens(
+    train: PackedBlocks | StreamedBlocks, held_out: MaskedText, report: CorpusReport
+) -> None:
     # How much a stream holds shows when it is read.
     if isinstance(train, PackedBlocks) and len(train) < MIN_TRAIN_BLOCKS:
         raise CorpusError(
@@ -175,5 +196,5 @@ def _require_enough_tokens(train: PackedBlocks | StreamedBlocks, held_out: Maske
             f"The held-out text has {held_out.num_tokens:,} tokens, of which "
             f"{held_out.num_scored_tokens} would be masked; at least {MIN_SCORED_TOKENS} are "
             "needed to measure anything.",
-            hint="Add text, or give a longer --held-out.",
+            hint=report.unreadable or "Add text, or give a longer --held-out.",
         )

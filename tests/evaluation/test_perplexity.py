@@ -118,6 +118,7 @@ def test_different_tokens_cannot_be_paired() -> None:
 def test_the_signature_changes_with_all_that_the_score_depends_on() -> None:
     text = MaskedText.from_blocks(Blocks(40), SCHEME)
     fields = {
+        "unk_id": 3,
         "text_sha256": "a" * 64,
         "tokenizer_sha256": "b" * 64,
         "max_length": 8,
@@ -133,3 +134,31 @@ def test_the_signature_changes_with_all_that_the_score_depends_on() -> None:
     for name, value in changes.items():
         assert signature(text, SCHEME, **(fields | {name: value})) != line
     assert signature(text.sample(80), SCHEME, **fields) != line
+    other_ids = Blocks(40)
+    other_ids.ids[0, 1] = 5 if other_ids.ids[0, 1] != 5 else 6
+    other = MaskedText.from_blocks(other_ids, SCHEME)
+    assert other.num_scored_tokens == text.num_scored_tokens
+    assert signature(other, SCHEME, **fields) != line, "the ids themselves are in it"
+
+
+def test_the_signature_says_what_is_hidden_and_what_is_left_out() -> None:
+    blocks = Blocks(40)
+    blocks.ids[:, 1:4] = 3
+    text = MaskedText.from_blocks(blocks, SCHEME)
+    line = signature(
+        text, SCHEME, unk_id=3, text_sha256="", tokenizer_sha256="", max_length=8, precision="fp32"
+    )
+    fields = dict(part.split(":") for part in line.split("|"))
+    assert fields["masked_perplexity"] == "v2" and fields["mask"] == "all"
+    assert fields["scored_tokens"] == str(text.num_scored_tokens)
+    # Of the 7 tokens behind each <s> 3 are unknown; the tail has 5 known ones.
+    assert fields["unk"] == f"{120 / 285:.4f},excluded"
+
+
+def test_every_target_is_hidden_and_none_is_unknown() -> None:
+    blocks = Blocks(40)
+    blocks.ids[:, 2] = 3
+    for block in MaskedText.from_blocks(blocks, SCHEME).blocks:
+        scored = block.labels != IGNORED
+        assert (block.input_ids[scored] == 99).all()
+        assert not (block.labels == 3).any()

@@ -53,6 +53,16 @@ def test_shares_are_80_10_10() -> None:
     assert abs(kept.sum() / chosen.sum() - 0.1) < 0.02
 
 
+def test_measuring_hides_the_tokens_that_training_would_choose() -> None:
+    original = text(4, (64, 128))
+    corrupted, labels = SCHEME.corrupt(original, 5)
+    hidden, same_labels = SCHEME.hide(original, 5)
+    assert np.array_equal(labels, same_labels)
+    assert (hidden[labels != IGNORED] == 199).all()
+    assert np.array_equal(hidden[labels == IGNORED], original[labels == IGNORED])
+    assert not np.array_equal(hidden, corrupted)
+
+
 def test_a_text_of_special_tokens_is_left_alone() -> None:
     original = np.full((2, 5), 2)
     corrupted, labels = SCHEME.corrupt(original, 3)

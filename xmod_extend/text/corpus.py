@@ -321,7 +321,7 @@ def _require_enough_held_out(text: PreparedLines, mask: Mask) -> None:
         )
 
 
-def _report(files: tuple[str, ...], facts: dict[str, Any], warnings: list[str]) -> CorpusReport:
+def _report(files: tuple[str, ...], facts: dict[str, Any], notes: list[str]) -> CorpusReport:
     train, held_out = (TextStatistics(**facts[side]) for side in ("train", "held_out"))
     letters = dict(train.letters_by_script)
     for name, count in held_out.letters_by_script.items():
@@ -347,8 +347,8 @@ def _report(files: tuple[str, ...], facts: dict[str, Any], warnings: list[str]) 
         train_sha256=train.sha256,
         held_out_sha256=held_out.sha256,
     )
-    found = [*_warnings(report, train, held_out), *facts["notices"]]
-    return replace(report, warnings=(*warnings, *found))
+    found = (*_warnings(report, train, held_out), *facts["notices"])
+    return replace(report, warnings=found, notes=tuple(notes))
 
 
 def _warnings(report: CorpusReport, train: TextStatistics, held_out: TextStatistics) -> list[str]:

@@ -7,6 +7,8 @@ Masking is a pure function of (seed, counter): the counter is the optimiser step
 block's index in evaluation. Nothing depends on what was drawn before, so a resumed run and an
 uninterrupted one, or an evaluation with another batch size, see the same masks.
 
+Training shows the model some of its targets, by `corrupt`; measuring shows it none, by `hide`.
+
 Source: Devlin et al. 2019, section 3.1 (80/10/10); Liu et al. 2019, section 4.1 (dynamic masking).
 """
 
@@ -30,7 +32,8 @@ class MaskingScheme:
 
     Args:
         mask_id: Id of the `<mask>` token.
-        special_ids: Ids that are never chosen and never used as a replacement.
+        special_ids: Ids that are never chosen and never used as a replacement, `<unk>` among them:
+            to guess it is no knowledge of the language.
         vocabulary_size: Random replacements are drawn from `range(vocabulary_size)`.
         mlm_probability: Chance of each ordinary token to be chosen, in (0, 1).
         seed: All masks of one seed are the same in every process and on every machine.
@@ -53,18 +56,33 @@ class MaskingScheme:
         A label is the original id where a token was chosen and `IGNORED` elsewhere. At least one
         token is chosen wherever there is an ordinary one, so that no batch has an undefined loss.
         """
-        random = np.random.Generator(np.random.PCG64([self.seed, counter]))
-        ordinary = ~np.isin(input_ids, self.special_ids)
-        draw = random.random(input_ids.shape)
-        chosen = ordinary & (draw < self.mlm_probability)
-        if not chosen.any() and ordinary.any():
-            chosen.flat[np.flatnonzero(ordinary)[np.argmin(draw[ordinary])]] = True
+        chosen, random = self._choose(input_ids, counter)
         labels = np.where(chosen, input_ids, IGNORED)
         fate = random.random(input_ids.shape)
         corrupted = np.where(chosen & (fate < self.MASKED), self.mask_id, input_ids)
         replaced = chosen & (fate >= self.MASKED) & (fate < self.MASKED + self.RANDOM)
         corrupted[replaced] = random.choice(self._replacements, size=int(replaced.sum()))
         return corrupted, labels
+
+    def hide(self, input_ids: Ids, counter: int) -> tuple[Ids, Ids]:
+        """Returns the same as `corrupt`, with every chosen token hidden behind `<mask>`.
+
+        This is for measuring: a target that the model is shown tells nothing of what it knows.
+        """
+        chosen, _ = self._choose(input_ids, counter)
+        return np.where(chosen, self.mask_id, input_ids), np.where(chosen, input_ids, IGNORED)
+
+    def _choose(
+        self, input_ids: Ids, counter: int
+    ) -> tuple[npt.NDArray[np.bool_], np.random.Generator]:
+        """Which tokens are predicted, and the generator for what else is drawn."""
+        random = np.random.Generator(np.random.PCG64([self.seed, counter]))
+        ordinary = ~np.isin(input_ids, self.special_ids)
+        draw = random.random(input_ids.shape)
+        chosen = ordinary & (draw < self.mlm_probability)
+        if not chosen.any() and ordinary.any():
+            chosen.flat[np.flatnonzero(ordinary)[np.argmin(draw[ordinary])]] = True
+        return chosen, random
 
     @cached_property
     def _replacements(self) -> Ids:

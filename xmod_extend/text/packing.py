@@ -26,6 +26,8 @@ Ids = npt.NDArray[np.int64]
 NO_DOCUMENT = -1
 """The document of a block's leading `<s>`."""
 
+_COUNTED_AT_A_TIME = 1 << 20
+
 
 class PackedBlocks:
     """A view of tokenised text as blocks `<s>` + the next S tokens of all documents in a row.
@@ -56,6 +58,14 @@ class PackedBlocks:
     @property
     def num_documents(self) -> int:
         return self._tokenised.num_documents
+
+    def token_counts(self, vocab_size: int) -> Ids:
+        """How often each token is in the stream, `(vocab_size,)`."""
+        counts = np.zeros(vocab_size, dtype=np.int64)
+        for start in range(0, self.num_tokens, _COUNTED_AT_A_TIME):
+            tokens = self._tokenised.read(start, _COUNTED_AT_A_TIME)
+            counts += np.bincount(tokens, minlength=vocab_size)
+        return counts
 
     def num_blocks(self, offset: int = 0) -> int:
         """Full blocks if the first begins at token `offset` of the stream."""

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from xmod_extend.text.coverage import (
+    Coverage,
+    describe_fit,
+    describe_missing,
+    describe_unreadable,
+    is_unreadable,
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusReport:
@@ -69,8 +77,29 @@ class CorpusReport:
     unk_rate: float | None = None
     """Share of the tokens that stand for characters the tokenizer does not know."""
 
+    coverage: Coverage | None = None
+    """What the tokenizer does not know of the kept text, in letters and words."""
+
+    held_out_coverage: Coverage | None = None
+    """The same of the held-out lines alone."""
+
+    verdict: str = ""
+    """Whether the base can read the text, in a sentence; empty before it was tokenised."""
+
     warnings: tuple[str, ...] = ()
-    """What a user should know, each one a sentence."""
+    """What whoever uses an adapter of this text should know, each one a sentence or two."""
+
+    notes: tuple[str, ...] = ()
+    """What only concerns this machine, such as a cache that cannot be written."""
+
+    @property
+    def unreadable(self) -> str | None:
+        """What is wrong with a text of which the base can read too little; None if it can."""
+        if self.coverage is not None and is_unreadable(self.coverage):
+            return describe_unreadable(self.coverage)
+        if self.held_out_coverage is not None and is_unreadable(self.held_out_coverage):
+            return describe_unreadable(self.held_out_coverage, "the held-out text")
+        return None
 
     def with_tokens(self, tokens: int, unk_tokens: int) -> CorpusReport:
         """The report with what tokenising the kept text (training and held-out) counted."""
@@ -80,3 +109,12 @@ class CorpusReport:
             fertility=tokens / self.words if self.words else None,
             unk_rate=unk_tokens / tokens if tokens else None,
         )
+
+    def with_coverage(self, coverage: Coverage, held_out: Coverage) -> CorpusReport:
+        """The report with what the base's vocabulary lacks, a warning of it, and a verdict."""
+        report = replace(self, coverage=coverage, held_out_coverage=held_out)
+        worse = max(coverage, held_out, key=lambda side: side.unknown_characters)
+        warning = report.unreadable or describe_missing(coverage)
+        warnings = (*self.warnings, warning) if warning else self.warnings
+        shown = worse if report.unreadable else coverage
+        return replace(report, warnings=warnings, verdict=describe_fit(shown))

@@ -107,6 +107,11 @@ class LoadedTokenizer(TokenizerRecord):
         return cast(int, self.tokenizer.pad_token_id)
 
     @property
+    def unk_id(self) -> int | None:
+        """Of `<unk>`, which stands for what the vocabulary lacks."""
+        return cast("int | None", self.tokenizer.unk_token_id)
+
+    @property
     def special_ids(self) -> tuple[int, ...]:
         """Of the tokens that are never masked."""
         return tuple(sorted(set(self.tokenizer.all_special_ids)))
@@ -122,7 +127,7 @@ class LoadedTokenizer(TokenizerRecord):
             self.tokenizer.backend_tokenizer,
             special_tokens=self.tokenizer.all_special_tokens,
             sep_id=self.sep_id,
-            unk_id=cast("int | None", self.tokenizer.unk_token_id),
+            unk_id=self.unk_id,
         )
 
 
