@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import bz2
-import csv
-import difflib
 import gzip
 import io
 import itertools
@@ -16,7 +14,14 @@ from enum import IntEnum
 from typing import Any, BinaryIO, Literal, NamedTuple, cast
 
 from xmod_extend.errors import CorpusError
-from xmod_extend.text.sniffing import explain_undecodable, refuse_if_no_text
+from xmod_extend.text.columns import read_column
+from xmod_extend.text.fields import missing_field, repeated_column
+from xmod_extend.text.sniffing import (
+    HEAD_BYTES,
+    explain_undecodable,
+    refuse_if_no_text,
+    refuse_if_other,
+)
 from xmod_extend.text.sources import Source
 
 EncodingErrors = Literal["strict", "replace"]
@@ -24,6 +29,7 @@ EncodingErrors = Literal["strict", "replace"]
 _BLOCK_BYTES = 1 << 20
 _MAX_LINE_BYTES = 1 << 20
 _MAX_RECORD_BYTES = 64 << 20
+_ROWS_A_BLOCK = 1_000
 
 
 class Part(IntEnum):
@@ -92,11 +98,13 @@ def read_blocks(
     The arguments and errors are those of `read_lines`.
     """
     try:
+        with source.path.open("rb") as file:
+            refuse_if_other(source.name, file.read(HEAD_BYTES))
         if source.format in ("parquet", "arrow"):
             yield from _table_blocks(source, text_field)
             return
         with _open(source) as stream:
-            refuse_if_no_text(source, stream.read(1 << 16))
+            refuse_if_no_text(source.name, source.path, stream.read(HEAD_BYTES))
         with _open(source) as stream:
             if source.format == "text":
                 yield from _text_blocks(source, stream)
@@ -127,11 +135,17 @@ def split_block(block: RawBlock, *, text_field: str, encoding_errors: EncodingEr
     except UnicodeDecodeError as error:
         before = (block.content[: error.start] + b"x").splitlines()
         number = block.number + len(before) - 1
-        raise explain_undecodable(block.source, error, number, block.offset) from error
+        raise _undecodable(block.source, error, number, block.offset) from error
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if not lines[-1]:
         del lines[-1]
     return lines
+
+
+def _undecodable(
+    source: Source, error: UnicodeDecodeError, number: int, offset: int
+) -> CorpusError:
+    return explain_undecodable(source.name, source.path, error, number, offset)
 
 
 def _damaged(source: Source, error: Exception) -> CorpusError:
@@ -240,7 +254,7 @@ def _split_jsonl(block: RawBlock, content: bytes, field: str, errors: EncodingEr
         try:
             text = line.decode("utf-8", errors)
         except UnicodeDecodeError as error:
-            raise explain_undecodable(block.source, error, number, offset) from error
+            raise _undecodable(block.source, error, number, offset) from error
         offset += len(line) + 1
         text = text.removeprefix("\ufeff").strip()
         lines.append(_field_of(block.source, number, text, field) if text else "")
@@ -251,72 +265,29 @@ def _delimited_blocks(
     source: Source, stream: BinaryIO, field: str, errors: EncodingErrors
 ) -> Iterator[RawBlock]:
     """The text column of a .csv or .tsv file, a thousand rows at a time."""
-    rows = _rows(source, _decoded_lines(source, stream, errors))
-    first = next(rows, None)
-    if first is None:
-        return
-    column, values, number = _find_column(source, first, field), [], 2
-    if first[column] != field:
-        # A column's number was given: the first line is text like the others.
-        values, number = [first[column]], 1
-    for row in rows:
-        values.append(row[column] if column < len(row) else "")
-        if len(values) == 1_000:
-            yield RawBlock(source, values, number, 0, Part.WHOLE)
-            number, values = number + len(values), []
-    if values:
-        yield RawBlock(source, values, number, 0, Part.WHOLE)
+    lines = _decoded_lines(source, stream, errors)
+    delimiter = "\t" if source.format == "tsv" else None
+    texts = read_column(source.name, lines, field, delimiter=delimiter)
+    number = 1
+    while rows := list(itertools.islice(texts, _ROWS_A_BLOCK)):
+        yield RawBlock(source, rows, number, 0, Part.WHOLE)
+        number += len(rows)
 
 
 def _decoded_lines(source: Source, stream: BinaryIO, errors: EncodingErrors) -> Iterator[str]:
     offset = 0
     for number, line in enumerate(iter(lambda: stream.readline(_MAX_RECORD_BYTES), b""), 1):
+        if len(line) == _MAX_RECORD_BYTES:
+            raise CorpusError(
+                f"{source.name}:{number} is a row of more than {_MAX_RECORD_BYTES >> 20} MiB.",
+                hint="Write one document a row.",
+            )
         try:
             text = line.decode("utf-8", errors)
         except UnicodeDecodeError as error:
-            raise explain_undecodable(source, error, number, offset) from error
+            raise _undecodable(source, error, number, offset) from error
         offset += len(line)
         yield text.removeprefix("\ufeff") if number == 1 else text
-
-
-def _rows(source: Source, lines: Iterator[str]) -> Iterator[list[str]]:
-    if source.format == "tsv":
-        # Quotes mean nothing there: text has them singly.
-        yield from (line.rstrip("\r\n").split("\t") for line in lines)
-        return
-    first = next(lines, "")
-    delimiter = ";" if ";" in first and "," not in first else ","
-    reader = csv.reader(itertools.chain([first], lines), delimiter=delimiter)
-    try:
-        yield from filter(None, reader)
-    except csv.Error as error:
-        raise CorpusError(
-            f"{source.name}:{reader.line_num} is not valid CSV: {error}.",
-            hint="A quotation mark that is not closed is the likeliest cause; plain text is named "
-            ".txt.",
-        ) from error
-
-
-def _find_column(source: Source, first: list[str], field: str) -> int:
-    if first.count(field) > 1:
-        raise _repeated_column(source, field)
-    if field in first:
-        return first.index(field)
-    if field.isdecimal() and 1 <= int(field) <= len(first):
-        return int(field) - 1
-    error = _missing_field(source.name, field, [name[:30] for name in first])
-    error.hint = (
-        "Name the column with --text-field, or its number, counted from 1, if the file has no "
-        "line that names its columns."
-    )
-    raise error
-
-
-def _repeated_column(source: Source, column: str) -> CorpusError:
-    return CorpusError(
-        f"{source.name} has more than one column {column!r}.",
-        hint="Give one of them another name, or choose another with --text-field.",
-    )
 
 
 def _field_of(source: Source, number: int, text: str, field: str) -> str:
@@ -339,7 +310,7 @@ def _field_of(source: Source, number: int, text: str, field: str) -> str:
             hint=f'Each line should look like {{"{field}": "…"}}; name plain text .txt.',
         )
     if field not in record:
-        raise _missing_field(where, field, list(record))
+        raise missing_field(where, field, list(record))
     value = record[field]
     if value is None:
         return ""
@@ -349,17 +320,6 @@ def _field_of(source: Source, number: int, text: str, field: str) -> str:
             hint="Choose the field that holds the text with --text-field.",
         )
     return value
-
-
-def _missing_field(where: str, field: str, found: list[str]) -> CorpusError:
-    shown = ", ".join(map(repr, found[:8])) + (", …" if len(found) > 8 else "")
-    near = difflib.get_close_matches(field, found, n=1)
-    return CorpusError(
-        f"{where} has no field {field!r} (found {shown or 'none'}).",
-        hint=f"Did you mean --text-field {near[0]}?"
-        if near
-        else "Name the field that holds the text with --text-field.",
-    )
 
 
 def _json_type(value: object) -> str:
@@ -413,9 +373,10 @@ def _check_column(source: Source, column: str, schema: Any) -> None:
     import pyarrow as pa
 
     if column not in schema.names:
-        raise _missing_field(source.name, column, list(schema.names))
+        raise missing_field(source.name, column, list(schema.names))
     if schema.names.count(column) > 1:
-        raise _repeated_column(source, column)
+        count = schema.names.count(column)
+        raise repeated_column(source.name, column, count)
     kind = schema.field(column).type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
