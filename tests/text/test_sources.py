@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -157,3 +159,73 @@ def test_a_subfolder_that_may_not_be_listed_is_no_silence(
     monkeypatch.setattr(os, "scandir", refuse)
     error = refusal(folder)
     assert f"{folder}/sub may not be read" in error.message
+
+
+def test_a_file_without_a_suffix_is_held_to_its_content(tmp_path: Path) -> None:
+    (tmp_path / "wiki_00").write_text('<doc id="1">\nRuna\n</doc>\n')
+    (tmp_path / "wiki_01").write_text('{"id": "1", "text": "Runa"}\n')
+    (tmp_path / "wiki_02.bz2").write_bytes(b"BZh9")
+    (tmp_path / "program").write_bytes(b"\x7fELF" + bytes(range(256)) * 20)
+    (tmp_path / "page").write_text("<!DOCTYPE html><title>404</title>")
+    (tmp_path / "latin").write_bytes("ñawi\n".encode("latin-1"))
+    for given in (tmp_path, f"{tmp_path}/*"):
+        assert [(source.path.name, source.format) for source in find_sources([given])] == [
+            ("wiki_00", "text"),
+            ("wiki_01", "jsonl"),
+            ("wiki_02.bz2", "text"),
+        ]
+        (sentence,) = describe_left_out([given])
+        assert sentence.startswith("3 files in") and "latin" in sentence
+    assert names(tmp_path / "latin") == ["latin"]  # reading it says what is wrong
+
+
+def test_a_pattern_says_what_it_leaves_out_and_passes_by_outputs(folder: Path) -> None:
+    for output in ("out", "out.run", "several.run/quz_PE"):
+        (folder / output).mkdir(parents=True)
+        (folder / output / "metrics.jsonl").write_text('{"step": 1}')
+    for name in ("out/run.json", "out/model.safetensors.index.json"):
+        (folder / name).write_text("{}")
+    for name in ("out.run", "several.run/quz_PE"):
+        (folder / name / "state-00000001.safetensors").write_text("")
+    for given in (f"{folder}/**/*", folder):
+        assert names(given) == ["a.txt.gz", "b.txt", "c.JSONL", "d.parquet"]
+        said = " ".join(describe_left_out([given]))
+        assert "1 file in" in said and "1 .pdf" in said and "out.run" in said
+    assert "nothing but what this program wrote" in refusal(f"{folder}/out*/*.jsonl").message
+    # A log of somebody else's is text as any other.
+    (folder / "metrics.jsonl").write_text("{}")
+    assert "metrics.jsonl" in names(folder)
+
+
+def test_links_that_are_not_followed_are_said(folder: Path) -> None:
+    (folder / "linked").symlink_to(folder / "sub")
+    (folder / "lost.txt").symlink_to(folder / "nowhere")
+    assert names(folder) == ["a.txt.gz", "b.txt", "c.JSONL", "d.parquet"]
+    assert "2 links in" in describe_left_out([folder])[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("pytorch_model.bin", "is a part of a model.*--base"),
+        ("model.safetensors", "is a part of a model"),
+        ("sentencepiece.bpe.model", "is a part of a model"),
+        ("tokenizer.json", "one JSON object a line"),
+        ("text.parquet.gz", "Unsupported file type"),
+        ("archive.tar.gz", "Unsupported file type"),
+        ("notes.docx", "rename plain text to end in .txt"),
+    ],
+)
+def test_what_a_file_is_instead_and_what_to_do(tmp_path: Path, name: str, expected: str) -> None:
+    (tmp_path / name).write_text("x")
+    error = refusal(tmp_path / name)
+    assert re.search(expected, f"{error.message} {error.hint}"), error
+    assert "missing" not in error.message
+
+
+def test_the_command_for_a_treebank_takes_its_sentences(tmp_path: Path) -> None:
+    treebank = tmp_path / "FILE.conllu"
+    treebank.write_text("# text = Runa simi.\n1\tRuna\n\n# text = Ñawi.\n")
+    command = str(refusal(treebank).hint).split("`")[1]
+    subprocess.run(["sh", "-c", command], check=True, cwd=tmp_path)
+    assert (tmp_path / "FILE.txt").read_text() == "Runa simi.\nÑawi.\n"

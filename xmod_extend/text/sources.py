@@ -15,6 +15,7 @@ from typing import Literal
 
 from xmod_extend.errors import CorpusError
 from xmod_extend.text.hub import HUB_PREFIX, HubAddress, fetch_file, fetch_training_split
+from xmod_extend.text.sniffing import HEAD_BYTES, looks_like_text
 
 Format = Literal["text", "jsonl", "csv", "tsv", "parquet", "arrow"]
 Compression = Literal["gzip", "bz2", "xz", "zstd"]
@@ -37,7 +38,7 @@ COMPRESSIONS: dict[str, Compression] = {
 
 _READ = ".txt, .jsonl, .csv and .tsv (also .gz, .bz2, .xz or .zst) and .parquet files are read"
 
-# As WikiExtractor's wiki_00 and `split`'s text.001: names without a suffix are plain text.
+# As WikiExtractor's wiki_00 and `split`'s text.001: names without a suffix are text.
 _NO_SUFFIX = re.compile(r"[^.]+(\.\d+)?")
 
 _ABOUT_TEXT = re.compile(
@@ -46,6 +47,16 @@ _ABOUT_TEXT = re.compile(
     re.IGNORECASE,
 )
 """Names without a suffix that stand beside text in a folder, and are none."""
+
+_MODEL_SUFFIXES = frozenset(
+    (".bin", ".safetensors", ".pt", ".pth", ".ckpt", ".onnx", ".model", ".h5", ".npz", ".pkl")
+)
+_WAYS_TO_TEXT = {
+    ".conllu": "Take out its sentences with `sed -n 's/^# text = //p' FILE.conllu > FILE.txt` and "
+    "give that.",
+    ".json": "Write one JSON object a line to a .jsonl file.",
+}
+"""What to do about a kind of file that has text, but not as text."""
 
 _OWN_FILES = frozenset({"run.json", "model.safetensors.index.json"})
 _OWN_MARK = ".xmod-extend.json"
@@ -76,6 +87,8 @@ class _Folder:
     """Files that are not read."""
     outputs: list[Path]
     """Folders that this program made."""
+    links: list[Path]
+    """Links to folders, which are not followed, and links to nothing."""
 
 
 def find_sources(paths: Sequence[str | Path]) -> list[Source]:
@@ -100,13 +113,16 @@ def find_sources(paths: Sequence[str | Path]) -> list[Source]:
 
 
 def describe_left_out(paths: Sequence[str | Path]) -> list[str]:
-    """A sentence for each folder among `paths` of which something is not read."""
+    """Sentences about what of the folders and patterns among `paths` is not read."""
     sentences = []
     for given in map(str, paths):
         path = Path(given).expanduser()
-        if given.startswith(HUB_PREFIX) or not path.is_dir():
+        if path.is_dir():
+            found = _look_into(path, given)
+        elif not given.startswith(HUB_PREFIX) and glob.has_magic(given) and not path.exists():
+            found = _match(given)
+        else:
             continue
-        found = _look_into(path, given)
         if found.other:
             number = len(found.other)
             sentences.append(
@@ -119,6 +135,12 @@ def describe_left_out(paths: Sequence[str | Path]) -> list[str]:
             sentences.append(
                 f"Outputs of this program in {given} were left out: {names}"
                 f"{', …' if len(found.outputs) > 3 else ''}."
+            )
+        if found.links:
+            sentences.append(
+                f"{_number(len(found.links), 'link')} in {given} to a folder or to nothing "
+                f"{'was' if len(found.links) == 1 else 'were'} not followed, such as "
+                f"{found.links[0].name}."
             )
     return sentences
 
@@ -177,18 +199,35 @@ def _expand_hub(given: str) -> list[Source]:
 
 
 def _expand_pattern(pattern: str) -> list[Source]:
-    matches = sorted(glob.glob(str(Path(pattern).expanduser()), recursive=True))  # noqa: PTH207
-    found = [Path(match) for match in matches if Path(match).is_file()]
-    sources = [_open_source(path, str(path)) for path in found if _is_text_name(path)]
+    found = _match(pattern)
+    sources = [_open_source(path, str(path)) for path in found.text]
     if sources:
         return sources
-    if found:
+    if found.other:
         raise CorpusError(
-            f"{pattern} matches {_number(len(found), 'file')} of unsupported types "
-            f"({_suffixes(found)}).",
+            f"{pattern} matches {_number(len(found.other), 'file')} of unsupported types "
+            f"({_suffixes(found.other)}).",
             hint=f"{_READ}.",
         )
+    if found.outputs:
+        raise CorpusError(
+            f"{pattern} matches nothing but what this program wrote.",
+            hint="Give the folder or file that has the text.",
+        )
     raise CorpusError(f"{pattern} matches no file.", hint="Check the pattern and the folder.")
+
+
+def _match(pattern: str) -> _Folder:
+    """Sort the files that a pattern matches, in the order of their paths."""
+    found = _Folder([], [], [], [])
+    matches = sorted(glob.glob(str(Path(pattern).expanduser()), recursive=True))  # noqa: PTH207
+    for path in map(Path, matches):
+        if path.is_file() and _is_output(path.parent):
+            if path.parent not in found.outputs:
+                found.outputs.append(path.parent)
+        elif path.is_file():
+            (found.text if _is_text(path) else found.other).append(path)
+    return found
 
 
 def _expand_folder(folder: Path, given: str) -> list[Source]:
@@ -214,26 +253,39 @@ def _look_into(folder: Path, given: str) -> _Folder:
     Raises:
         CorpusError: It or a subfolder may not be listed, so that text might be missed.
     """
-    found = _Folder([], [], [])
+    found = _Folder([], [], [], [])
     for path in sorted(_walk(folder, given, found.outputs)):
-        (found.text if _is_text_name(path) else found.other).append(path)
+        if path.is_file():
+            (found.text if _is_text(path) else found.other).append(path)
+        elif path.is_symlink():
+            found.links.append(path)
     return found
 
 
 def _walk(folder: Path, given: str, outputs: list[Path]) -> Iterator[Path]:
+    """Files and links that are not hidden; the folders of this program go to `outputs`."""
+
     def refuse(error: OSError) -> None:
-        raise _unreadable(str(error.filename or given), error) from error
+        hint = "Check its permissions, or name the files and folders that shall be read."
+        raise _unreadable(str(error.filename or given), error, hint=hint) from error
 
     for place, folders, files in os.walk(folder, onerror=refuse):
         here = Path(place)
-        if here != folder and (_OWN_MARK in files or set(files) >= _OWN_FILES):
+        if here != folder and _is_output(here):
             outputs.append(here)
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            if not name.startswith(".") and (here / name).is_file():
-                yield here / name
+        links = [name for name in folders if (here / name).is_symlink()]
+        yield from (here / name for name in files + links if not name.startswith("."))
+
+
+def _is_output(folder: Path) -> bool:
+    """Whether this program made a folder: by its mark, or by what earlier versions wrote."""
+    if (folder / _OWN_MARK).is_file() or all((folder / name).is_file() for name in _OWN_FILES):
+        return True
+    is_run = folder.name.endswith(".run") or folder.parent.name.endswith(".run")
+    return is_run and any(folder.glob("state-*.safetensors"))
 
 
 def _open_source(path: Path, name: str) -> Source:
@@ -260,14 +312,25 @@ def _split_name(path: Path) -> tuple[str, str]:
     return name, Path(name).suffix
 
 
-def _is_text_name(path: Path) -> bool:
+def _is_text(path: Path) -> bool:
     """Whether a file that was found, and not named by the user, is to be read."""
     name, suffix = _split_name(path)
     if suffix == ".parquet":
         return name == path.name.lower()
     if suffix in FORMATS:
         return True
-    return bool(_NO_SUFFIX.fullmatch(name)) and not _ABOUT_TEXT.fullmatch(name)
+    if not _NO_SUFFIX.fullmatch(name) or _ABOUT_TEXT.fullmatch(name):
+        return False
+    # A name that promises nothing is held to what is in the file; packed, to what comes out of it.
+    return name != path.name.lower() or looks_like_text(_read_head(path, str(path)))
+
+
+def _read_head(path: Path, name: str) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD_BYTES)
+    except OSError as error:
+        raise _unreadable(name, error) from error
 
 
 def _format_of(path: Path, name: str) -> Format:
@@ -281,10 +344,18 @@ def _format_of(path: Path, name: str) -> Format:
             hint="Write the text to a file first: it is read more than once.",
         )
     if _NO_SUFFIX.fullmatch(stem):
-        return "text"
+        # WikiExtractor writes JSON lines too, under the same names.
+        is_packed = path.suffix.lower() in COMPRESSIONS
+        head = b"" if is_packed or not path.exists() else _read_head(path, name)
+        return "jsonl" if head.startswith(b'{"') else "text"
+    if suffix in _MODEL_SUFFIXES:
+        raise CorpusError(
+            f"Unsupported file type {suffix!r}: {name} is a part of a model.",
+            hint="Give a file of text as the corpus; a model is given with --base.",
+        )
     raise CorpusError(
         f"Unsupported file type {''.join(path.suffixes[-2:])!r}: {name}.",
-        hint=f"{_READ}; rename plain text to end in .txt.",
+        hint=_WAYS_TO_TEXT.get(suffix, f"{_READ}; rename plain text to end in .txt."),
     )
 
 
@@ -305,11 +376,11 @@ def _missing(path: Path) -> CorpusError:
     return CorpusError(f"{path} does not exist.", hint=hint)
 
 
-def _unreadable(name: str, error: OSError) -> CorpusError:
+def _unreadable(
+    name: str, error: OSError, *, hint: str = "Check the file's permissions."
+) -> CorpusError:
     if isinstance(error, PermissionError):
-        return CorpusError(
-            f"{name} may not be read: permission denied.", hint="Check the file's permissions."
-        )
+        return CorpusError(f"{name} may not be read: permission denied.", hint=hint)
     return CorpusError(f"{name} cannot be read: {error.strerror or error}.")
 
 
