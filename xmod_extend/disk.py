@@ -1,4 +1,4 @@
-"""Files that are whole or not there, even after a power cut."""
+"""What is written is whole or not there, even after a power cut, or it is said why not."""
 
 from __future__ import annotations
 
@@ -8,8 +8,47 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from xmod_extend.errors import UsageError
+
 UNFINISHED_PATTERN = r"\.(.+)\.writing-\d+"
 """What a process that was killed leaves of a file, whose name is the pattern's only group."""
+
+
+class OutputError(UsageError):
+    """An output that cannot be written.
+
+    Args:
+        remedy: What makes it possible at this very place, for a run that has something to lose
+            elsewhere.
+    """
+
+    def __init__(self, message: str, *, hint: str, remedy: str) -> None:
+        super().__init__(message, hint=hint)
+        self.remedy = remedy
+
+
+def os_error(error: OSError, output: Path) -> OutputError:
+    """An error of the file system while `output` is written, in a sentence."""
+    another = "or choose another output folder"
+    reasons = {
+        errno.ENOSPC: ("the disk is full", "Free some space", "or choose a folder on another disk"),
+        errno.EDQUOT: ("the disk quota is used up", "Free some space", "or choose another disk"),
+        errno.EROFS: ("the file system is read-only", "Make it writable", another),
+        errno.EACCES: ("permission is denied", "Allow yourself to write there", another),
+        errno.EPERM: ("permission is denied", "Allow yourself to write there", another),
+        errno.ENOTEMPTY: ("it is not empty", "Move what is there elsewhere", another),
+        errno.EEXIST: ("it exists", "Move what is there elsewhere", another),
+        errno.ENOTDIR: ("a part of its path is a file", "Move that file elsewhere", another),
+        errno.ENOENT: ("a folder there cannot be made", "Make that folder", another),
+        errno.ENAMETOOLONG: ("its name is too long", "Choose a shorter name", "for its folder too"),
+    }
+    what, remedy, otherwise = reasons.get(
+        error.errno or 0,
+        (error.strerror or type(error).__name__, "Check the disk", another),
+    )
+    return OutputError(
+        f"{output} cannot be written: {what}.", hint=f"{remedy}, {otherwise}.", remedy=remedy
+    )
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from xmod_extend.disk import write_atomically
+from xmod_extend.disk import OutputError, write_atomically
 from xmod_extend.errors import LanguageError, ModelError, UsageError, XmodExtendError
 from xmod_extend.languages import Language, parse_language
 from xmod_extend.model.base import BaseReference, resolve_base
 from xmod_extend.model.graft import RECORD_NAME, check_output
 from xmod_extend.model.layout import check_extendable, longest_input
-from xmod_extend.model.output import OutputError, put_right
+from xmod_extend.model.output import put_right
 from xmod_extend.options import AddOptions
 from xmod_extend.progress import Observer
 from xmod_extend.report.metrics import check_tracker

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from xmod_extend.disk import UNFINISHED_PATTERN
+from xmod_extend.disk import UNFINISHED_PATTERN, os_error
 from xmod_extend.errors import UsageError
 from xmod_extend.ownership import RUN, UNFINISHED_MARK, read_mark, remove_mark, write_mark
 
@@ -117,6 +117,8 @@ def check_run_folder(folder: Path) -> None:
         else:
             name = min(entry.name for entry in folder.iterdir())
             what = f"is a folder that xmod-extend did not make, with {name} in it"
+    except FileNotFoundError:
+        return  # Another run has just ended and removed it.
     except OSError as error:
         what = f"cannot be read ({error.strerror})"
     raise UsageError(
@@ -148,6 +150,12 @@ class RunFolder:
 
     def __init__(self, output: Path) -> None:
         self.path = run_folder(output)
+        self._measured: set[Path] = set()
+
+    def remember(self) -> None:
+        """Notes what an earlier run measured: a run that is refused does not take it away."""
+        folders = [self.path, *self._languages()]
+        self._measured = {folder for folder in folders if (folder / PROBE_NAME).exists()}
 
     def clear(self) -> None:
         """Removes all that a run goes on from: it has ended well, or starts anew."""
@@ -155,13 +163,18 @@ class RunFolder:
             clear_states(folder)
         clear_states(self.path)
 
-    def leave(self, on_note: Callable[[str], None]) -> None:
-        """Removes what no run can go on from, and the folder if nothing is left in it."""
+    def leave(self, on_note: Callable[[str], None]) -> bool:
+        """Removes what no run can go on from; whether the folder is to go as well."""
+        kept = False
         for folder in self._languages():
-            if not has_work(folder):
-                _remove_folder(folder, on_note)
-        if not (has_work(self.path) or begun_languages(self.path)):
-            _remove_folder(self.path, on_note)
+            if self._is_of_use(folder):
+                kept = True
+            elif _empty_folder(folder, on_note):
+                folder.rmdir()
+        return not (kept or self._is_of_use(self.path)) and _empty_folder(self.path, on_note)
+
+    def _is_of_use(self, folder: Path) -> bool:
+        return has_work(folder) or (folder in self._measured and (folder / PROBE_NAME).exists())
 
     def _languages(self) -> list[Path]:
         return [
@@ -189,14 +202,21 @@ def hold_run_folder(output: Path, on_note: Callable[[str], None]) -> Iterator[Ru
     made = [folder for folder in run.path.parents if not folder.exists()]
     lock: int | None = None
     try:
-        lock = _take(output, run.path)
+        try:
+            lock = _take(output, run.path)
+        except OSError as error:
+            raise os_error(error, run.path) from error
+        run.remember()
         yield run
     finally:
         if lock is not None:
             with suppress(OSError):
-                # While it is held: whoever waits for it finds out that it has no name any more.
-                (run.path / LOCK_NAME).unlink(missing_ok=True)
-                run.leave(on_note)
+                goes = run.leave(on_note)
+                # The last thing that is done here: from now on another process may hold it, and
+                # if one does, the folder is not empty.
+                (run.path / LOCK_NAME).unlink()
+                if goes:
+                    run.path.rmdir()
             os.close(lock)
         for folder in made:
             with suppress(OSError):
@@ -222,15 +242,15 @@ def clear_states(folder: Path) -> None:
             entry.unlink(missing_ok=True)
 
 
-def _remove_folder(folder: Path, on_note: Callable[[str], None]) -> None:
+def _empty_folder(folder: Path, on_note: Callable[[str], None]) -> bool:
+    """Removes what is the program's; whether the folder is, too, and nothing else is in it."""
     clear_states(folder)
     mark = read_mark(folder, RUN) or {}
     remove_mark(folder)
-    left = sorted(entry.name for entry in folder.iterdir())
+    left = sorted(entry.name for entry in folder.iterdir() if entry.name != LOCK_NAME)
     if left:
         on_note(f"{folder} stays: it holds {', '.join(left)}, which xmod-extend did not make")
-    elif not mark.get("was_there"):
-        folder.rmdir()
+    return not left and not mark.get("was_there")
 
 
 def _take(output: Path, folder: Path) -> int:

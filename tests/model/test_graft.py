@@ -19,7 +19,13 @@ from transformers import XmodForMaskedLM
 from xmod_extend.errors import LanguageError, ModelError, UsageError
 from xmod_extend.model import graft, output
 from xmod_extend.model.checkpoint import Checkpoint, open_checkpoint
-from xmod_extend.model.graft import check_output, extended_config, plan_output, write_extended
+from xmod_extend.model.graft import (
+    StatesPlan,
+    check_output,
+    extended_config,
+    plan_output,
+    write_extended,
+)
 
 
 @pytest.fixture
@@ -281,6 +287,54 @@ def test_a_disk_with_too_little_room_is_refused(
     usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(UsageError, match=r"needs 3\d MB, and the disk has 1 MB free"):
+        plan_output(base, tmp_path / "out", languages=["quz_PE"], force=False)
+
+
+def test_the_states_of_the_run_are_counted_where_they_lie(base: Checkpoint, tmp_path: Path) -> None:
+    free = shutil.disk_usage(tmp_path).free
+    states = StatesPlan(folder=tmp_path / "out.run", training_bytes=2 * free, writing_bytes=0)
+    options = {"languages": ["quz_PE"], "force": False}
+    with pytest.raises(UsageError, match=r"out needs .* GB"):
+        plan_output(base, tmp_path / "out", **options, states=states)
+    alone = plan_output(base, tmp_path / "out", **options).needed_bytes
+    for training, writing in ((0, 5_000_000), (alone + 5_000_000, 0)):
+        states = StatesPlan(
+            folder=tmp_path / "out.run", training_bytes=training, writing_bytes=writing
+        )
+        plan = plan_output(base, tmp_path / "out", **options, states=states)
+        assert plan.needed_bytes == alone + 5_000_000
+    # What is there already is not needed any more.
+    (tmp_path / "out.run").mkdir()
+    (tmp_path / "out.run/state-00000001.safetensors").write_bytes(bytes(1_000_000))
+    states = StatesPlan(folder=tmp_path / "out.run", training_bytes=0, writing_bytes=5_000_000)
+    plan = plan_output(base, tmp_path / "out", **options, states=states)
+    assert plan.needed_bytes == alone + 4_000_000
+
+
+@pytest.mark.parametrize("name", ["model-quz_PE.safetensors", "run-quz_PE.json", "README.model"])
+def test_a_name_that_the_base_owns_is_known_before_training(tmp_path: Path, name: str) -> None:
+    folder = make_checkpoint(tmp_path / "base", kind="sharded")
+    index = folder / "model.safetensors.index.json"
+    if name.endswith(".safetensors"):
+        shard = sorted(folder.glob("model-*.safetensors"))[0]
+        index.write_text(index.read_text().replace(shard.name, name))
+        shard.rename(folder / name)
+    else:
+        (folder / name).write_text("{}")
+    base, codes = open_checkpoint(folder), ["quz_PE", "ay_BO"]
+    if name == "README.model":
+        plan_output(base, tmp_path / "out", languages=codes, force=False)
+        return
+    with pytest.raises(ModelError, match=f"a file named {name} already"):
+        plan_output(base, tmp_path / "out", languages=codes, force=False)
+
+
+def test_what_goes_along_must_be_readable(
+    base: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (base.path / "LICENSE").write_text("terms")
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "LICENSE")
+    with pytest.raises(ModelError, match="LICENSE cannot be read: permission is denied"):
         plan_output(base, tmp_path / "out", languages=["quz_PE"], force=False)
 
 

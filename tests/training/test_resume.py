@@ -18,13 +18,14 @@ from training_runs import adapter_bytes, configure, run_training
 
 from xmod_extend.errors import UsageError
 from xmod_extend.model.adapter import PARTS
+from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.slice import FP32, Precision
 from xmod_extend.run_folder import saved_states, step_of
 from xmod_extend.training import loop
 from xmod_extend.training.history import StepReport
 from xmod_extend.training.processes import LostProcessError, Processes
 from xmod_extend.training.signals import Signals
-from xmod_extend.training.state import StateFolder
+from xmod_extend.training.state import StateFolder, state_bytes
 
 BF16 = Precision(name="bf16", storage=torch.bfloat16, compute=torch.bfloat16)
 ROUNDED = Precision(name="bf16", storage=torch.bfloat16, compute=torch.float32)
@@ -100,6 +101,16 @@ def test_states_hold_no_frozen_weight_and_two_are_kept(base: Path, tmp_path: Pat
 def test_states_are_saved_as_often_as_asked(base: Path, tmp_path: Path) -> None:
     run_training(base, configure(), folder=tmp_path / "run", every_seconds=3600)
     assert [step_of(path) for path in saved_states(tmp_path / "run")] == [12]
+
+
+def test_the_room_that_a_state_takes_is_known_before(base: Path, tmp_path: Path) -> None:
+    run_training(base, configure(), folder=tmp_path / "run")
+    checkpoint = open_checkpoint(base)
+    names = checkpoint.adapter_names(checkpoint.languages[0])
+    expected = state_bytes([checkpoint.info(name).shape for name in names])
+    largest = max(path.stat().st_size for path in saved_states(tmp_path / "run"))
+    # But for the header, with the curve in it.
+    assert expected <= largest < expected + 10_000
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "other", "half"])

@@ -21,12 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xmod_extend.disk import OutputError
 from xmod_extend.errors import LanguageError, ModelError, UsageError
 from xmod_extend.model.base import DOCUMENT_PATTERNS
 from xmod_extend.model.checkpoint import Checkpoint
 from xmod_extend.model.layout import CONFIG_NAME
 from xmod_extend.model.output import (
-    OutputError,
     can_clone,
     check_target,
     check_writable,

@@ -19,9 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xmod_extend.disk import written_aside
+from xmod_extend.disk import os_error, written_aside
 from xmod_extend.errors import UsageError
-from xmod_extend.model.output import os_error
 from xmod_extend.model.tensors import tensor_bytes, tensor_info, write_safetensors
 from xmod_extend.ownership import RUN, read_mark
 from xmod_extend.run_folder import (
