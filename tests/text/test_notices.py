@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -71,3 +73,85 @@ def test_the_report_of_a_corpus_has_the_notices_also_from_the_cache(
     for _ in range(2):
         warnings = read_corpus([path], cache_dir=cache_dir).report.warnings
         assert any(re.match("The lines are numbered", warning) for warning in warnings)
+
+
+def test_a_verse_has_its_book_and_its_number_taken_for_what_they_are() -> None:
+    books = ["Gn", "1 Co", "Éx"]
+    lines = [f"{books[i % 3]} {i // 9 + 1}:{i % 9 + 1} {line}" for i, line in enumerate(LINES)]
+    (sentence,) = find_notices(lines)
+    assert "a book's name and a verse's number" in sentence and "Gn 1:1 " in sentence
+
+
+def test_what_stands_behind_a_number_is_looked_at_too() -> None:
+    text = said([f"{i * 7919 % 1000} quz {line}" for i, line in enumerate(LINES)])
+    assert "have a number at the beginning" in text and "begin with 'quz'" in text
+
+
+def test_a_few_tags_in_a_thousand_lines_are_named_where_they_stand() -> None:
+    lines = sentences(1_000)
+    for i in (10, 500, 900):
+        lines[i] = f"{lines[i]} {lines[i]} <ref name=a>"
+    text = said(lines)
+    assert "3 of 1,000 lines have markup" in text and "<ref name=a>" in text
+    assert "of a sample" in " ".join(find_notices(lines, is_sample=True))
+    assert said([*lines[:10], *lines[11:]]) == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "encoding"),
+    [
+        ("Ñawinta qhawan, ñawpa.", "cp1252"),
+        ("sut’inchanan", "cp1252"),
+        ("Татарстан башкаласы Казан.", "cp1251"),
+        ("Serbja su narod, ž", "cp1250"),
+    ],
+)
+def test_letters_broken_by_any_of_the_usual_encodings_are_found(line: str, encoding: str) -> None:
+    broken = line.encode().decode(encoding, "ignore")
+    text = said([f"{other} {broken}" for other in LINES])
+    assert "letters that were broken" in text
+
+
+def test_letters_that_only_look_broken_are_none() -> None:
+    right = [
+        "PÓŁKA, ŁÓDŹ, ŻÓŁĆ.",
+        "Зі школи. Її хата. Сёння ўвечары, Ёсць.",
+        "Âge, château, Ãhã, naïve, ŽŠČ, Äö.",
+        "ÐÞÆ, Ísland, ÁÐUR.",
+        "Αθήνα, ΈΛΛΗΝΕΣ. Łužica, źěło. ÇŞĞ.",
+    ]
+    assert said(right * 60) == ""
+
+
+@pytest.mark.parametrize("text", ["simi", "3 wasi"])
+@pytest.mark.parametrize(
+    ("form", "said_first"),
+    [
+        ("{n}\t{text}", "cut"),
+        ("{n}. {text}", "sed"),
+        ("({n}) {text}", "sed"),
+        ("[{n}] {text}", "sed"),
+        ("{n}:{v} {text}", "sed"),
+        ("1 Co {n}:{v} {text}", "sed"),
+        ("Éx {n}.{v} {text}", "sed"),
+    ],
+)
+def test_the_command_that_is_named_leaves_the_text(
+    tmp_path: Path, form: str, said_first: str, text: str
+) -> None:
+    rng = random.Random(0)
+    numbers = range(1, 41) if said_first == "cut" else [rng.randint(1, 30) for _ in range(40)]
+    lines = [form.format(n=n, v=rng.randint(1, 30), text=f"{text} {n}") for n in numbers]
+    (tmp_path / "FILE").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    commands = re.findall("`([^`]*)`", said([" ".join(line.split()) for line in lines]))
+    assert commands and commands[0].startswith(said_first)
+    for command in commands:
+        subprocess.run(["sh", "-c", command], check=True, cwd=tmp_path, env={"LC_ALL": "C.UTF-8"})
+        left = (tmp_path / "NEW").read_text(encoding="utf-8").splitlines()
+        assert left == [f"{text} {n}" for n in numbers], command
+
+
+def test_one_near_repetition_among_many_lines_is_no_notice() -> None:
+    held_out = [f"{line} kunan" for line in sentences(300, seed=7)]
+    assert find_near_repetitions(LINES, [*held_out, LINES[0].upper()]) == []
+    assert find_near_repetitions(LINES, [*held_out, *(line.upper() for line in LINES[:2])])

@@ -14,6 +14,9 @@ from xmod_extend.cli.output import Display, Output, num_bytes
 if TYPE_CHECKING:
     from xmod_extend.text.report import CorpusReport
 
+LEAST_SHARE = 0.001
+"""Of the letters: a script with less is not named."""
+
 
 def check(
     corpus: shared.Corpus,
@@ -43,7 +46,23 @@ def check(
             encoding_errors=encoding_errors,
             observer=display,
         )
-        output.minimal(dataclasses.asdict(report), f"{report.kept_lines}", report_table(report))
+        output.minimal(
+            dataclasses.asdict(report),
+            f"{report.kept_lines}",
+            report_table(report),
+            conclusion(report),
+        )
+
+
+def conclusion(report: CorpusReport) -> str:
+    """Whether the text can be used, in a sentence or two; the warnings were said before."""
+    if report.unreadable:
+        return report.verdict
+    count = len(report.warnings)
+    if not count:
+        return f"This text can be used. {report.verdict}".strip()
+    above = "the warning above says" if count == 1 else f"the {count} warnings above say"
+    return f"This text can be used, but {above} what stands against it. {report.verdict}".strip()
 
 
 def report_table(report: CorpusReport) -> Table:
@@ -57,7 +76,6 @@ def report_table(report: CorpusReport) -> Table:
 
 
 def _rows(report: CorpusReport) -> list[tuple[str, Any]]:
-    scripts = ", ".join(f"{name} {share:.1%}" for name, share in report.scripts.items())
     rows = [
         ("lines", f"{report.lines:,}"),
         ("kept", f"{report.kept_lines:,}"),
@@ -65,7 +83,7 @@ def _rows(report: CorpusReport) -> list[tuple[str, Any]]:
         ("duplicates", f"{report.duplicate_lines:,}"),
         ("words", f"{report.words:,}"),
         ("bytes", f"{report.bytes:,} ({num_bytes(report.bytes)})"),
-        ("scripts", scripts),
+        ("scripts", _scripts(report.scripts)),
         ("for training", f"{report.train_lines:,} lines, {num_bytes(report.train_bytes)}"),
         ("held out", f"{report.held_out_lines:,} lines, {num_bytes(report.held_out_bytes)}"),
     ]
@@ -75,4 +93,21 @@ def _rows(report: CorpusReport) -> list[tuple[str, Any]]:
         rows.append(("tokens", f"{report.tokens:,}"))
         rows.append(("tokens per word", f"{report.fertility:.2f}"))
         rows.append(("unknown tokens", f"{report.unk_rate:.2%}"))
+    if report.coverage is not None:
+        rows.append(("unknown characters", f"{report.coverage.unknown_characters:.2%}"))
+        rows.append(("words with any", f"{report.coverage.words_hit:.2%}"))
+        if report.coverage.missing:
+            rows.append(("the most frequent", " ".join(report.coverage.missing)))
     return rows
+
+
+def _scripts(shares: dict[str, float]) -> str:
+    """The scripts with their shares; those that hardly occur only by their number."""
+    shown = [
+        # A name and its share stay on one line.
+        f"{name}\N{NO-BREAK SPACE}{share:.1%}".replace(" ", "\N{NO-BREAK SPACE}")
+        for name, share in shares.items()
+        if share >= LEAST_SHARE
+    ]
+    others = len(shares) - len(shown)
+    return ", ".join(shown) + (f" and {others} with less than {LEAST_SHARE:.1%}" if others else "")

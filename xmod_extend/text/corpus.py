@@ -7,7 +7,6 @@ of each, one byte is in memory.
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from xmod_extend.text.arrow import StoredLines, encode_lines, read_arrow
 from xmod_extend.text.cache import choose_cache_dir, find_or_make_entry
 from xmod_extend.text.fingerprinting import combine, fingerprint_sources
 from xmod_extend.text.lines import PreparedLines, prepare_lines, require_encoding_errors
-from xmod_extend.text.notices import find_near_repetitions, find_notices
+from xmod_extend.text.notices import SAMPLE_BYTES, find_near_repetitions, find_notices
 from xmod_extend.text.reading import EncodingErrors
 from xmod_extend.text.report import CorpusReport
 from xmod_extend.text.sources import Source, describe_left_out, find_sources
@@ -45,8 +44,10 @@ SMALL_TRAIN_BYTES = 50_000
 _TRAIN, _HELD_OUT, _WHOLE = "train.arrow", "held_out.arrow", "text.arrow"
 _SPLIT_VERSION = 1
 """To be raised whenever the same lines would be kept or held out differently."""
-_FACTS_VERSION = 3
-"""To be raised whenever something else is counted in the same lines."""
+_FACTS_VERSION = 4
+"""To be raised whenever something else is counted in the same lines, or said of them."""
+_ROWS = 1_000
+"""Lines in a row that are sampled."""
 
 
 @dataclass(frozen=True)
@@ -232,20 +233,37 @@ def _split(
         "cut_lines": sum(text.cut_lines for text in texts),
         "train": asdict(sides[0]),
         "held_out": asdict(sides[1]),
-        "notices": find_notices(_masked_lines(corpus, train))
-        + find_near_repetitions(
-            _masked_lines(corpus, train), _masked_lines(given or corpus, held_out)
-        ),
+        "notices": _notices((corpus, train), (given or corpus, held_out), sides),
     }
 
 
-def _masked_lines(lines: PreparedLines, mask: Mask) -> Iterator[str]:
+def _notices(
+    train: tuple[PreparedLines, Mask],
+    held_out: tuple[PreparedLines, Mask],
+    sides: Sequence[TextStatistics],
+) -> list[str]:
+    """What is to be said of the lines of both sides."""
+    every, every_held_out = (-(-side.bytes // SAMPLE_BYTES) or 1 for side in sides)
+    return [
+        *find_notices(_sample(*train, every), is_sample=every > 1),
+        *find_near_repetitions(
+            _sample(*train, every),
+            _sample(*held_out, every_held_out),
+            is_sample=every > 1 or every_held_out > 1,
+        ),
+    ]
+
+
+def _sample(lines: PreparedLines, mask: Mask, every: int) -> Iterator[str]:
+    """Lines of the mask: all, or a thousand in a row at even distances."""
+    import pyarrow as pa
+
     start = 0
     for column in read_arrow(lines.path):
-        texts = column.to_pylist()
-        chosen = mask[start : start + len(texts)]
-        start += len(texts)
-        yield from itertools.compress(texts, chosen)
+        kept = column.filter(pa.array(mask[start : start + len(column)]))
+        start += len(column)
+        for first in range(0, len(kept), _ROWS * every):
+            yield from kept.slice(first, _ROWS).to_pylist()
 
 
 def _find_distinct(lines: PreparedLines) -> Mask:

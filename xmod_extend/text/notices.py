@@ -13,11 +13,15 @@ from typing import NamedTuple
 
 import regex
 
-SAMPLE_BYTES = 64 << 20
-"""Of a text that are looked at: what a larger one is like shows in its beginning."""
+SAMPLE_BYTES = 16 << 20
+"""Of a text that are looked at, at even distances: it takes a few seconds."""
 MIN_LINES = 20
-COMMON = 0.01
+COMMON = 0.002
 """Share of the lines from which on markup and broken letters are worth a sentence."""
+FEWEST = 3
+"""Lines with them that are no accident."""
+NEARLY_THE_SAME = 0.005
+"""Share of the held-out lines from which on near repetitions are worth a sentence."""
 MOST = 0.5
 """Share of the lines from which on numbers and beginnings are the text's form, not its content."""
 EXAMPLE_CHARACTERS = 60
@@ -27,9 +31,13 @@ _MARKUP = re.compile(
     r"|'''|^=+ .+ =+$|https?://\S+\s*\|"
 )
 _NUMBERED = re.compile(r"(\d+)[ \t.):]+\S")
-_VERSE = re.compile(r"[\[(]?\d{1,3}([:.]\d{1,3})?[\])]?[.:]?\s+\D")
-# A letter of Western Europe, and what stands for a byte behind it, as UTF-8 read in CP1252 shows.
-_BROKEN = re.compile("[ÂÃÄÅÐÑâ][^\x00-\x7f]")
+_NUMBER_FIRST = re.compile(r"[\[(]?\d+([:.]\d+)?[\])]?[.:]?\s+(?=\S)")
+_BOOK_AND_VERSE = re.compile(r"([1-3] ?)?[^\s\d]+ \d+[:.]\d+\s+\S")
+_JSON = re.compile(r'\{".*\}')
+_HIGH_RUN = re.compile("[^\x00-\x7f]{2,}")
+# What the first byte of a letter's UTF-8 looks like in an encoding of one byte a letter. Where that
+# may be a letter of the language, two such letters in a row are asked for.
+_LEADING = {"cp1252": "ÂÃÄÅâ", "cp1250": "ĂÄĹâ", "cp1251": ""}
 _NO_LETTER_OR_DIGIT = regex.compile(r"[^\p{L}\p{M}\p{N}]+")
 _WORD = regex.compile(r"[\p{L}\p{M}'’]+")
 
@@ -41,17 +49,22 @@ class _Tally:
         self.count = 0
         self.example = ""
 
-    def add(self, line: str) -> None:
+    def add(self, line: str, match: re.Match[str]) -> None:
         self.count += 1
-        self.example = self.example or line
+        # The example shows what is meant, where it stands.
+        start = max(0, match.start() - EXAMPLE_CHARACTERS // 2)
+        self.example = self.example or ("… " if start else "") + line[start:]
 
 
 class _Notice(NamedTuple):
-    holds: Callable[[str], object]
+    holds: Callable[[str], re.Match[str] | None]
     share: float
     what: str
     advice: str
 
+
+WITHOUT_NUMBERS = r"sed -E 's/^[[(]?[0-9]+([:.][0-9]+)?[])]?[.:]?[[:space:]]+//' FILE > NEW"
+WITHOUT_VERSES = r"sed -E 's/^([1-3] ?)?[^[:space:]0-9]+ [0-9]+[:.][0-9]+[[:space:]]+//' FILE > NEW"
 
 _OF_A_LINE = (
     _Notice(
@@ -61,70 +74,90 @@ _OF_A_LINE = (
         "The adapter would learn it as words: extract the plain text first.",
     ),
     _Notice(
-        lambda line: _is_broken(line),
+        lambda line: _find_broken(line),
         COMMON,
         "letters that were broken by reading UTF-8 as another encoding",
         "Get the text again, or repair it, for example with the ftfy package.",
     ),
     _Notice(
-        _VERSE.match,
+        _BOOK_AND_VERSE.match,
+        MOST,
+        "a book's name and a verse's number at the beginning",
+        f"Take them out, for example with `{WITHOUT_VERSES}`.",
+    ),
+    _Notice(
+        _NUMBER_FIRST.match,
         MOST,
         "a number at the beginning, as of a verse or a list",
-        "Take the numbers out, for example with `sed -E 's/^[0-9:.]+ //'`.",
+        f"Take the numbers out, for example with `{WITHOUT_NUMBERS}`.",
+    ),
+    _Notice(
+        _JSON.fullmatch,
+        MOST,
+        "the form of JSON",
+        "Let the file's name end in .jsonl, and the field is read that holds the text.",
     ),
 )
 
 
-def find_notices(lines: Iterable[str]) -> list[str]:
-    """A sentence for each thing that should be taken out of a text before it is trained on."""
+def find_notices(lines: Iterable[str], *, is_sample: bool = False) -> list[str]:
+    """A sentence for each thing that should be taken out of a text before it is trained on.
+
+    Args:
+        lines: Of a text, cleaned.
+        is_sample: Whether the text has more lines.
+    """
     tallies = [_Tally() for _ in _OF_A_LINE]
     numbers, beginnings = _Numbers(), Counter[str]()
-    total = size = 0
+    total = 0
     for line in lines:
         total += 1
-        size += len(line.encode())
-        if size > SAMPLE_BYTES:
-            break
         for notice, tally in zip(_OF_A_LINE, tallies, strict=True):
-            if notice.holds(line):
-                tally.add(line)
+            if match := notice.holds(line):
+                tally.add(line, match)
         numbers.add(line)
-        beginnings[line.split(" ", 1)[0]] += 1
+        # A number is another matter, and so is what has an explanation.
+        if not (_JSON.fullmatch(line) or _BOOK_AND_VERSE.match(line)):
+            beginnings[_NUMBER_FIRST.sub("", line, count=1).split(" ", 1)[0]] += 1
     if total < MIN_LINES:
         return []
-    sample = f" of the first {SAMPLE_BYTES >> 20} MB" if size > SAMPLE_BYTES else ""
+    sample = " of a sample" if is_sample else ""
     sentences = numbers.sentences(total, sample)
-    is_numbered = bool(sentences)
+    is_explained = bool(sentences)
     for notice, tally in zip(_OF_A_LINE, tallies, strict=True):
-        if tally.count >= notice.share * total and not (
-            is_numbered and notice.holds == _VERSE.match
-        ):
-            sentences.append(
-                f"{tally.count:,} of {total:,} lines{sample} have {notice.what}, such as "
-                f"{shorten(tally.example)!r}. {notice.advice}"
-            )
-    return sentences + _prefix(beginnings, total, sample, is_numbered)
+        if tally.count < max(FEWEST, notice.share * total):
+            continue
+        if notice.share == MOST:
+            # What begins the lines has one explanation, the first that fits.
+            if is_explained:
+                continue
+            is_explained = True
+        sentences.append(
+            f"{tally.count:,} of {total:,} lines{sample} have {notice.what}, such as "
+            f"{shorten(tally.example)!r}. {notice.advice}"
+        )
+    return sentences + _prefix(beginnings, total, sample)
 
 
-def find_near_repetitions(train: Iterable[str], held_out: Iterable[str]) -> list[str]:
+def find_near_repetitions(
+    train: Iterable[str], held_out: Iterable[str], *, is_sample: bool = False
+) -> list[str]:
     """A sentence if held-out lines are training lines but for case, spaces and punctuation."""
     measured = {_bare(line): line for line in held_out}
     measured.pop("", None)
-    num_measured, size = len(measured), 0
+    num_measured = len(measured)
     near: dict[str, str] = {}
     for line in train:
-        size += len(line)
-        if size > SAMPLE_BYTES:
-            break
         if (bare := _bare(line)) in measured:
             near[measured.pop(bare)] = line
-    if not near:
+    if not near or len(near) < NEARLY_THE_SAME * num_measured:
         return []
     held, trained = next(iter(near.items()))
+    some = ", a sample of them," if is_sample else ""
     return [
-        f"{len(near):,} of {num_measured:,} held-out lines are training lines but for case, spaces "
-        f"or punctuation, such as {shorten(held)!r} and {shorten(trained)!r}: the held-out text "
-        "reads better than it should. Take one of each pair out."
+        f"{len(near):,} of {num_measured:,} held-out lines are training lines{some} but for case, "
+        f"spaces or punctuation, such as {shorten(held)!r} and {shorten(trained)!r}: the held-out "
+        "text reads better than it should. Take one of each pair out."
     ]
 
 
@@ -150,7 +183,7 @@ class _Numbers:
             return
         number = int(match[1])
         if number > self._previous:
-            self._tally.add(line)
+            self._tally.add(line, match)
         self._previous = number
         self._highest = max(self._highest, number)
         rest = hash(line[match.end(1) :])
@@ -164,15 +197,17 @@ class _Numbers:
         hidden = f", which hide {self._repeated:,} repeated ones" if self._repeated else ""
         return [
             f"The lines{sample} are numbered{hidden}, such as {shorten(self._tally.example)!r}. "
-            "Take the numbers out; where a tab follows them, `cut -f 2- FILE > NEW` does it."
+            "Take the numbers out; where a tab follows them, `cut -f 2- FILE > NEW` does it, else "
+            f"`{WITHOUT_NUMBERS}`."
         ]
 
 
-def _prefix(beginnings: Counter[str], total: int, sample: str, is_numbered: bool) -> list[str]:
-    first, count = beginnings.most_common(1)[0]
+def _prefix(beginnings: Counter[str], total: int, sample: str) -> list[str]:
+    """A sentence if one word stands at the beginning of the lines, behind their numbers."""
+    first, count = beginnings.most_common(1)[0] if beginnings else ("", 0)
     # A frequent first word is a language's own; what is no word, or begins all lines, is a form.
     share = 0.9 if _WORD.fullmatch(first) else MOST
-    if count < share * total or is_numbered:
+    if count < share * total:
         return []
     return [
         f"{count:,} of {total:,} lines{sample} begin with {shorten(first)!r}. If that is no part "
@@ -180,15 +215,21 @@ def _prefix(beginnings: Counter[str], total: int, sample: str, is_numbered: bool
     ]
 
 
-def _is_broken(line: str) -> bool:
-    if not _BROKEN.search(line):
-        return False
-    try:
-        repaired = line.encode("cp1252").decode("utf-8")
-    except UnicodeError:
-        # Bytes that CP1252 lacks were lost or stand as controls; a few such pairs are enough.
-        return len(_BROKEN.findall(line)) * 8 > len(line)
-    return len(repaired) < len(line)
+def _find_broken(line: str) -> re.Match[str] | None:
+    """Letters that are the bytes of UTF-8, read one by one."""
+    return next((run for run in _HIGH_RUN.finditer(line) if _is_repairable(run[0])), None)
+
+
+def _is_repairable(run: str) -> bool:
+    for encoding, leading in _LEADING.items():
+        try:
+            repaired = run.encode(encoding).decode("utf-8")
+        except UnicodeError:
+            continue
+        if len(repaired) > 1 or run[0] in leading:
+            return True
+    # A byte that the encoding has no letter for was lost, or stands there as a control character.
+    return False
 
 
 def _bare(line: str) -> str:
