@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sample_text import documents, sentences
 
+from xmod_extend.errors import CorpusError
 from xmod_extend.text import corpus as corpus_module
 from xmod_extend.text import fingerprinting, reading, splitting
 from xmod_extend.text import lines as lines_module
@@ -201,8 +204,52 @@ def test_a_damaged_memory_of_digests_is_not_trusted(
     time.sleep(0.1)
     first = fingerprint(path, tmp_path)
     (memory,) = tmp_path.glob("digest-*.json")
-    memory.write_text("{")
-    assert fingerprint(path, tmp_path) == first
+    known = json.loads(memory.read_text())
+    other = known | {"digest": known["digest"][::-1]}
+    for damaged in ("{", "[" * 100_000, "[]", json.dumps(other)):
+        memory.write_text(damaged)
+        assert fingerprint(path, tmp_path) == first
+        assert json.loads(memory.read_text()) == known
+
+
+def test_a_digest_need_not_be_remembered(
+    write_lines: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fingerprinting, "LARGE_BYTES", 1_000)
+    monkeypatch.setattr(fingerprinting, "_SETTLED_SECONDS", 0.0)
+    path = write_lines(sentences(400))
+    time.sleep(0.1)
+    expected = fingerprint(path, tmp_path)
+    for memory in tmp_path.glob("digest-*"):
+        memory.unlink()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    assert fingerprint(path, tmp_path) == expected
+    assert not list(tmp_path.glob("digest-*"))
+
+
+def test_a_text_that_changes_while_it_is_read_is_refused(
+    write_lines: Write, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_lines(sentences(400))
+    size = path.stat().st_size
+    clean_block = lines_module.clean_block
+
+    def append(*args: Any, **options: Any) -> Any:
+        if path.stat().st_size == size:
+            with path.open("a") as file:
+                file.write("one more\n")
+        return clean_block(*args, **options)
+
+    monkeypatch.setattr(lines_module, "clean_block", append)
+    with pytest.raises(CorpusError, match="changed while it was read"):
+        read_corpus([path], cache_dir=cache_dir)
+    assert not list(cache_dir.glob("*/*"))
+    monkeypatch.undo()
+    assert read_corpus([path], cache_dir=cache_dir).report.lines == 401
 
 
 PREPARE = """

@@ -10,6 +10,7 @@ What is left is a clock that was set back, and file systems without times of the
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -89,12 +90,20 @@ def _state(path: Path, status: os.stat_result) -> list[object]:
 def _recall(memory: Path, state: list[object]) -> str | None:
     try:
         known = json.loads(memory.read_text(encoding="utf-8"))
-        return str(known["digest"]) if known["state"] == state else None
-    except (OSError, ValueError, KeyError, TypeError):
+        digest = str(known["digest"])
+        whole = known["check"] == combine(known["state"], digest)
+        return digest if whole and known["state"] == state else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
 def _remember(memory: Path, state: list[object], digest: str) -> None:
+    known = {"state": state, "digest": digest, "check": combine(state, digest)}
     unfinished = memory.with_suffix(f".{os.getpid()}")
-    unfinished.write_text(json.dumps({"state": state, "digest": digest}), encoding="utf-8")
-    unfinished.replace(memory)
+    # Without it the file is hashed again next time.
+    with contextlib.suppress(OSError):
+        try:
+            unfinished.write_text(json.dumps(known), encoding="utf-8")
+            unfinished.replace(memory)
+        finally:
+            unfinished.unlink(missing_ok=True)
