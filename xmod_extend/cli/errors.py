@@ -78,6 +78,11 @@ class Boundary:
         return self._output is not None and bool(begun_languages(run_folder(self._output)))
 
     @property
+    def has_saved(self) -> bool:
+        """Whether there is something that `--resume` goes on from."""
+        return self._output is not None and what_is_saved(self._output) is not None
+
+    @property
     def what_was_written(self) -> str:
         """The end of a sentence on an interrupt."""
         if self._output is None:
@@ -164,8 +169,10 @@ def _explain(output: Output, error: BaseException, boundary: Boundary) -> None:
         output.error(
             f"A file could not be read or written: {error.strerror}{place}.",
             _together(
-                "Check its permissions and the free space, or name another --output or cache "
-                "folder (HF_HOME, TMPDIR).",
+                "Check its permissions and the free space, or name another "
+                # Another output would start at step 1.
+                f"{'cache' if boundary.has_saved else '--output or cache'} folder (HF_HOME, "
+                "TMPDIR).",
                 _how_to_resume(boundary),
             ),
         )
