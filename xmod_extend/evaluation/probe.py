@@ -156,20 +156,35 @@ def _run_round(
     for language in languages:
         load_adapter(model, checkpoint, language)
         losses = evaluate(model, text, processes=processes)
+        if not losses.mean_nats < SENSELESS_NATS:
+            raise _senseless(checkpoint, language, losses.mean_nats)
         scored.append((_candidate(language, losses), losses))
         on_score(scored[-1][0])
     return sorted(scored, key=lambda pair: pair[0].perplexity)
 
 
 def _candidate(language: str, losses: TokenLosses) -> Candidate:
-    if not losses.mean_nats < SENSELESS_NATS:
-        raise ModelError(
-            f"The base's {language} adapter has a loss of {losses.mean_nats:g} on this text, which "
-            "no working model has: its weights are damaged.",
-            hint="Download the base again, or use another one.",
-        )
     return Candidate(
         language=language,
         perplexity=math.exp(losses.mean_nats),
         num_scored_tokens=losses.nats.size,
+    )
+
+
+def _senseless(checkpoint: Checkpoint, language: str, loss: float) -> ModelError:
+    """What to say of a loss that no working model has: which weights are to blame, if any are."""
+    suspects = (*checkpoint.shared_names(), *checkpoint.adapter_names(language))
+    odd = [name for name in suspects if not bool(checkpoint.read(name).isfinite().all())]
+    if odd:
+        is_own = odd[0] in checkpoint.adapter_names(language)
+        whose = f"of the {language} adapter" if is_own else "which all languages share"
+        return ModelError(
+            f"{odd[0]}, {whose}, has values that are not finite, so the base is damaged "
+            f"({len(odd)} such tensors).",
+            hint="Download the base again, or use another one.",
+        )
+    return ModelError(
+        f"The base has a loss of {loss:g} with its {language} adapter on this text, which no "
+        "working model has: its weights or its config.json are damaged.",
+        hint="Download the base again, or use another one.",
     )

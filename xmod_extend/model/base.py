@@ -23,6 +23,7 @@ from xmod_extend.model.layout import (
     read_config,
     read_json_object,
 )
+from xmod_extend.model.tensors import DamagedFileError
 from xmod_extend.text.tokenizer import TOKENIZER_PATTERNS, fetch_tokenizer
 
 BUNDLED = "tiny"
@@ -272,6 +273,9 @@ def _cached_snapshot(repository: HubRepository, cause: Exception) -> Path:
     folder = Path(config).parent
     try:
         open_weights(folder)
+    except DamagedFileError:
+        # A network would not help: what is there would be taken for whole.
+        raise
     except ModelError:
         raise HubError(
             f"The Hub cannot be reached, and {repository} is not completely in the cache.",

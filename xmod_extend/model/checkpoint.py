@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from xmod_extend.errors import ModelError
 from xmod_extend.model.conformity import (
     WORDS,
+    check_depth,
     check_head,
     check_languages,
     check_shapes,
@@ -59,6 +60,7 @@ class Checkpoint:
         self.files = [file.path for file in weights.files]
         self._file_of = weights.by_name
         self.languages: list[str] = list(config.get("languages", ["en_XX"]))
+        check_depth(self._file_of, self.xmod_config())
         expected = expected_shapes(self.xmod_config())
         infos = {name: self.info(name) for name in self._file_of}
         check_shapes(infos, expected, self.xmod_config())

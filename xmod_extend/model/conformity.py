@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from transformers import XmodConfig
 
 LAYER = "roberta.encoder.layer."
+HEAD = (
+    "lm_head.dense.weight",
+    "lm_head.dense.bias",
+    "lm_head.layer_norm.weight",
+    "lm_head.layer_norm.bias",
+    "lm_head.bias",
+)
+"""What the LM head has besides the word embeddings, which it shares."""
+MOST_LAYERS = 1000
+"""A model's layers are built one by one, without memory for weights but not without any."""
 FLOATS = ("F64", "F32", "F16", "BF16")
 
 
@@ -69,13 +79,15 @@ def check_head(names: Iterable[str], label: str) -> None:
         raise ModelError(
             f"{label} has no encoder among its {len(held)} tensors.", hint="Is it an X-MOD?"
         )
-    head = {"lm_head.bias", "lm_head.dense.weight", "lm_head.layer_norm.weight"}
-    if not body or not head <= held:
-        raise ModelError(
-            f"{label} has no masked-LM head: "
-            + ("its tensors are those of a bare encoder." if not body else "no `lm_head.dense`."),
-            hint="Give a checkpoint saved from XmodForMaskedLM.",
-        )
+    absent = [name for name in HEAD if name not in held]
+    if not body or absent:
+        if not body:
+            what = "has no masked-LM head: its tensors are those of a bare encoder"
+        elif len(absent) == len(HEAD):
+            what = "has no masked-LM head: there is no tensor of it"
+        else:
+            what = f"has no whole masked-LM head: {', '.join(absent)} missing"
+        raise ModelError(f"{label} {what}.", hint="Give a checkpoint saved from XmodForMaskedLM.")
 
 
 def check_languages(names: Iterable[str], languages: Iterable[str], label: str) -> None:
@@ -95,6 +107,21 @@ def check_languages(names: Iterable[str], languages: Iterable[str], label: str) 
     if absent:
         raise ModelError(
             f"{label} lists languages that have no adapter: {', '.join(absent)}.",
+            hint="config.json and the weights are not of the same checkpoint.",
+        )
+
+
+def check_depth(names: Iterable[str], config: XmodConfig) -> None:
+    """Refuses a senseless number of layers before so many are built.
+
+    Raises:
+        ModelError: There are more than any model has, and the weights have others.
+    """
+    held = _num_layers(names)
+    if held != config.num_hidden_layers > MOST_LAYERS:
+        raise ModelError(
+            f"config.json disagrees with the weights: num_hidden_layers is "
+            f"{config.num_hidden_layers:,}, but there are {held:,} layers.",
             hint="config.json and the weights are not of the same checkpoint.",
         )
 
@@ -180,8 +207,8 @@ def _disagreement(infos: Mapping[str, TensorInfo], config: XmodConfig) -> str | 
 WORDS = "roberta.embeddings.word_embeddings.weight"
 
 
-def _num_layers(infos: Mapping[str, TensorInfo]) -> int:
-    return len({name.removeprefix(LAYER).split(".")[0] for name in infos if name.startswith(LAYER)})
+def _num_layers(names: Iterable[str]) -> int:
+    return len({name.removeprefix(LAYER).split(".")[0] for name in names if name.startswith(LAYER)})
 
 
 def _first_name(

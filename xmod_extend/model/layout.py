@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from xmod_extend.errors import ModelError
-from xmod_extend.model.tensors import SafetensorsFile, TensorFile
+from xmod_extend.model.tensors import (
+    DamagedFileError,
+    SafetensorsFile,
+    TensorFile,
+    cannot_be_read,
+    refuse_lfs_pointer,
+)
 
 CONFIG_NAME = "config.json"
 
@@ -64,6 +71,10 @@ def read_config(path: Path) -> dict[str, Any]:
         if not path.is_dir():
             what = "is a file, not a folder" if path.exists() else "does not exist"
             raise ModelError(f"{path} {what}.", hint="Give the folder that holds config.json.")
+        if file.is_dir():
+            raise ModelError(
+                f"{file} is a folder, not a file.", hint="Give the folder that holds config.json."
+            )
         if not file.is_file():
             raise ModelError(
                 f"{path} has no config.json; it holds {list_folder(path)}.",
@@ -83,20 +94,27 @@ def read_json_object(file: Path) -> dict[str, Any]:
         ModelError: It does not.
     """
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        raw = file.read_bytes()
+        refuse_lfs_pointer(file, raw)
     except OSError as error:
-        raise ModelError(
-            f"{file.name} cannot be read: {error.strerror}.", hint=f"Look at {file}."
-        ) from error
-    except json.JSONDecodeError as error:
-        raise ModelError(
-            f"{file.name} is no JSON: {error.msg} in line {error.lineno}.", hint=f"Look at {file}."
-        ) from error
-    except ValueError as error:
-        raise ModelError(f"{file.name} is no JSON text.", hint=f"Look at {file}.") from error
+        raise cannot_be_read(file, error) from error
+    try:
+        content = json.loads(raw.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DamagedFileError(f"{file.name} {_json_fault(error)}.", file) from error
     if not isinstance(content, dict):
         raise ModelError(f"{file.name} holds no JSON object.", hint=f"Look at {file}.")
     return content
+
+
+def _json_fault(error: ValueError | RecursionError) -> str:
+    if isinstance(error, RecursionError):
+        return "is nested deeper than any config or index is"
+    if isinstance(error, json.JSONDecodeError):
+        return f"is no JSON: {error.msg} in line {error.lineno}".removesuffix(" at")
+    if isinstance(error, UnicodeDecodeError):
+        return "is no JSON text: it is not UTF-8"
+    return f"has a number of more than {sys.get_int_max_str_digits():,} digits"
 
 
 def check_config(config: dict[str, Any], name: str) -> dict[str, Any]:

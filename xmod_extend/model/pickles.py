@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING
 from xmod_extend.errors import ModelError
 from xmod_extend.model.tensors import (
     CHUNK_BYTES,
-    DAMAGED_HINT,
+    DamagedFileError,
     TensorInfo,
+    cannot_be_read,
     digest_of,
+    refuse_lfs_pointer,
     tensor_bytes,
     tensor_info,
 )
+from xmod_extend.text.sniffing import LFS_POINTER
 
 if TYPE_CHECKING:
     import torch
@@ -105,7 +108,9 @@ def _load_pickle(path: Path) -> object:
     try:
         # Only files in torch's zip format (since torch 1.6) can be mapped.
         with path.open("rb") as file:
-            in_zip = file.read(4) == b"PK\x03\x04"
+            start = file.read(len(LFS_POINTER))
+        refuse_lfs_pointer(path, start)
+        in_zip = start.startswith(b"PK\x03\x04")
         with warnings.catch_warnings():
             # About the pickle's protocol; what matters of it becomes an error.
             warnings.simplefilter("ignore")
@@ -114,17 +119,18 @@ def _load_pickle(path: Path) -> object:
             )
     except pickle.UnpicklingError as error:
         if "unsupported global" not in str(error).lower():
-            raise ModelError(
-                f"{path.name} is no whole PyTorch file of tensors.", hint=DAMAGED_HINT
+            raise DamagedFileError(
+                f"{path.name} is no whole PyTorch file of tensors.", path
             ) from error
         raise ModelError(
             f"{path.name} holds code, which opening would run, and is not loaded.",
             hint="Use a checkpoint with safetensors, or one saved as plain tensors.",
         ) from error
-    except (RuntimeError, EOFError, ValueError, OSError) as error:
-        raise ModelError(
-            f"{path.name} is damaged or truncated: {path.stat().st_size:,} bytes found.",
-            hint=DAMAGED_HINT,
+    except OSError as error:
+        raise cannot_be_read(path, error) from error
+    except (RuntimeError, EOFError, ValueError) as error:
+        raise DamagedFileError(
+            f"{path.name} is damaged or truncated: {path.stat().st_size:,} bytes found.", path
         ) from error
 
 

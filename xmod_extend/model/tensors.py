@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from xmod_extend.errors import ModelError
+from xmod_extend.text.sniffing import LFS_POINTER
 
 if TYPE_CHECKING:
     import torch
@@ -69,7 +70,41 @@ CHUNK_BYTES = 4 * 1024 * 1024
 MAX_HEADER_BYTES = 100_000_000
 """The `safetensors` library refuses longer headers, and so do we."""
 
-DAMAGED_HINT = "Download or copy the file again."
+
+class DamagedFileError(ModelError):
+    """A file is cut short or altered.
+
+    Where it is a link, as in the Hub's cache, what it points to must go: it would be taken for
+    whole again.
+    """
+
+    def __init__(self, message: str, path: Path) -> None:
+        hint = "Download or copy the file again."
+        if path.is_symlink():
+            hint = f"Delete {path.resolve()}, to which it is a link, and it is downloaded again."
+        super().__init__(message, hint=hint)
+
+
+def refuse_lfs_pointer(path: Path, start: bytes) -> None:
+    """Refuses a file of which only what Git LFS leaves in its place is here.
+
+    Raises:
+        ModelError: `start`, the file's first bytes, are a pointer's.
+    """
+    if start.startswith(LFS_POINTER):
+        raise ModelError(
+            f"{path.name} is a Git LFS pointer of {path.stat().st_size} bytes, not the file "
+            "itself.",
+            hint=f"Fetch the file with `git lfs pull` in {path.parent}.",
+        )
+
+
+def cannot_be_read(path: Path, error: OSError) -> ModelError:
+    """The error to raise for one of the file system's."""
+    hint = f"Look at {path}."
+    if isinstance(error, PermissionError):
+        hint = f"Ask the owner of {path} to let you read it."
+    return ModelError(f"{path.name} cannot be read: {error.strerror}.", hint=hint)
 
 
 @dataclass(frozen=True)
@@ -189,7 +224,7 @@ class SafetensorsFile:
         return digest_of(self.info(name), self.iter_bytes(name))
 
     def _ends_early(self, name: str) -> ModelError:
-        return ModelError(f"{self.path.name} ended while {name} was read.", hint=DAMAGED_HINT)
+        return DamagedFileError(f"{self.path.name} ended while {name} was read.", self.path)
 
 
 def _read_header(path: Path) -> tuple[dict[str, tuple[TensorInfo, int]], dict[str, str], int]:
@@ -197,18 +232,19 @@ def _read_header(path: Path) -> tuple[dict[str, tuple[TensorInfo, int]], dict[st
     try:
         with path.open("rb") as file:
             file_bytes = os.fstat(file.fileno()).st_size
-            prefix = file.read(8)
+            start = file.read(len(LFS_POINTER))
+            refuse_lfs_pointer(path, start)
+            prefix = start[:8]
+            file.seek(len(prefix))
             header_bytes = int.from_bytes(prefix, "little")
             if len(prefix) < 8 or header_bytes > min(MAX_HEADER_BYTES, file_bytes - 8):
                 raise _no_header(path, prefix, header_bytes, file_bytes)
             raw = file.read(header_bytes)
     except OSError as error:
-        raise ModelError(
-            f"{path.name} cannot be read: {error.strerror}.", hint=f"Look at {path}."
-        ) from error
+        raise cannot_be_read(path, error) from error
     try:
         header = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _bad_header(path, "it is no JSON") from error
     if not isinstance(header, dict):
         raise _bad_header(path, "it is no JSON object")
@@ -252,39 +288,33 @@ def _check_contiguous(path: Path, entries: dict[str, tuple[TensorInfo, int]]) ->
 
 def _check_size(path: Path, *, expected: int, found: int) -> None:
     if found < expected:
-        raise ModelError(
-            f"{path.name} is truncated: {expected:,} bytes expected, {found:,} found.",
-            hint=DAMAGED_HINT,
+        raise DamagedFileError(
+            f"{path.name} is truncated: {expected:,} bytes expected, {found:,} found.", path
         )
     if found > expected:
-        raise ModelError(
+        raise DamagedFileError(
             f"{path.name} is longer than its header says: "
             f"{expected:,} bytes expected, {found:,} found.",
-            hint=DAMAGED_HINT,
+            path,
         )
 
 
 def _no_header(path: Path, prefix: bytes, header_bytes: int, file_bytes: int) -> ModelError:
-    if prefix.startswith(b"version "):
-        return ModelError(
-            f"{path.name} is a Git LFS pointer of {file_bytes} bytes, not the file itself.",
-            hint="Fetch the file with `git lfs pull`.",
-        )
     if len(prefix) < 8:
         found = f"it has only {file_bytes} bytes"
     elif header_bytes > MAX_HEADER_BYTES:
         found = f"its first 8 bytes give a header length of {header_bytes:,}"
     else:
-        return ModelError(
+        return DamagedFileError(
             f"{path.name} is truncated: its header needs {header_bytes + 8:,} bytes, "
             f"{file_bytes:,} found.",
-            hint=DAMAGED_HINT,
+            path,
         )
-    return ModelError(f"{path.name} is no safetensors file: {found}.", hint=DAMAGED_HINT)
+    return DamagedFileError(f"{path.name} is no safetensors file: {found}.", path)
 
 
 def _bad_header(path: Path, what: str) -> ModelError:
-    return ModelError(f"{path.name} has a damaged header: {what}.", hint=DAMAGED_HINT)
+    return DamagedFileError(f"{path.name} has a damaged header: {what}.", path)
 
 
 def write_safetensors(

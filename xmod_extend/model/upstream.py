@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 TRIAL_TOKENS = 8
 TRIAL_ROWS = 64
 """Of the vocabulary in the trial, unless padding lies further back."""
-LARGEST_TRIAL = 300_000_000
+LARGEST_TRIAL = 50_000_000
 """Parameters. A layer of xmod-large-prenorm has 14 million; a config that claims more than this
 contradicts its weights, which is found when they are opened."""
 COMPARE_HINT = "Compare it with the config.json of facebook/xmod-base."

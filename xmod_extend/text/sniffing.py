@@ -54,7 +54,8 @@ _CONTROLS = bytes(sorted(set(range(32)) - set(b"\t\n\v\f\r\x1b")))
 
 
 # Of what a file may be whatever its suffix says.
-_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+"""How a file begins that Git LFS left in another's place."""
 _SAFETENSORS = re.compile(rb".{6}\x00\x00\{\s*\"", re.DOTALL)
 _HTML = re.compile(
     rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)\b", re.I | re.S
@@ -73,7 +74,7 @@ def refuse_if_other(name: str, head: bytes) -> None:
     Raises:
         CorpusError: The message says what the file is instead.
     """
-    if head.startswith(_LFS_POINTER):
+    if head.startswith(LFS_POINTER):
         raise CorpusError(
             f"{name} is a Git LFS pointer, not the text itself.",
             hint="Fetch the text with `git lfs pull`.",

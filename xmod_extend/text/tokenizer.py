@@ -26,6 +26,7 @@ from xmod_extend.text.arrow import StoredLines, encode_lines, read_arrow
 from xmod_extend.text.cache import find_or_make_entry
 from xmod_extend.text.encoding import Encoder, explain_failure
 from xmod_extend.text.fingerprinting import combine
+from xmod_extend.text.sniffing import LFS_POINTER
 from xmod_extend.text.tokens import StoredTokens, Tokens, write_tokens
 from xmod_extend.text.workers import choose_num_workers, map_in_order
 
@@ -154,6 +155,7 @@ def load_tokenizer(path: Path, *, vocab_size: int) -> LoadedTokenizer:
         source = XLMR_REPOSITORY
         note = f"The base has no tokenizer files, so XLM-R's are used ({XLMR_REPOSITORY})."
     files = find_tokenizer_files(folder)
+    _refuse_pointers(files)
     tokenizer = _open_as_users_will(files, path / "config.json", source)
     if (folder / "tokenizer.json").is_file():
         as_written = _open_as_written(folder, source)
@@ -178,6 +180,23 @@ def load_tokenizer(path: Path, *, vocab_size: int) -> LoadedTokenizer:
         files=tuple(files),
         note=note,
     )
+
+
+def _refuse_pointers(files: Sequence[Path]) -> None:
+    for file in files:
+        try:
+            with file.open("rb") as stream:
+                is_pointer = stream.read(len(LFS_POINTER)) == LFS_POINTER
+        except OSError as error:
+            raise ModelError(
+                f"{file.name}, of the tokenizer, cannot be read: {error.strerror}.",
+                hint=f"Look at {file}.",
+            ) from error
+        if is_pointer:
+            raise ModelError(
+                f"{file.name}, of the tokenizer, is a Git LFS pointer, not the file itself.",
+                hint=f"Fetch the file with `git lfs pull` in {file.parent}.",
+            )
 
 
 def find_tokenizer(path: Path, *, vocab_size: int) -> Path:
