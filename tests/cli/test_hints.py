@@ -28,7 +28,9 @@ KNOWN_OPTIONS = {
 
 OTHER_PROGRAMS = {"git", "hf", "iconv", "torchrun", "accelerate", "file", "python", "pip"}
 NOT_OUR_OPTIONS = {"--nproc-per-node"}
-NAMES = re.compile(r"[a-z_]+(_[a-z]+)+|_?[A-Za-z_.]+\.[a-z]+|languages|tiny|X --help|(- \{)?\w+:.*")
+NAMES = re.compile(
+    r"[a-z_]+(_[a-z]+)+|_?[A-Za-z_.]+\.[a-z]+|languages|tiny|X( --help)?|(- \{)?\w+:.*"
+)
 """Fields, files, YAML and functions in backticks, and the base that comes with the package."""
 
 
