@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xmod_extend.arguments import Place, Places
-from xmod_extend.evaluation.probe import Candidate, num_scorings, probe_adapters
+from xmod_extend.evaluation.probe import Candidate, planned_tokens, probe_adapters
 from xmod_extend.global_state import own_global_state
 from xmod_extend.model.base import resolve_base
 from xmod_extend.model.checkpoint import open_checkpoint
@@ -120,7 +120,7 @@ def _probe(given: Mapping[str, Any], observer: Observer) -> ProbeReport:
     checkpoint = open_checkpoint(reference.fetch())
     text = prepare_text(read, checkpoint, max_length=given["max_length"], observer=observer)
     observer.on_stage(f"Probing {len(checkpoint.languages)} adapters")
-    scorings = num_scorings(len(checkpoint.languages))
+    planned = planned_tokens(text.held_out, len(checkpoint.languages))
     device = make_processes().device
     precision = choose_precision("auto", device)
     model = load_slice(checkpoint, checkpoint.languages[0], precision=precision)
@@ -129,7 +129,7 @@ def _probe(given: Mapping[str, Any], observer: Observer) -> ProbeReport:
         model,
         checkpoint,
         text.held_out,
-        on_score=lambda candidate: observer.on_candidate(candidate, scorings),
+        on_score=lambda candidate: observer.on_candidate(candidate, planned),
     )
     return ProbeReport(
         base=reference.base, candidates=result.candidates, signature=text.signature(precision.name)

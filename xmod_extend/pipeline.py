@@ -25,7 +25,7 @@ from xmod_extend.evaluation.perplexity import compare, evaluate
 from xmod_extend.evaluation.probe import (
     ProbeResult,
     coverage_warnings,
-    num_scorings,
+    planned_tokens,
     probe_adapters,
 )
 from xmod_extend.global_state import own_global_state
@@ -225,14 +225,14 @@ def _probe_once(job: Job, states: StateFolder) -> ProbeResult:
 def probe_base(job: Job) -> ProbeResult:
     """Ranks the existing adapters on the held-out text."""
     languages = job.checkpoint.languages
-    scorings = num_scorings(len(languages))
+    planned = planned_tokens(job.text.held_out, len(languages))
     job.observer.on_stage(f"Probing {len(languages)} existing adapters on the held-out text")
     probe = probe_adapters(
         job.model,
         job.checkpoint,
         job.text.held_out,
         processes=job.processes,
-        on_score=lambda candidate: job.observer.on_candidate(candidate, scorings),
+        on_score=lambda candidate: job.observer.on_candidate(candidate, planned),
     )
     give_back_memory()
     best = probe.best

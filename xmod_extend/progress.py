@@ -46,8 +46,8 @@ class Observer:
     def on_warning(self, text: str) -> None:
         """Something may make the result less useful."""
 
-    def on_candidate(self, candidate: Candidate, count: int) -> None:
-        """An existing adapter was scored, one of `count` scorings in all rounds."""
+    def on_candidate(self, candidate: Candidate, num_tokens: int) -> None:
+        """An existing adapter was scored; all rounds together will score `num_tokens` tokens."""
 
     def on_step(self, report: StepReport) -> None:
         """An optimiser step was done."""
@@ -73,9 +73,11 @@ class ProgressBars(Observer):
         # A notebook shows stderr as if something was wrong.
         self._stream = sys.stdout if is_notebook else sys.stderr
         self._bar: Any = None
+        self._num_scored = 0
 
     def on_stage(self, name: str) -> None:
         self.close()
+        self._num_scored = 0
         self._write(f"{name} ...")
 
     def on_note(self, text: str) -> None:
@@ -84,9 +86,10 @@ class ProgressBars(Observer):
     def on_warning(self, text: str) -> None:
         self._write(f"warning: {text}")
 
-    def on_candidate(self, candidate: Candidate, count: int) -> None:
+    def on_candidate(self, candidate: Candidate, num_tokens: int) -> None:
+        self._num_scored += candidate.num_scored_tokens
         text = f"{candidate.language} {candidate.perplexity:,.1f}"
-        self._advance(None, count, text)
+        self._advance(self._num_scored, num_tokens, text)
 
     def on_step(self, report: StepReport) -> None:
         self._advance(report.step, report.num_steps, f"loss {report.loss:.3f}")
@@ -108,14 +111,14 @@ class ProgressBars(Observer):
         with suppress(OSError, ValueError):
             self._kind.write(text, file=self._stream)
 
-    def _advance(self, done: int | None, total: int, text: str) -> None:
-        """Moves the bar on by one, or to `done`."""
+    def _advance(self, done: int, total: int, text: str) -> None:
+        """Moves the bar on to `done`."""
         with suppress(OSError, ValueError):
             if self._bar is None:
                 # None leaves the bar out where there is neither a terminal nor a notebook.
                 self._bar = self._kind(total=total, disable=None, leave=False, file=self._stream)
             self._bar.set_postfix_str(text, refresh=False)
-            self._bar.update(1 if done is None else done - self._bar.n)
+            self._bar.update(done - self._bar.n)
 
 
 @contextmanager

@@ -120,6 +120,39 @@ def test_the_machines_limits_are_named(
     assert listing(work) == []
 
 
+def test_a_full_disk_is_named_where_the_error_names_nothing(
+    invoke: Invoke, work: Path, base: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(*_: Any, **__: Any) -> None:
+        usage = shutil.disk_usage(work)._replace(free=4096)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("xmod_extend.pipeline.train", fill)
+    expected = rf"No space left on device \({work}.* or .*\)"
+    assert_explained(invoke(*small_add(base, corpus, "out")), 2, expected)
+
+
+@pytest.mark.parametrize("debug", ["", "1"])
+def test_what_plain_transformers_cannot_load_is_removed_and_not_to_be_resumed(
+    invoke: Invoke,
+    work: Path,
+    base: Path,
+    corpus: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    debug: str,
+) -> None:
+    monkeypatch.setattr("xmod_extend.writing.loading_faults", lambda _: ["It has a fault."])
+    if debug:
+        monkeypatch.setenv("XMOD_EXTEND_DEBUG", debug)
+    code, out, err = invoke(*small_add(base, corpus, "out"))
+    assert (code, out) == (6, "")
+    assert "cannot use the checkpoint that was written: It has a fault. It was removed" in err
+    assert "--resume" not in err and ("Traceback" in err) == bool(debug)
+    assert not (work / "out").exists()
+    assert not [path for path in work.iterdir() if path.name.startswith(".")]
+
+
 def test_what_was_not_foreseen_is_one_line_and_its_place_on_request(
     invoke: Invoke, work: Path, base: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

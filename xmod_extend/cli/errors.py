@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import shlex
+import shutil
 import signal
 import sys
+import tempfile
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TypeGuard
@@ -35,6 +37,8 @@ EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 EXIT_UNEXPECTED = 1
 DEBUG_VARIABLE = "XMOD_EXTEND_DEBUG"
+NEARLY_FULL_BYTES = 8_000_000
+"""What is freed when a file that did not fit is removed may be there again."""
 SURE_TO_RECUR = (ModelError, LanguageError, CorpusError, CheckFailedError)
 """What is wrong with a base, a code, a text or an output is so again when the run goes on."""
 
@@ -65,6 +69,11 @@ class Boundary:
     def has_progressed(self) -> bool:
         """Whether a state was saved since `watch`."""
         return self.saved_step not in (None, self._step_before)
+
+    @property
+    def written(self) -> list[Path]:
+        """The folder that the command writes, if it has told."""
+        return [] if self._output is None else [self._output]
 
     @property
     def saved_step(self) -> int | None:
@@ -165,7 +174,8 @@ def _explain(output: Output, error: BaseException, boundary: Boundary) -> None:
         word = "Interrupted" if isinstance(error, KeyboardInterrupt) else "Terminated"
         output.error(f"{word}{boundary.what_was_written}.", _how_to_resume(boundary))
     elif _is_about_disk(error):
-        place = f" ({error.filename})" if error.filename else ""
+        place = error.filename or " or ".join(_full_places(boundary))
+        place = f" ({place})" if place else ""
         output.error(
             f"A file could not be read or written: {error.strerror}{place}.",
             _together(
@@ -207,6 +217,20 @@ def _how_to_resume(boundary: Boundary) -> str | None:
         command.append("--resume")
     place = "" if boundary.saved_step is None else f" from step {boundary.saved_step:,}"
     return f"`{shlex.join(command)}` goes on{place}."
+
+
+def _full_places(boundary: Boundary) -> list[str]:
+    """Of the folders that are written to, those on a disk that is full: an error may name none."""
+    home = os.environ.get("HF_HOME", "~/.cache/huggingface")
+    places = [os.environ.get("HF_DATASETS_CACHE", home), tempfile.gettempdir()]
+    full = []
+    for place in [*boundary.written, *map(Path, places)]:
+        path = place.expanduser().absolute()
+        there = next((each for each in (path, *path.parents) if each.exists()), path)
+        with suppress(OSError):
+            if shutil.disk_usage(there).free < NEARLY_FULL_BYTES and str(there) not in full:
+                full.append(str(there))
+    return full
 
 
 def _is_about_disk(error: BaseException) -> TypeGuard[OSError]:

@@ -139,13 +139,13 @@ class Display(Observer):
     def on_warning(self, text: str) -> None:
         self._output.warning(text)
 
-    def on_candidate(self, candidate: Candidate, count: int) -> None:
-        self._num_scored += 1
+    def on_candidate(self, candidate: Candidate, num_tokens: int) -> None:
+        self._num_scored += candidate.num_scored_tokens
         text = f"{candidate.language} {candidate.perplexity:,.1f}"
         if self._live:
-            self._show(text, self._num_scored, count)
+            self._show(text, self._num_scored, num_tokens)
         elif time.monotonic() - self._last_line >= LOG_EVERY_SECONDS:
-            self._line(f"{self._num_scored} of {count} scorings: {text}")
+            self._line(f"{self._num_scored:,} of {num_tokens:,} tokens scored: {text}")
 
     def on_step(self, report: StepReport) -> None:
         rate = report.num_tokens / max(report.seconds, 1e-9)

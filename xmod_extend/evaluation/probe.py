@@ -119,12 +119,16 @@ def probe_adapters(
     return ProbeResult((*(candidate for candidate, _ in finalists), *fallen), finalists[0][1])
 
 
-def num_scorings(num_languages: int) -> int:
-    """How many times an adapter is scored in all the rounds together."""
+def planned_tokens(text: MaskedText, num_languages: int) -> int:
+    """How many masked tokens are scored in all rounds together, which is what takes the time.
+
+    The last round alone can take most of it: it reads the whole text.
+    """
     total, alive = 0, num_languages
     while alive > NUM_FINALISTS:
-        total, alive = total + alive, _num_kept(alive)
-    return total + alive
+        total += alive * text.sample(ROUND_TOKENS // alive).num_scored_tokens
+        alive = _num_kept(alive)
+    return total + alive * text.num_scored_tokens
 
 
 def _num_kept(num_candidates: int) -> int:
