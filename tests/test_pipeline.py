@@ -23,6 +23,8 @@ from xmod_extend.errors import (
 )
 from xmod_extend.progress import Observer
 from xmod_extend.report.record import RunRecord
+from xmod_extend.sharing.card import model_card
+from xmod_extend.training.configuration import TrainingConfig
 from xmod_extend.training.history import StepReport
 
 X_MOD_CLASSES = (
@@ -61,7 +63,12 @@ def test_the_language_improved_and_the_record_says_by_how_much(
     gain = record.evaluation.improvement
     assert gain.ratio == pytest.approx(before.perplexity / after.perplexity)
     assert 1 < gain.low < gain.ratio < gain.high
-    assert before.signature == after.signature
+    unigram = record.evaluation.unigram
+    over_unigram = record.evaluation.improvement_over_unigram
+    assert unigram is not None and over_unigram is not None
+    assert over_unigram.ratio == pytest.approx(unigram.perplexity / after.perplexity)
+    assert before.signature == after.signature == unigram.signature
+    assert "than by token frequencies" in record.evaluation.verdict
     assert record.training.steps_done == 30
     assert json.loads((output / "run.json").read_text()) == record.to_dict()
     assert record.to_dict()["schema_version"] == 1
@@ -99,6 +106,9 @@ def test_the_card_has_the_hubs_metadata_and_no_path_of_this_machine(
     for figure in (record.evaluation.before.perplexity, record.evaluation.after.perplexity):
         assert f"{figure:.2f}" in text
     assert record.evaluation.after.signature in text
+    assert record.evaluation.unigram is not None
+    assert f"{record.evaluation.unigram.perplexity:.2f}" in text
+    assert " ".join(record.evaluation.verdict.split()) in " ".join(text.split())
 
 
 @pytest.mark.parametrize("name", X_MOD_CLASSES)
@@ -323,3 +333,78 @@ def test_streamed_text_trains_and_leaves_no_cache(
         (tmp_path / name / "model-quz_PE.safetensors").read_bytes() for name in ("again", "out")
     )
     assert again == first
+
+
+def cyrillic(corpus: Path, target: Path) -> Path:
+    """The same sentences in letters that the base's vocabulary lacks."""
+    letters = {ord("a") + i: ord("а") + i for i in range(26)}
+    target.write_text(corpus.read_text().lower().translate(letters))
+    return target
+
+
+def test_a_text_that_the_base_cannot_read_is_refused_and_called_so_when_forced(
+    base: Path, corpus: Path, tmp_path: Path
+) -> None:
+    text = cyrillic(corpus, tmp_path / "text.txt")
+    with pytest.raises(CorpusError, match="does not know the Cyrillic script") as caught:
+        add(base, text, tmp_path / "out")
+    assert caught.value.exit_code == 3 and "--force" in (caught.value.hint or "")
+    assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
+    record = add(base, text, tmp_path / "out", force=True, max_steps=2)
+    assert record.evaluation is not None
+    assert record.evaluation.verdict.startswith("The score means nothing.")
+    assert any("cannot read this text" in warning for warning in record.warnings)
+    assert "The score means nothing." in (tmp_path / "out" / "README.md").read_text()
+    assert "cannot read this text" in xmod_extend.check_corpus(text, base=str(base)).verdict
+
+
+def test_a_poor_adapter_is_called_poor_with_the_advice_that_fits(
+    base: Path, corpus: Path, tmp_path: Path
+) -> None:
+    record = add(base, corpus, tmp_path / "out", lr=30.0, max_steps=2)
+    evaluation = record.evaluation
+    assert evaluation is not None and evaluation.improvement_over_unigram is not None
+    assert evaluation.improvement_over_unigram.high < 1
+    assert "but worse than token frequencies" in evaluation.verdict
+    assert evaluation.advice.startswith("Lower --lr")
+
+
+def test_nothing_of_this_machine_is_in_a_card(
+    base: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_folder = tmp_path / "file"
+    no_folder.write_text("")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(no_folder))
+    record = add(base, corpus, tmp_path / "out", max_steps=1)
+    assert any(str(no_folder) in note for note in record.corpus.notes)
+    card = (tmp_path / "out" / "README.md").read_text()
+    for path in (tmp_path, base.parent, corpus.parent):
+        assert str(path) not in card
+        assert not any(str(path) in warning for warning in record.warnings)
+
+
+def test_records_of_version_0_1_can_be_read(added: tuple[Path, RunRecord]) -> None:
+    values = added[1].to_dict()
+    newer = {
+        "training": ("adam_beta1", "adam_epsilon", "first_basis", "accumulation", "num_processes"),
+        "evaluation": ("unigram", "improvement_over_unigram", "verdict", "advice"),
+        "corpus": ("coverage", "held_out_coverage", "verdict", "notes"),
+    }
+    for part, names in newer.items():
+        for name in names:
+            del values[part][name]
+    for candidate in values["probe"]:
+        del candidate["scored_perplexity"], candidate["signature"]
+    old = RunRecord.from_dict(values)
+    assert old.evaluation is not None and old.evaluation.unigram is None
+    assert "after" in repr(old)
+    assert model_card([old])
+
+
+def test_the_record_has_every_setting_of_the_optimiser(added: tuple[Path, RunRecord]) -> None:
+    training = added[1].training
+    assert training is not None
+    config = TrainingConfig(num_steps=30, batch_size=8, lr=0.02, seed=0)
+    for name in ("adam_beta1", "adam_beta2", "adam_epsilon", "first_basis", "accumulation"):
+        assert getattr(training, name) == getattr(config, name)
+    assert training.num_processes == 1

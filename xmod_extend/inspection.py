@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from xmod_extend.arguments import Place, Places
-from xmod_extend.evaluation.probe import Candidate, planned_tokens, probe_adapters
+from xmod_extend.evaluation.perplexity import Score, compare, score
+from xmod_extend.evaluation.probe import (
+    Candidate,
+    coverage_warnings,
+    planned_tokens,
+    probe_adapters,
+)
+from xmod_extend.evaluation.unigram import unigram_losses
+from xmod_extend.evaluation.verdict import describe_probe
 from xmod_extend.global_state import own_global_state
 from xmod_extend.model.base import resolve_base
 from xmod_extend.model.checkpoint import open_checkpoint
@@ -28,6 +36,11 @@ class ProbeReport:
     base: str
     candidates: tuple[Candidate, ...]
     signature: str
+    """Of a score on the whole text; each candidate has that of the tokens it was scored on."""
+    unigram: Score
+    """By how often each token occurs in the training part."""
+    verdict: str
+    """What the scores are worth, in a sentence or two."""
 
 
 @own_global_state()
@@ -119,6 +132,8 @@ def _probe(given: Mapping[str, Any], observer: Observer) -> ProbeReport:
     read = _read(given)
     checkpoint = open_checkpoint(reference.fetch())
     text = prepare_text(read, checkpoint, max_length=given["max_length"], observer=observer)
+    for warning in (*text.report.notes, *text.report.warnings):
+        observer.on_warning(warning)
     observer.on_stage(f"Probing {len(checkpoint.languages)} adapters")
     planned = planned_tokens(text.held_out, len(checkpoint.languages))
     device = make_processes().device
@@ -129,10 +144,27 @@ def _probe(given: Mapping[str, Any], observer: Observer) -> ProbeReport:
         model,
         checkpoint,
         text.held_out,
+        sign=lambda sample: text.signature(precision.name, sample),
         on_score=lambda candidate: observer.on_candidate(candidate, planned),
     )
+    for warning in coverage_warnings(result):
+        observer.on_warning(warning)
+    signature = text.signature(precision.name)
+    counts = text.train.token_counts(text.token_bytes.size)
+    guesses = unigram_losses(
+        result.best_losses, counts, special_ids=text.evaluation_scheme.special_ids
+    )
     return ProbeReport(
-        base=reference.base, candidates=result.candidates, signature=text.signature(precision.name)
+        base=reference.base,
+        candidates=result.candidates,
+        signature=signature,
+        unigram=score(guesses, token_bytes=text.token_bytes, signature=signature),
+        verdict=describe_probe(
+            best=result.best.language,
+            over_unigram=compare(guesses, result.best_losses, seed=0),
+            fit=text.report.verdict,
+            unreadable=text.report.unreadable,
+        ),
     )
 
 

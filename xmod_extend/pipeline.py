@@ -28,6 +28,8 @@ from xmod_extend.evaluation.probe import (
     planned_tokens,
     probe_adapters,
 )
+from xmod_extend.evaluation.unigram import unigram_losses
+from xmod_extend.evaluation.verdict import advise, describe_result, needs_advice
 from xmod_extend.global_state import own_global_state
 from xmod_extend.job import Job, identity, load_job, training_config
 from xmod_extend.memory import give_back_memory
@@ -52,7 +54,7 @@ from xmod_extend.report.record import (
     package_versions,
 )
 from xmod_extend.run_folder import METRICS_NAME, PROBE_NAME, hold_run_folder
-from xmod_extend.training.configuration import TrainingConfig
+from xmod_extend.training.configuration import TrainingConfig, default_lr, default_num_steps
 from xmod_extend.training.history import CurvePoint, StepReport
 from xmod_extend.training.loop import (
     ASKED_TO_STOP,
@@ -232,6 +234,7 @@ def probe_base(job: Job) -> ProbeResult:
         job.checkpoint,
         job.text.held_out,
         processes=job.processes,
+        sign=lambda text: job.text.signature(job.precision, text),
         on_score=lambda candidate: job.observer.on_candidate(candidate, planned),
     )
     give_back_memory()
@@ -356,15 +359,50 @@ def evaluate_adapter(job: Job, probe: ProbeResult, trained: Trained) -> Evaluati
             f"{probe.best.language}'s {before.perplexity:,.1f}; nothing was written.",
             hint="Try a lower --lr.",
         )
-    if gain.low <= 1:
-        job.observer.on_warning(
-            f"The new adapter is not clearly better than {probe.best.language}: perplexity "
-            f"{after.perplexity:,.1f} against {before.perplexity:,.1f} on the held-out text; more "
-            "text or more steps may help."
-        )
-    return EvaluationRecord(
-        best_existing=probe.best.language, before=before, after=after, improvement=gain
+    counts = job.text.train.token_counts(job.text.token_bytes.size)
+    guesses = unigram_losses(losses, counts, special_ids=job.text.evaluation_scheme.special_ids)
+    over_unigram = compare(guesses, losses, seed=job.options.seed)
+    unreadable = job.text.report.unreadable
+    verdict = describe_result(
+        best_existing=probe.best.language,
+        over_existing=gain,
+        over_unigram=over_unigram,
+        unreadable=unreadable,
+        words_hit=_words_hit(job),
     )
+    advice = ""
+    if unreadable is None and needs_advice(gain, over_unigram):
+        advice = _advise(job, trained)
+    if unreadable or advice:
+        job.observer.on_warning(f"{verdict} {advice}".rstrip())
+    return EvaluationRecord(
+        best_existing=probe.best.language,
+        before=before,
+        after=after,
+        improvement=gain,
+        unigram=job.signed_score(guesses),
+        improvement_over_unigram=over_unigram,
+        verdict=verdict,
+        advice=advice,
+    )
+
+
+def _advise(job: Job, trained: Trained) -> str:
+    config, report = trained.config, job.text.report
+    return advise(
+        lr=config.lr,
+        default_lr=default_lr(job.model.config.hidden_size),
+        num_steps=trained.result.steps_done,
+        default_num_steps=default_num_steps(job.text.train.num_tokens),
+        best_step=trained.result.best_step,
+        text_bytes=report.train_bytes,
+        words_hit=_words_hit(job),
+    )
+
+
+def _words_hit(job: Job) -> float:
+    coverage = job.text.report.coverage
+    return coverage.words_hit if coverage is not None else 0.0
 
 
 def _plan(job: Job) -> PlanRecord:
@@ -409,6 +447,11 @@ def _training_record(job: Job, trained: Trained) -> TrainingRecord:
         seconds=result.seconds,
         curve=result.curve,
         stopped=result.stopped,
+        adam_beta1=config.adam_beta1,
+        adam_epsilon=config.adam_epsilon,
+        first_basis=config.first_basis,
+        accumulation=config.accumulation,
+        num_processes=job.processes.count,
     )
 
 

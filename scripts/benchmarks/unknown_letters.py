@@ -25,8 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from xmod_extend.evaluation.frequencies import frequency_losses
 from xmod_extend.evaluation.perplexity import MaskedText, TokenLosses, evaluate
+from xmod_extend.evaluation.unigram import unigram_losses
 from xmod_extend.job import Job, prepare
 from xmod_extend.model.adapter import set_adapter
 from xmod_extend.options import merge_options
@@ -100,7 +100,7 @@ def _measure(job: Job, readable: MaskedText, held_out: str) -> list[str]:
     of_readable = evaluate(job.model, readable)
     tokenizer = load_tokenizer(job.checkpoint.path, vocab_size=job.checkpoint.config["vocab_size"])
     counts = job.text.train.token_counts(len(job.text.token_bytes))  # type: ignore[union-attr]
-    unigram = frequency_losses(after, counts, special_ids=tokenizer.special_ids)
+    unigram = unigram_losses(after, counts, special_ids=tokenizer.special_ids)
     coverage = find_unknown(tally_lines(held_out.split("\n")), tokenizer.encoder())
     sides = (probe.best_losses, unigram, after)
     pieces = {index: piece for piece, index in tokenizer.tokenizer.get_vocab().items()}

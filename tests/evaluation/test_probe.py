@@ -103,3 +103,25 @@ def test_a_language_that_the_base_knows_is_warned_about(
     warnings = coverage_warnings(ProbeResult(candidates, nothing))
     assert bool(warnings) == warned
     assert all("l0_XX" in warning for warning in warnings)
+
+
+def test_a_list_of_all_rounds_is_on_one_scale_and_signed(
+    tmp_path: Path, text: MaskedText, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe_module, "ROUND_TOKENS", 20 * 192)
+    folder = make_checkpoint(tmp_path / "base", languages=LANGUAGES, initializer_range=0.3)
+    checkpoint = open_checkpoint(folder)
+    result = probe_adapters(
+        load_slice(checkpoint, "quz_PE"),
+        checkpoint,
+        text,
+        sign=lambda sample: f"{sample.num_scored_tokens}|{sample.scored_sha256[:12]}",
+    )
+    perplexities = [candidate.perplexity for candidate in result.candidates]
+    assert perplexities == sorted(perplexities)
+    whole = text.num_scored_tokens
+    assert {each.num_scored_tokens < whole for each in result.candidates} == {True, False}
+    for each in result.candidates:
+        assert each.signature.startswith(f"{each.num_scored_tokens}|")
+        assert (each.perplexity == each.scored_perplexity) or each.num_scored_tokens < whole
+    assert result.best.perplexity == pytest.approx(np.exp(result.best_losses.mean_nats))

@@ -17,7 +17,7 @@ from xmod_extend.errors import LanguagesFailedError, UsageError
 from xmod_extend.options import AddOptions, merge_options
 
 if TYPE_CHECKING:
-    from xmod_extend.report.record import RunRecord
+    from xmod_extend.report.record import EvaluationRecord, RunRecord
 
 EPILOG = (
     "Exit codes: 0 done; 1 unexpected; 2 usage; 3 corpus; 4 model or language; 5 Hub; "
@@ -128,7 +128,13 @@ def _show_several(
         return
     table = Table(box=None, pad_edge=False)
     table.add_column("language")
-    for name in ("before", "after", "times lower", "95 % interval"):
+    for name in (
+        "best existing",
+        "token frequencies",
+        "added",
+        "existing / added",
+        "95 % interval",
+    ):
         table.add_column(name, justify="right")
     for record in records:
         assert record.evaluation is not None
@@ -137,17 +143,20 @@ def _show_several(
         table.add_row(
             f"{record.language}, {record.language_name}",
             f"{before.perplexity:,.1f} ({record.evaluation.best_existing})",
+            _unigram(record.evaluation),
             f"{after.perplexity:,.1f}",
-            f"{gain.ratio:.1f}",
-            f"{gain.low:.1f} to {gain.high:.1f}",
+            f"{gain.ratio:.2f}",
+            f"{gain.low:.2f} to {gain.high:.2f}",
         )
     proof = records[0].verification
     assert proof is not None
     output.minimal(
         values,
         str(records[0].output),
-        "Held-out perplexity with the best existing adapter and with the new one:",
+        "Held-out perplexity with the best existing adapter, by token frequencies and with the new "
+        "adapter:",
         table,
+        *(f"{record.language}: {_verdict(record.evaluation)}" for record in records),
         f"Verified: {proof.tensors_compared:,} tensors are the same byte for byte, and the logits "
         f"of {proof.languages_compared} languages bit for bit",
         f"In {records[0].output}",
@@ -172,14 +181,15 @@ def _show(output: Output, record: RunRecord) -> None:
         return
     assert record.evaluation is not None and record.verification is not None
     before, after = record.evaluation.before, record.evaluation.after
-    gain, proof = record.evaluation.improvement, record.verification
+    proof = record.verification
     output.minimal(
         record.to_dict(),
         str(record.output),
         f"{record.language}, {record.language_name}, is in {record.output}",
         f"Held-out perplexity: {before.perplexity:,.1f} with {record.evaluation.best_existing}, "
-        f"the best existing adapter; {after.perplexity:,.1f} with the new one: {gain.ratio:.1f} "
-        f"times lower (95 % interval {gain.low:.1f} to {gain.high:.1f})",
+        f"the best existing adapter; {_unigram(record.evaluation)} by token frequencies alone; "
+        f"{after.perplexity:,.1f} with the new adapter",
+        _verdict(record.evaluation),
         f"Verified: {proof.tensors_compared:,} tensors are the same byte for byte, and the logits "
         f"of {proof.languages_compared} languages bit for bit",
         f"  {after.signature}",
@@ -187,6 +197,16 @@ def _show(output: Output, record: RunRecord) -> None:
         f"model.set_default_language({record.language!r})",
         stands=f"it is in {record.output}.",
     )
+
+
+def _unigram(evaluation: EvaluationRecord) -> str:
+    # A record of version 0.1, which a resumed run of several languages may find, has none.
+    return f"{evaluation.unigram.perplexity:,.1f}" if evaluation.unigram else "not measured"
+
+
+def _verdict(evaluation: EvaluationRecord | None) -> str:
+    assert evaluation is not None
+    return f"{evaluation.verdict} {evaluation.advice}".strip()
 
 
 def _signature() -> inspect.Signature:

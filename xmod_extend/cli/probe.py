@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from xmod_extend.cli import shared
 from xmod_extend.cli.errors import error_boundary
 from xmod_extend.cli.output import Display, Output
+
+if TYPE_CHECKING:
+    from xmod_extend.inspection import ProbeReport
 
 
 def probe(
@@ -43,16 +47,43 @@ def probe(
             )
         finally:
             display.close()
-        table = Table(box=None, pad_edge=False)
-        table.add_column("language")
-        table.add_column("perplexity", justify="right")
-        table.add_column("masked tokens", justify="right")
-        for candidate in result.candidates:
-            table.add_row(
-                candidate.language,
-                f"{candidate.perplexity:,.1f}",
-                f"{candidate.num_scored_tokens:,}",
-            )
         output.minimal(
-            dataclasses.asdict(result), result.candidates[0].language, table, result.signature
+            dataclasses.asdict(result),
+            result.candidates[0].language,
+            _table(result),
+            *_notes(result),
+            result.verdict,
         )
+
+
+def _table(result: ProbeReport) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("language")
+    table.add_column("perplexity", justify="right")
+    table.add_column("scored tokens", justify="right")
+    for candidate in result.candidates:
+        table.add_row(
+            candidate.language,
+            f"{candidate.perplexity:,.1f}",
+            f"{candidate.num_scored_tokens:,}",
+        )
+    table.add_row(
+        "token frequencies",
+        f"{result.unigram.perplexity:,.1f}",
+        f"{result.unigram.num_scored_tokens:,}",
+    )
+    return table
+
+
+def _notes(result: ProbeReport) -> list[str]:
+    """The signatures of what was scored, and how rows on fewer tokens are to be read."""
+    whole = result.unigram.num_scored_tokens
+    signatures = dict.fromkeys(each.signature for each in result.candidates)
+    notes = []
+    if any(each.num_scored_tokens < whole for each in result.candidates):
+        notes.append(
+            "Adapters that fell behind on a sample are given as many times the perplexity of "
+            f"{result.candidates[0].language} as they had there. Signature of each number of "
+            "scored tokens:"
+        )
+    return notes + [f"  {signature}" for signature in signatures]

@@ -46,12 +46,18 @@ class Candidate:
 
     language: str
     perplexity: float
+    """On the whole text. Of one that fell earlier it is reckoned from the tokens it was scored on:
+    as many times the best one's as there."""
     num_scored_tokens: int
+    scored_perplexity: float | None = None
+    """As measured on those tokens; None in records of version 0.1, as the signature."""
+    signature: str = ""
+    """Of the measured one."""
 
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """Every existing language, best first: those that went further stand before those that fell."""
+    """Every existing language, the lowest perplexity first."""
 
     candidates: tuple[Candidate, ...]
     best_losses: TokenLosses
@@ -97,6 +103,7 @@ def probe_adapters(
     *,
     languages: Sequence[str] | None = None,
     processes: Processes | None = None,
+    sign: Callable[[MaskedText], str] = lambda text: "",
     on_score: Callable[[Candidate], None] = lambda candidate: None,
 ) -> ProbeResult:
     """Ranks the checkpoint's adapters on `text`.
@@ -105,18 +112,35 @@ def probe_adapters(
         model: A one-language slice of `checkpoint`; its slot is left with the last adapter scored.
         languages: Candidates; all of the checkpoint's by default.
         processes: See `evaluate`.
+        sign: Gives the signature of scores on a text.
         on_score: Called after each adapter, for a progress display.
     """
     alive = list(languages or checkpoint.languages)
-    fallen: list[Candidate] = []
+    rounds: list[list[Candidate]] = []
     while len(alive) > NUM_FINALISTS:
         sample = text.sample(ROUND_TOKENS // len(alive))
-        ranked = _run_round(model, checkpoint, sample, alive, processes, on_score)
-        kept = _num_kept(len(ranked))
-        fallen = [candidate for candidate, _ in ranked[kept:]] + fallen
-        alive = [candidate.language for candidate, _ in ranked[:kept]]
-    finalists = _run_round(model, checkpoint, text, alive, processes, on_score)
-    return ProbeResult((*(candidate for candidate, _ in finalists), *fallen), finalists[0][1])
+        ranked = _run_round(model, checkpoint, sample, alive, processes, sign, on_score)
+        alive = [candidate.language for candidate, _ in ranked[: _num_kept(len(ranked))]]
+        rounds.append([candidate for candidate, _ in ranked])
+    finalists = _run_round(model, checkpoint, text, alive, processes, sign, on_score)
+    rounds.append([candidate for candidate, _ in finalists])
+    return ProbeResult(_on_one_scale(rounds), finalists[0][1])
+
+
+def _on_one_scale(rounds: Sequence[Sequence[Candidate]]) -> tuple[Candidate, ...]:
+    """Every language by its last round, whose perplexities are of other tokens than the next one's.
+
+    The best one was in all rounds, and never behind one that fell: it is the common measure.
+    """
+    best = rounds[-1][0]
+    last: dict[str, Candidate] = {}
+    for ranked in rounds:
+        best_here = next(each.perplexity for each in ranked if each.language == best.language)
+        for each in ranked:
+            times = each.perplexity / best_here
+            last[each.language] = dataclasses.replace(each, perplexity=times * best.perplexity)
+    last |= {each.language: each for each in rounds[-1]}
+    return tuple(sorted(last.values(), key=lambda each: (each.perplexity, each is not best)))
 
 
 def planned_tokens(text: MaskedText, num_languages: int) -> int:
@@ -153,25 +177,29 @@ def _run_round(
     text: MaskedText,
     languages: Sequence[str],
     processes: Processes | None,
+    sign: Callable[[MaskedText], str],
     on_score: Callable[[Candidate], None],
 ) -> list[tuple[Candidate, TokenLosses]]:
     """Scores each language on `text`; the best first."""
     scored = []
+    signature = sign(text)
     for language in languages:
         load_adapter(model, checkpoint, language)
         losses = evaluate(model, text, processes=processes)
         if not losses.mean_nats < SENSELESS_NATS:
             raise _senseless(checkpoint, language, losses.mean_nats)
-        scored.append((_candidate(language, losses), losses))
+        scored.append((_candidate(language, losses, signature), losses))
         on_score(scored[-1][0])
     return sorted(scored, key=lambda pair: pair[0].perplexity)
 
 
-def _candidate(language: str, losses: TokenLosses) -> Candidate:
+def _candidate(language: str, losses: TokenLosses, signature: str) -> Candidate:
     return Candidate(
         language=language,
         perplexity=math.exp(losses.mean_nats),
         num_scored_tokens=losses.nats.size,
+        scored_perplexity=math.exp(losses.mean_nats),
+        signature=signature,
     )
 
 

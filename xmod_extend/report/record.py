@@ -76,16 +76,36 @@ class TrainingRecord:
     """Of training alone."""
     curve: tuple[CurvePoint, ...]
     stopped: str | None
+    adam_beta1: float | None = None
+    """None in records of version 0.1, as all that follows."""
+    adam_epsilon: float | None = None
+    first_basis: int | None = None
+    """Steps of AdamW before SOAP's first basis; with as many as there are, all were AdamW's."""
+    accumulation: int | None = None
+    """Parts that each process's share of a batch was worked through in."""
+    num_processes: int | None = None
+    """That shared each batch at the end."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationRecord:
-    """The held-out text under the best existing adapter, and under the new one."""
+    """The same hidden tokens of the held-out text, by all that can guess them."""
 
     best_existing: str
     before: Score
+    """With the best existing adapter."""
     after: Score
+    """With the new one."""
     improvement: Comparison
+    """The new one over the best existing one."""
+    unigram: Score | None = None
+    """By how often each token occurs in the training text, of a stream in its beginning; None in
+    records of version 0.1, as all that follows."""
+    improvement_over_unigram: Comparison | None = None
+    verdict: str = ""
+    """Where on this ladder the result stands, in two sentences."""
+    advice: str = ""
+    """What to try, where it does not stand on top."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +199,11 @@ class RunRecord:
                 ("after", f"perplexity {after.perplexity:,.1f} with the new adapter"),
                 ("before / after", f"{gain.ratio:.2f} ({gain.low:.2f} to {gain.high:.2f})"),
             ]
+            if self.evaluation.unigram is not None:
+                unigram = f"perplexity {self.evaluation.unigram.perplexity:,.1f}"
+                rows.insert(-2, ("token frequencies", unigram))
+            if self.evaluation.verdict:
+                rows.append(("verdict", self.evaluation.verdict))
         if self.training is not None and self.training.stopped:
             rows.append(("ended early", self.training.stopped))
         if self.output is not None:

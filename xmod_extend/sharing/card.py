@@ -32,7 +32,8 @@ def _front_matter(records: Sequence[RunRecord]) -> str:
     base = records[0].base
     lines = ["---", "library_name: transformers", "pipeline_tag: fill-mask", "language:"]
     # The Hub knows languages, not regions.
-    lines += dict.fromkeys(f"- {record.bcp47.split('-')[0]}" for record in records)
+    # Quoted, for YAML takes `no` for false.
+    lines += dict.fromkeys(f'- "{record.bcp47.split("-")[0]}"' for record in records)
     if base.commit is not None:
         lines += [f"base_model: {base.source}"]
     lines += ["tags:", "- xmod", "- language-adapter", "- masked-lm", "---"]
@@ -82,25 +83,39 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _results(record: RunRecord, evaluation: EvaluationRecord, heading: str) -> str:
-    before, after, gain = evaluation.before, evaluation.after, evaluation.improvement
+    before, after = evaluation.before, evaluation.after
+    unigram = ""
+    if evaluation.unigram is not None:
+        unigram = (
+            f"\n| none: token frequencies of the training text | {_figures(evaluation.unigram)} |"
+        )
     explanation = f"""
-        {gain.ratio:.2f} times lower (95 % interval {gain.low:.2f} to {gain.high:.2f}, paired
-        bootstrap over {after.num_documents:,} lines; {after.num_scored_tokens:,} masked tokens).
-        Which training step to keep was chosen on a sample of the same held-out text. Signature:"""
+        {evaluation.verdict} The intervals are paired bootstraps over {after.num_documents:,} lines;
+        {after.num_scored_tokens:,} tokens were hidden, every one behind `<mask>`, and scored.
+        Unknown tokens are never scored{_unknown_share(record)}, so that the score says nothing of
+        the letters that the vocabulary lacks. Which training step to keep was chosen on a sample of
+        the same held-out text. Signature:"""
     return f"""
 ## Results{heading}
 
-Masked perplexity on held-out text, with the same masked tokens before and after:
+Masked perplexity on held-out text, all of the same hidden tokens:
 
 | adapter | perplexity | bits per byte |
 | --- | ---: | ---: |
-| `{evaluation.best_existing}`, the best of the base | {_figures(before)} |
+| `{evaluation.best_existing}`, the best of the base | {_figures(before)} |{unigram}
 | `{record.language}`, added | {_figures(after)} |
 
 {_paragraph(explanation)}
 
     {after.signature}
 """
+
+
+def _unknown_share(record: RunRecord) -> str:
+    held_out = record.corpus.held_out_coverage
+    if held_out is None:
+        return ""
+    return f" ({held_out.unknown_characters:.2%} of the held-out characters are unknown)"
 
 
 def _paragraph(text: str) -> str:
@@ -121,18 +136,36 @@ def _training(record: RunRecord, training: TrainingRecord, heading: str) -> str:
         {training.max_length} tokens ({describe_epochs(training.num_epochs)}), of which step
         {training.best_step:,} was kept. SOAP (arXiv 2409.11321), peak learning rate
         {training.lr:g}, linear warm-up over {training.warmup_fraction:.0%} of the steps and linear
-        decay, weight decay {training.weight_decay:g}, gradient norm clipped at
-        {training.clip_norm:g}, {training.mlm_probability:.0%} of the tokens masked, dropout
+        decay, {_optimiser(training)}weight decay {training.weight_decay:g}, gradient norm clipped
+        at {training.clip_norm:g}, {training.mlm_probability:.0%} of the tokens masked, dropout
         {"as in the base" if training.dropout else "off"}, {training.precision} on
         {training.device}, {training.seconds:,.0f} seconds, seed {record.options["seed"]}.
         {stopped}"""
     )
 
 
+def _optimiser(training: TrainingRecord) -> str:
+    if training.adam_beta1 is None:
+        return ""
+    return (
+        f"betas {training.adam_beta1:g} and {training.adam_beta2:g}, epsilon "
+        f"{training.adam_epsilon:g}, first basis after {training.first_basis} steps, "
+    )
+
+
 def _text(record: RunRecord, heading: str) -> str:
     corpus = record.corpus
+    coverage = ""
+    if corpus.coverage is not None:
+        coverage = (
+            f"; unknown characters: {corpus.coverage.unknown_characters:.2%}, in "
+            f"{corpus.coverage.words_hit:.1%} of the words"
+        )
     fertility = f"{corpus.fertility:.2f}" if corpus.fertility is not None else "not measured"
     unknown = f"{corpus.unk_rate:.2%}" if corpus.unk_rate is not None else "not measured"
+    figures = f"""
+        Tokens per word: {fertility}; unknown tokens: {unknown}{coverage}. Where the text is from,
+        and under which licence, is for whoever publishes this to say here."""
     return f"""
 ## Text{heading}
 
@@ -142,8 +175,7 @@ def _text(record: RunRecord, heading: str) -> str:
 | bytes | {corpus.train_bytes:,} | {corpus.held_out_bytes:,} |
 | SHA-256 | `{corpus.train_sha256[:16]}` | `{corpus.held_out_sha256[:16]}` |
 
-Tokens per word: {fertility}; unknown tokens: {unknown}. Where the text is from, and under which
-licence, is for whoever publishes this to say here.
+{_paragraph(figures)}
 """
 
 

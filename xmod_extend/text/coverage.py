@@ -33,9 +33,10 @@ NUM_NAMED = 12
 """Of the missing letters, named in a warning."""
 MANY_WORDS_HIT = 0.05
 """A larger share of the words with missing letters is warned about."""
-MOST_UNKNOWN = 0.25
-"""A larger share of unknown characters leaves a score without meaning: measured with
-`scripts/benchmarks/unknown_letters.py`."""
+MOST_UNKNOWN = 0.2
+"""A larger share of unknown characters leaves a score without meaning. Measured with
+`scripts/benchmarks/unknown_letters.py`: at 17 % an adapter still knows more of the language, spelt
+readably, than its token frequencies do; at 25 % it knows less."""
 RARE_SCRIPT = 0.02
 """A script with a smaller share of the letters is not spoken of."""
 LOST_SCRIPT = 0.95

@@ -21,7 +21,7 @@ import numpy as np
 from xmod_extend.evaluation.perplexity import Ids, TokenLosses
 
 
-def frequency_losses(
+def unigram_losses(
     scored: TokenLosses, token_counts: Ids, *, special_ids: Sequence[int]
 ) -> TokenLosses:
     """Cross-entropy of the tokens that `scored` has, by their frequencies in the training text.
