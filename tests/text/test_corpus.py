@@ -8,6 +8,7 @@ import json
 import random
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -233,3 +234,59 @@ def test_reading_a_corpus_does_not_import_torch(write_lines: Write, cache_dir: P
         text=True,
     )
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+
+
+PIECES = [
+    b"\n",
+    b"\t",
+    b",",
+    b'"',
+    b"\0",
+    b"\r",
+    b"\xff",
+    b'{"text": ',
+    b'"}',
+    "ñ".encode(),
+    b"a b",
+]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    content=st.one_of(
+        st.binary(max_size=200),
+        st.lists(st.sampled_from(PIECES), max_size=60).map(b"".join),
+        # Enough text that it may be accepted, with something odd in it.
+        st.tuples(st.integers(0, 20_000), st.sampled_from(PIECES)).map(
+            lambda odd: ENOUGH[: odd[0]] + odd[1] + ENOUGH[odd[0] :]
+        ),
+    ),
+    name=st.sampled_from(
+        "a a.txt a.jsonl a.csv a.tsv a.parquet a.txt.gz a.csv.zst a.jsonl.bz2 a.xz a.bin".split()
+    ),
+    is_folder=st.booleans(),
+    options=st.fixed_dictionaries(
+        {},
+        optional={
+            "text_field": st.sampled_from(["text", "1", "", "0", "ñ"]),
+            "encoding_errors": st.just("replace"),
+        },
+    ),
+)
+def test_whatever_a_corpus_holds_there_is_a_corpus_or_a_corpus_error(
+    content: bytes, name: str, is_folder: bool, options: dict[str, Any]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "texts" / name
+        path.parent.mkdir()
+        path.write_bytes(content)
+        given = path.parent if is_folder else path
+        try:
+            corpus = read_corpus([given], cache_dir=Path(folder) / "cache", **options)
+        except CorpusError as error:
+            assert error.message.strip() and error.exit_code == 3
+        else:
+            assert set(corpus.train) and not set(corpus.train) & set(corpus.held_out)
+
+
+ENOUGH = "".join(f"{line}\n" for line in sentences(400)).encode()

@@ -46,7 +46,8 @@ class ArrowFile:
         import pyarrow as pa
 
         self._schema = pa.schema([field])
-        self._file = pa.OSFile(str(path), "wb")
+        # Python opens it: Arrow knows no names but UTF-8, and an ASCII locale has others.
+        self._file = path.open("wb")
         self._stream = pa.ipc.new_stream(self._file, self._schema)
         self._arrays: list[Any] = []
 

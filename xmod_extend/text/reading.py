@@ -175,7 +175,9 @@ class _ZstdFile(io.RawIOBase):
     def __init__(self, source: Source) -> None:
         import pyarrow as pa
 
-        self._stream = pa.CompressedInputStream(pa.OSFile(str(source.path)), "zstd")
+        # Python opens it, here and below: Arrow knows no names but UTF-8.
+        self._file = source.path.open("rb")
+        self._stream = pa.CompressedInputStream(self._file, "zstd")
 
     def readable(self) -> bool:
         return True
@@ -188,6 +190,7 @@ class _ZstdFile(io.RawIOBase):
     def close(self) -> None:
         if not self.closed:
             self._stream.close()
+            self._file.close()
         super().close()
 
 
@@ -358,12 +361,12 @@ def _column_batches(source: Source, column: str) -> Iterator[Any]:
     import pyarrow.parquet as pq
 
     if source.format == "parquet":
-        with pq.ParquetFile(source.path) as table:
+        with source.path.open("rb") as file, pq.ParquetFile(file) as table:
             _check_column(source, column, table.schema_arrow)
             for batch in table.iter_batches(batch_size=1_000, columns=[column]):
                 yield batch.column(column)
         return
-    with pa.memory_map(str(source.path)) as file, pa.ipc.open_stream(file) as stream:
+    with source.path.open("rb") as file, pa.ipc.open_stream(file) as stream:
         _check_column(source, column, stream.schema)
         for batch in stream:
             yield batch.column(column)

@@ -9,7 +9,7 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -108,8 +108,14 @@ def find_sources(paths: Sequence[str | Path]) -> list[Source]:
     sources: dict[Path, Source] = {}
     for path in paths:
         for source in _expand(str(path)):
-            sources.setdefault(source.path.resolve(), source)
+            named = replace(source, name=_spell(source.name))
+            sources.setdefault(source.path.resolve(), named)
     return list(sources.values())
+
+
+def _spell(name: str) -> str:
+    """A name as its bytes spell it: under an ASCII locale Python holds those of other letters."""
+    return os.fsencode(name).decode("utf-8", "surrogateescape")
 
 
 def describe_left_out(paths: Sequence[str | Path]) -> list[str]:
