@@ -51,7 +51,7 @@ class AddOptions:
     lang: str = field(metadata=_help("Code of the new language in X-MOD's form, such as quz_PE."))
     corpus: tuple[str, ...] = field(
         metadata=_help(
-            "Text of the language: .txt, .txt.gz, .jsonl or .parquet, a folder or glob of these, "
+            "Text of the language: .txt, .jsonl, .csv, .tsv, .parquet, a folder or glob of these, "
             "or hf://datasets/USER/NAME. May be given several times."
         )
     )
@@ -70,7 +70,8 @@ class AddOptions:
         metadata=_help("Text to measure on; without it, part of the corpus is set aside."),
     )
     text_field: str = field(
-        default="text", metadata=_help("Field or column with the text in .jsonl and .parquet.")
+        default="text",
+        metadata=_help("Field or column with the text; of .csv and .tsv also its number."),
     )
     encoding_errors: EncodingErrors = field(
         default="strict",
