@@ -297,6 +297,7 @@ def main() -> None:
                 before = case.users_files()
                 code = execute(case, at=at, error=error, lasts=lasts)
                 text = said(case)
+                print(f"{name}, {fault} at change {at}: ended with {code}", file=sys.stderr)
                 for promise in broken_promises(case, code, before, old, expected):
                     broken.append(f"{name}, {fault} at change {at}: {promise}\n{text[-600:]}")
                 cases += 1

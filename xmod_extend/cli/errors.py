@@ -239,6 +239,12 @@ def _is_about_disk(error: BaseException) -> TypeGuard[OSError]:
         errno.EROFS,
         errno.EDQUOT,
         errno.EACCES,
+        errno.EPERM,
+        errno.EIO,
+        errno.EFBIG,
+        errno.EMFILE,
+        errno.ENFILE,
+        getattr(errno, "ESTALE", None),
     )
 
 
