@@ -135,3 +135,48 @@ def test_every_code_that_a_hint_names_is_accepted(code: str) -> None:
 def test_importing_languages_does_not_import_torch() -> None:
     code = "import sys, xmod_extend.languages; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "near"),
+    [
+        ("iw_IL", "he_IL"),
+        ("in_ID", "id_ID"),
+        ("ji_XX", "yi_XX"),
+        ("jw_ID", "jv_ID"),
+        ("mo_MD", "ro_MD"),
+        ("sh_XX", "sr_XX"),
+        ("iw-IL", "he_IL"),
+    ],
+)
+def test_a_withdrawn_code_is_refused_whatever_the_base_has(code: str, near: str) -> None:
+    for existing in ((), ("he_IL", "id_ID")):
+        hint = refusal(code, existing=existing).hint
+        assert hint is not None and near in hint
+
+
+def test_every_alias_that_is_registered_is_refused() -> None:
+    from langcodes.data_dicts import LANGUAGE_REPLACEMENTS
+
+    plain = {
+        old: new
+        for old, new in LANGUAGE_REPLACEMENTS.items()
+        if re.fullmatch("[a-z]{2,3}", old) and re.fullmatch("[a-z]{2,3}", new) and old != "tl"
+    }
+    assert len(plain) > 100
+    for old, new in plain.items():
+        assert refusal(f"{old}_XX", existing=(f"{new}_XX",)).hint
+
+
+@pytest.mark.parametrize(
+    ("code", "existing"),
+    [("fil_PH", "tl_XX"), ("nb_NO", "no_XX"), ("no_XX", "nb_XX"), ("he_IL", "iw_IL")],
+)
+def test_a_second_code_of_a_language_of_the_base_is_refused(code: str, existing: str) -> None:
+    assert f"already has {existing}" in refusal(code, existing=(existing,)).message
+    assert parse_language(code).code == code
+
+
+def test_a_narrower_or_a_neighbouring_language_is_another_one() -> None:
+    for code, existing in (("nn_NO", "no_XX"), ("arb_EG", "ar_AR"), ("swc_CD", "sw_KE")):
+        assert parse_language(code, existing=(existing,)).code == code

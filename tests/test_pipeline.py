@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -381,6 +382,12 @@ def test_nothing_of_this_machine_is_in_a_card(
     for path in (tmp_path, base.parent, corpus.parent):
         assert str(path) not in card
         assert not any(str(path) in warning for warning in record.warnings)
+
+
+def test_a_card_of_norwegian_has_its_code_as_text(added: tuple[Path, RunRecord]) -> None:
+    record = dataclasses.replace(added[1], language="no_XX", bcp47="no")
+    front = model_card([record]).split("---\n")[1]
+    assert yaml.safe_load(front)["language"] == ["no"]
 
 
 def test_records_of_version_0_1_can_be_read(added: tuple[Path, RunRecord]) -> None:

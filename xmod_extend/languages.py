@@ -24,6 +24,13 @@ _FORM = re.compile(r"(?P<language>[a-z]{2,3})_(?P<region>[A-Z]{2})")
 # Registered, but not the name of one language.
 _NOT_A_LANGUAGE = frozenset({"und", "mul", "mis", "zxx"})
 
+# Withdrawn in favour of several languages, so that no one code takes its place.
+_SPLIT = {"sh": ("sr", "hr", "bs")}
+
+# Two codes for what is one language in X-MOD, the second one being X-MOD's own: its Tagalog is
+# Filipino, and its Norwegian, as XLM-R's, is nearly all Bokmål. Nynorsk (nn) is another.
+_SAME_AS = {"fil": "tl", "nb": "no"}
+
 
 @dataclass(frozen=True)
 class Language:
@@ -49,8 +56,9 @@ def parse_language(code: str, *, existing: Sequence[str] = ()) -> Language:
         existing: The codes that a base already has; `code` must not be one of them.
 
     Raises:
-        LanguageError: The form is wrong, the language or region is not registered, or the base
-            already has it. The hint names the nearest code that would be accepted.
+        LanguageError: The form is wrong, the language or region is not registered, the code was
+            withdrawn for another one, or the base already has the language. The hint names the
+            nearest code that would be accepted.
     """
     form = _FORM.fullmatch(code)
     if form is None:
@@ -64,6 +72,7 @@ def parse_language(code: str, *, existing: Sequence[str] = ()) -> Language:
             f"{code!r} names no registered language: {language!r} is unknown.",
             hint=_hint(_near_language(language, region)),
         )
+    _refuse_alias(language, region, existing)
     if not _is_region(region) and code not in _NO_REGION_EITHER:
         raise LanguageError(
             f"{code!r} names no registered region: {region!r} is unknown.",
@@ -77,6 +86,49 @@ def parse_language(code: str, *, existing: Sequence[str] = ()) -> Language:
             "the languages it has are listed by `info` and measured by `probe`.",
         )
     return _describe(language, region)
+
+
+def _refuse_alias(language: str, region: str, existing: Sequence[str]) -> None:
+    """Refuses a second code for a language, which would become a second adapter beside its equal.
+
+    Codes of narrower languages beside a wider one (`quz` and `qu`, `arb` and `ar`) are no aliases.
+    """
+    names = _in_use(language)
+    if names != (language,):
+        raise LanguageError(
+            f"The code {language} was withdrawn; {' or '.join(names)} took its place.",
+            hint=_hint([f"{name}_{region}" for name in names]),
+        )
+    for known in existing:
+        other = known.partition("_")[0]
+        if other == language or _one_name(other) != _one_name(language):
+            continue
+        hint = "Only a language that the base lacks can be added."
+        if _in_use(other) == (other,) and known != f"{other}_{region}":
+            hint = f"To add another variety of it, write it with the base's code: {other}_{region}."
+        raise LanguageError(
+            f"The base already has {known}, and {other} and {language} are codes of one language.",
+            hint=hint,
+        )
+
+
+def _one_name(language: str) -> str:
+    """The same for all codes of a language."""
+    names = _in_use(language)
+    return _SAME_AS.get(names[0], names[0]) if len(names) == 1 else language
+
+
+def _in_use(language: str) -> tuple[str, ...]:
+    """The code itself, or what took its place if it was withdrawn."""
+    import langcodes
+
+    if language in _SPLIT:
+        return _SPLIT[language]
+    standard = langcodes.standardize_tag(language)
+    # X-MOD's own codes stay, and so do languages that are told apart by a region (swc, sw-CD).
+    if language in _SAME_AS.values() or not re.fullmatch(r"[a-z]{2,3}", standard):
+        return (language,)
+    return (standard,)
 
 
 def _describe(language: str, region: str) -> Language:
@@ -141,6 +193,7 @@ def _near_malformed(code: str) -> list[str]:
         return [f"{named}_{_likely_region(named)}"] if named else []
     if not _is_language(language):
         return _near_language(language, region or NO_REGION)
+    language = _in_use(language)[0]
     exact = f"{language}_{'_'.join(subtags[1:]).upper()}"
     if exact in _NO_REGION_EITHER:
         return [exact]
@@ -186,7 +239,7 @@ def _near_language(language: str, region: str) -> list[str]:
         return [f"{standard}_{region}"] if _is_region(region) else []
     ranked = []
     for slip, near in dict.fromkeys(_slips(language)):
-        if not _is_language(near):
+        if not _is_language(near) or _in_use(near) != (near,):
             continue
         speakers = langcodes.Language.make(language=near).speaking_population()
         at_home = _likely_region(near) == region != NO_REGION
