@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -77,7 +78,11 @@ def written_aside(path: Path) -> Iterator[Path]:
 
 def flush(path: Path) -> None:
     """Waits until a file, or a folder's names, are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
+    on_windows = sys.platform == "win32"
+    if on_windows and path.is_dir():
+        return  # It cannot be opened there,
+    # and a file is only flushed by one who may write to it.
+    handle = os.open(path, os.O_RDWR if on_windows else os.O_RDONLY)
     try:
         os.fsync(handle)
     except OSError as error:

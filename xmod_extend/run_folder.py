@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import datetime
 import errno
-import fcntl
 import json
 import os
 import re
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -210,14 +210,14 @@ def hold_run_folder(output: Path, on_note: Callable[[str], None]) -> Iterator[Ru
         yield run
     finally:
         if lock is not None:
+            goes = False
             with suppress(OSError):
                 goes = run.leave(on_note)
-                # The last thing that is done here: from now on another process may hold it, and
-                # if one does, the folder is not empty.
-                (run.path / LOCK_NAME).unlink()
+            with suppress(OSError):
+                # From now on another process may hold it; if one does, the folder is not empty.
+                _let_go(lock, run.path / LOCK_NAME)
                 if goes:
                     run.path.rmdir()
-            os.close(lock)
         for folder in made:
             with suppress(OSError):
                 folder.rmdir()
@@ -277,15 +277,40 @@ def _take(output: Path, folder: Path) -> int:
     raise _held(output, folder)
 
 
-def _lock(handle: int) -> bool:
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(handle: int) -> bool:
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            return False
+        return True
+
+else:
+    import fcntl
+
+    def _lock(handle: int) -> bool:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        return True
+
+
+def _let_go(handle: int, lock: Path) -> None:
+    """Removes the lock's file, while it is held where an open file can lose its name."""
+    if sys.platform == "win32":
+        os.close(handle)
+        lock.unlink()
+        return
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-    return True
+        lock.unlink()
+    finally:
+        os.close(handle)
 
 
 def _has_name(handle: int, path: Path) -> bool:

@@ -266,15 +266,10 @@ def _put_right(target: Path) -> None:
 
 
 def _is_running(process: int) -> bool:
-    if process == os.getpid():
-        return False
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    import psutil
+
+    # To ask with a signal, as is the habit elsewhere, would end the process on Windows.
+    return process != os.getpid() and psutil.pid_exists(process)
 
 
 def _host() -> str:

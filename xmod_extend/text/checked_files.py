@@ -127,7 +127,8 @@ def sums_path(path: Path) -> Path:
 def write_sums(path: Path) -> int:
     """Write a finished file's checksums beside it and bring both to the disk; its `digest_sums`."""
     sums: list[int] = []
-    with path.open("rb") as file:
+    # Windows flushes only files that may be written to.
+    with path.open("r+b") as file:
         while piece := file.read(PIECE_BYTES):
             sums.append(xxhash.xxh3_64_intdigest(piece))
         os.fsync(file.fileno())
