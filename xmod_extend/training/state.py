@@ -150,7 +150,7 @@ class StateFolder:
                 if metadata.get("version") != _VERSION:
                     return None
                 self._refuse_another_run(json.loads(metadata["identity"]))
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                tensors = _read_tensors(file)
         except (SafetensorError, OSError, KeyError, json.JSONDecodeError):
             # Whatever is wrong with it, the state before may be whole.
             return None
@@ -184,8 +184,13 @@ def read_finished(folder: Path) -> tuple[dict[str, torch.Tensor], str]:
     from safetensors import safe_open
 
     with safe_open(folder / FINISHED_NAME, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors = _read_tensors(file)
         return tensors, file.metadata()["about"]
+
+
+def _read_tensors(file: Any) -> dict[str, torch.Tensor]:
+    """The tensors of an open file, copied: Windows would not remove the file while it is mapped."""
+    return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
 
 
 def _write_tensors(
