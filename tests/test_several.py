@@ -100,7 +100,7 @@ def test_each_language_is_as_if_it_were_alone(
         assert [line["step"] for line in lines if "loss" in line] == list(range(1, steps + 1))
     card = (output / "README.md").read_text()
     assert card.count("## Results: ") == 2 and "`quz_PE` is 3 and `ay_BO` is 4" in card
-    assert "- quz\n- ay\n" in card
+    assert '- "quz"\n- "ay"\n' in card
 
 
 class Watcher(Observer):
