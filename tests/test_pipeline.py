@@ -384,6 +384,14 @@ def test_nothing_of_this_machine_is_in_a_card(
         assert not any(str(path) in warning for warning in record.warnings)
 
 
+def test_the_card_of_a_streamed_text_does_not_count_it_as_nothing(
+    added: tuple[Path, RunRecord],
+) -> None:
+    corpus = dataclasses.replace(added[1].corpus, train_lines=0, train_bytes=0, train_sha256="")
+    card = model_card([dataclasses.replace(added[1], corpus=corpus)])
+    assert "| lines | streamed |" in card and "| 0 |" not in card
+
+
 def test_a_card_of_norwegian_has_its_code_as_text(added: tuple[Path, RunRecord]) -> None:
     record = dataclasses.replace(added[1], language="no_XX", bcp47="no")
     front = model_card([record]).split("---\n")[1]

@@ -99,7 +99,7 @@ def _measure(job: Job, readable: MaskedText, held_out: str) -> list[str]:
     after = evaluate(job.model, job.text.held_out)
     of_readable = evaluate(job.model, readable)
     tokenizer = load_tokenizer(job.checkpoint.path, vocab_size=job.checkpoint.config["vocab_size"])
-    counts = job.text.train.token_counts(len(job.text.token_bytes))  # type: ignore[union-attr]
+    counts = job.text.train.token_counts(len(job.text.token_bytes))
     unigram = unigram_losses(after, counts, special_ids=tokenizer.special_ids)
     coverage = find_unknown(tally_lines(held_out.split("\n")), tokenizer.encoder())
     sides = (probe.best_losses, unigram, after)

@@ -119,6 +119,23 @@ def test_the_epochs_of_a_stream_are_known_once_it_was_read(
     assert whole.num_epochs(len(whole) * 16 * 3) == 3.0
 
 
+def test_token_frequencies_are_the_same_wherever_a_run_was_taken_up(
+    make: Callable[..., StreamedBlocks], loaded: LoadedTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks = make()
+    lines = [line.text for line in blocks._stream.lines()]
+    packed = PackedBlocks(tokenize_lines(lines, loaded), max_length=16, bos_id=loaded.bos_id)
+    size = len(loaded.tokenizer)
+    whole = packed.token_counts(size)
+    assert whole.sum() == packed.num_tokens
+    assert blocks.token_counts(size).tolist() == whole.tolist()
+    take(blocks, 5, seed=1, start_step=3)
+    assert blocks.token_counts(size).tolist() == whole.tolist()
+    monkeypatch.setattr(streaming, "COUNTED_TOKENS", 10)
+    monkeypatch.setattr(streaming, "_PIECE_BYTES", 100)
+    assert 10 <= make().token_counts(size).sum() < 200
+
+
 def test_too_short_a_stream_is_refused_as_often_as_it_is_asked(
     write_lines: Write, loaded: LoadedTokenizer
 ) -> None:

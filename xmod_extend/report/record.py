@@ -162,7 +162,7 @@ class RunRecord:
     created: str
     """UTC, ISO 8601."""
     seconds: float
-    """Of the whole run."""
+    """From the reading of the text to the last score, since the run was last started."""
     plan: PlanRecord | None = None
     training: TrainingRecord | None = None
     evaluation: EvaluationRecord | None = None

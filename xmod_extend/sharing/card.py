@@ -163,6 +163,11 @@ def _text(record: RunRecord, heading: str) -> str:
         )
     fertility = f"{corpus.fertility:.2f}" if corpus.fertility is not None else "not measured"
     unknown = f"{corpus.unk_rate:.2%}" if corpus.unk_rate is not None else "not measured"
+    # A stream is not counted, which is not the same as none.
+    lines = size = sha256 = "streamed"
+    if corpus.train_lines:
+        lines, size = f"{corpus.train_lines:,}", f"{corpus.train_bytes:,}"
+        sha256 = f"`{corpus.train_sha256[:16]}`"
     figures = f"""
         Tokens per word: {fertility}; unknown tokens: {unknown}{coverage}. Where the text is from,
         and under which licence, is for whoever publishes this to say here."""
@@ -171,9 +176,9 @@ def _text(record: RunRecord, heading: str) -> str:
 
 | | training | held-out |
 | --- | ---: | ---: |
-| lines | {corpus.train_lines:,} | {corpus.held_out_lines:,} |
-| bytes | {corpus.train_bytes:,} | {corpus.held_out_bytes:,} |
-| SHA-256 | `{corpus.train_sha256[:16]}` | `{corpus.held_out_sha256[:16]}` |
+| lines | {lines} | {corpus.held_out_lines:,} |
+| bytes | {size} | {corpus.held_out_bytes:,} |
+| SHA-256 | {sha256} | `{corpus.held_out_sha256[:16]}` |
 
 {_paragraph(figures)}
 """

@@ -256,7 +256,8 @@ def _report(names: tuple[str, ...], held_out: list[bytes]) -> CorpusReport:
         held_out_sha256=figures.sha256,
         warnings=(
             "The training text is streamed: it is not counted, and of its repeated lines only near "
-            "ones are left out. All figures of the corpus are of the held-out text.",
+            "ones are left out. All figures of the corpus are of the held-out text, and token "
+            f"frequencies of the first {COUNTED_TOKENS:,} tokens.",
         ),
     )
 
