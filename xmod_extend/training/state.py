@@ -167,7 +167,7 @@ class StateFolder:
         if changes:
             raise UsageError(
                 f"{self.path} is of another run: {'; '.join(changes)}.",
-                hint="Resume with what it was started with, or start anew: --force without --resume.",
+                hint="Resume with what it was started with, or anew with --force alone.",
             )
 
 
