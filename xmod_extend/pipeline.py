@@ -64,7 +64,7 @@ from xmod_extend.training.loop import (
     train,
 )
 from xmod_extend.training.processes import LostProcessError
-from xmod_extend.training.signals import Signals, held_signals
+from xmod_extend.training.signals import Signals, entered_whole, held_signals
 from xmod_extend.training.state import SavedState, StateFolder
 from xmod_extend.writing import TrainedLanguage, write_checkpoint
 
@@ -120,7 +120,7 @@ def run_add(request: Request, observer: Observer) -> RunRecord:
         return plan_language(load_job(request, observer))
     with (
         keeping_what_is_saved(request.output),
-        hold_run_folder(request.output, observer.on_note) as run,
+        entered_whole(hold_run_folder(request.output, observer.on_note)) as run,
     ):
         job = load_job(request, observer)
         states = StateFolder(run.path, identity(job))

@@ -37,6 +37,7 @@ from xmod_extend.run_folder import METRICS_NAME, hold_run_folder, run_folder
 from xmod_extend.side_by_side import run_side_by_side, sentence_of
 from xmod_extend.text.tokenizer import find_tokenizer, find_tokenizer_files
 from xmod_extend.training.processes import LostProcessError
+from xmod_extend.training.signals import entered_whole
 from xmod_extend.training.state import StateFolder, read_finished
 from xmod_extend.writing import TrainedLanguage, write_checkpoint
 
@@ -98,7 +99,7 @@ def run_several(
     is_main = os.environ.get("RANK", "0") == "0"
     with (
         keeping_what_is_saved(first.output),
-        hold_run_folder(first.output, observer.on_note) as run,
+        entered_whole(hold_run_folder(first.output, observer.on_note)) as run,
     ):
         checkpoint, output_plan = open_base(requests, jobs=jobs)
         if is_main and not first.options.resume:

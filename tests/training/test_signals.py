@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
-from xmod_extend.training.signals import HELD, held_signals
+from xmod_extend.training.signals import HELD, entered_whole, held_signals
 
 
 @pytest.fixture
@@ -52,3 +53,23 @@ def test_an_error_is_held_as_a_signal_is() -> None:
         signals.hold_error(ValueError("first"))
         signals.hold_error(ValueError("second"))
         assert signals.arrived
+
+
+def test_a_context_that_a_signal_interrupts_is_left_again() -> None:
+    events = []
+
+    @contextmanager
+    def context() -> Iterator[str]:
+        signal.raise_signal(signal.SIGINT)
+        events.append("made")
+        try:
+            yield "entered"
+        finally:
+            events.append("removed")
+
+    with pytest.raises(KeyboardInterrupt), entered_whole(context()):
+        events.append("used")
+    assert events == ["made", "removed"]
+
+    with entered_whole(held_signals()) as entered:
+        assert not entered.arrived

@@ -9,9 +9,11 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
+
+Entered = TypeVar("Entered")
 
 HELD = tuple(
     getattr(signal, name)
@@ -89,3 +91,15 @@ def held_signals() -> Iterator[Signals]:
         signals.release()
     if signals.arrived:
         signals.hand_on()
+
+
+@contextmanager
+def entered_whole(context: AbstractContextManager[Entered]) -> Iterator[Entered]:
+    """Enters a context wholly or not at all: a signal that arrives meanwhile is raised inside.
+
+    So what the context makes is also removed by it.
+    """
+    with ExitStack() as stack:
+        with held_signals():
+            entered = stack.enter_context(context)
+        yield entered
