@@ -36,7 +36,7 @@ def test_a_base_on_the_hub_is_extended_and_then_again_without_network(
     record = json.loads((tmp_path / "first" / "run.json").read_text())
     assert record["base"]["commit"] == COMMIT
     card = (tmp_path / "first" / "README.md").read_text()
-    assert "base_model: someone/xmod-small" in card and "- quz" in card
+    assert "base_model: someone/xmod-small" in card and '- "quz"' in card
 
     offline = add("second", HF_HUB_OFFLINE="1")
     assert offline.returncode == 0, offline.stderr

