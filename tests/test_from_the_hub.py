@@ -8,9 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from hub_server import COMMIT, Hub, serve
 
 
+@pytest.mark.slow
 def test_a_base_on_the_hub_is_extended_and_then_again_without_network(
     base: Path, corpus: Path, tmp_path: Path
 ) -> None:

@@ -173,7 +173,11 @@ def expected(base: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.mark.parametrize(
     "names",
-    [*TOGETHER, *(pytest.param((name,), marks=pytest.mark.slow) for name in STATES)],
+    [
+        TOGETHER[0],
+        *(pytest.param(names, marks=pytest.mark.slow) for names in TOGETHER[1:]),
+        *(pytest.param((name,), marks=pytest.mark.slow) for name in STATES),
+    ],
     ids=", ".join,
 )
 def test_the_callers_settings_change_nothing_and_are_given_back(

@@ -304,6 +304,7 @@ def test_an_observer_that_fails_costs_no_step(
     assert (tmp_path / "out" / shard).read_bytes() == (added[0] / shard).read_bytes()
 
 
+@pytest.mark.slow
 def test_output_is_not_overwritten_without_force(base: Path, corpus: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     add(base, corpus, output, max_steps=1)

@@ -165,6 +165,7 @@ def test_a_checkpoint_of_another_run_is_not_replaced_by_resuming(
         add(base, entries, output, resume=True)
 
 
+@pytest.mark.slow
 def test_a_diverging_language_fails_alone_and_leaves_no_state(
     base: Path, entries: list[dict[str, Any]], alone: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -223,6 +224,7 @@ def test_an_interrupt_keeps_what_is_finished(
     assert_as_alone(output, base, alone)
 
 
+@pytest.mark.slow
 def test_other_options_for_a_finished_language_are_refused(
     base: Path, entries: list[dict[str, Any]], too_little: Path, tmp_path: Path
 ) -> None:
@@ -336,8 +338,10 @@ def test_the_command_line_takes_pairs_and_a_file(
     Path("languages.yaml").write_text(yaml.safe_dump(plan | {"languages": entries}))
     code, out, err = call("--plan-file", "languages.yaml", "--resume")
     assert code == 0, err
-    rows = [line for line in out.splitlines() if line.startswith(("quz_PE", "ay_BO"))]
+    rows = [line for line in out.splitlines() if line.startswith(("quz_PE, ", "ay_BO, "))]
     assert len(rows) == 2 and all(" to " in row for row in rows)
+    verdicts = [line for line in out.splitlines() if line.startswith(("quz_PE: ", "ay_BO: "))]
+    assert len(verdicts) == 2 and all("token frequencies" in verdict for verdict in verdicts)
     assert_as_alone(Path("out"), base, alone)
 
 

@@ -77,6 +77,7 @@ def test_add_verify_info_and_json(base: Path, corpus: Path, tmp_path: Path) -> N
     assert run("info", output, "-q").stdout.split() == ["en_XX", "de_DE", "sw_KE", "quz_PE"]
 
 
+@pytest.mark.slow
 def test_quiet_prints_the_folder_alone_and_verify_finds_a_changed_byte_in_it(
     base: Path, corpus: Path, tmp_path: Path
 ) -> None:
@@ -109,6 +110,7 @@ def test_probe_ranks_and_check_reports(base: Path, corpus: Path) -> None:
     assert report["lines"] == 800 and report["fertility"] > 1
 
 
+@pytest.mark.slow
 def test_flags_come_before_the_file_and_the_file_before_defaults(
     base: Path, corpus: Path, tmp_path: Path
 ) -> None:

@@ -63,7 +63,10 @@ def send_sigterm(*_: Any, **__: Any) -> None:
 
 @pytest.mark.parametrize(
     ("stop", "code", "said"),
-    [(press_control_c, 130, "Interrupted"), (send_sigterm, 143, "Terminated")],
+    [
+        (press_control_c, 130, "Interrupted"),
+        pytest.param(send_sigterm, 143, "Terminated", marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.parametrize(
     ("place", "is_trained"),
@@ -142,6 +145,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rename", [1, 2])
 def test_an_interrupt_while_replacing_keeps_what_was_there(
     invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rename: int

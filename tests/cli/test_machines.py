@@ -133,6 +133,7 @@ def test_a_full_disk_is_named_where_the_error_names_nothing(
     assert_explained(invoke(*small_add(base, corpus, "out")), 2, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("debug", ["", "1"])
 def test_what_plain_transformers_cannot_load_is_removed_and_not_to_be_resumed(
     invoke: Invoke,
