@@ -124,13 +124,7 @@ def run_add(request: Request, observer: Observer) -> RunRecord:
     ):
         job = load_job(request, observer)
         states = StateFolder(run.path, identity(job))
-        try:
-            trained = train_language(job, states)
-        except TrainingError as error:
-            if job.processes.is_main and not isinstance(error, LostProcessError):
-                # To go on from a state of it would only end there again.
-                states.clear()
-            raise
+        trained = train_language(job, states)
         job.processes.end()
         if not job.processes.is_main:
             return trained.record
@@ -150,6 +144,16 @@ def plan_language(job: Job) -> RunRecord:
 
 def train_language(job: Job, states: StateFolder) -> TrainedLanguage:
     """Trains and scores the language's adapter, its states saved in a folder."""
+    try:
+        return _train_and_score(job, states)
+    except TrainingError as error:
+        if job.processes.is_main and not isinstance(error, LostProcessError):
+            # To go on from a state of it would only end there again.
+            states.clear()
+        raise
+
+
+def _train_and_score(job: Job, states: StateFolder) -> TrainedLanguage:
     saved = _take_up(job, states)
     last_step = 0 if saved is None else saved.history.steps_done
     probe = _probe_once(job, states)

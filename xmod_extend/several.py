@@ -213,13 +213,7 @@ def _train_one(job: Job, request: Request) -> TrainedLanguage:
     if is_finished:
         job.observer.on_note(f"{request.language.code} is trained already")
         return _read_trained(states.path)
-    try:
-        trained = train_language(job, states)
-    except TrainingError as error:
-        if job.processes.is_main and not isinstance(error, LostProcessError):
-            # To go on from a state of it would only end there again.
-            states.clear()
-        raise
+    trained = train_language(job, states)
     if job.processes.is_main:
         states.finish(trained.adapter, trained.record.to_json())
     return trained

@@ -411,6 +411,15 @@ def test_advice_keeps_what_is_saved(
     code, _, err = invoke(*command, "--resume")
     assert code == 2 and "another disk" not in err
     assert "Free some space and use --resume: out.run holds the state saved after step 500." in err
+
+    def run_out_of_memory(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("xmod_extend.pipeline.run_add", run_out_of_memory)
+        code, _, err = invoke(*command, "--resume")
+    # The state is of this batch: with another it would be refused.
+    assert code == 1 and "goes on from step 500" in err and "--batch-size" not in err
     (work / "out").mkdir()
     (work / "out/notes.txt").write_text("years of work")
     code, _, err = invoke(*command, "--resume")

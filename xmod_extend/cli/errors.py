@@ -188,7 +188,11 @@ def _explain(output: Output, error: BaseException, boundary: Boundary) -> None:
         )
     elif _is_about_memory(error):
         output.error(
-            "There is not enough memory.", "Use a smaller --batch-size or a smaller --max-length."
+            "There is not enough memory.",
+            # With another batch a saved state would be refused.
+            _together("End other programs first.", _how_to_resume(boundary))
+            if boundary.has_saved
+            else "Use a smaller --batch-size or a smaller --max-length.",
         )
     else:
         reason = " ".join(str(error).split())[:300].rstrip(".")
