@@ -23,9 +23,9 @@ import numpy as np
 
 from xmod_extend.model.base import resolve_base
 from xmod_extend.model.checkpoint import make_xmod_config
-from xmod_extend.model.conformity import expected_shapes
 from xmod_extend.model.tensors import TensorInfo, write_safetensors
-from xmod_extend.text.tokenizer import find_tokenizer_files
+from xmod_extend.model.validation import expected_shapes
+from xmod_extend.tokens.tokenizer import find_tokenizer_files
 
 LANGUAGES = (
     "en_XX id_ID vi_VN ru_RU fa_IR sv_SE ja_XX fr_XX de_DE ro_RO ko_KR hu_HU es_XX fi_FI uk_UA "

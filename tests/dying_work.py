@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import signal
 
-from xmod_extend import several
-from xmod_extend.preflight import Request
-from xmod_extend.progress import Observer
+from xmod_extend.jobs import add_many
+from xmod_extend.jobs.callbacks import Observer
+from xmod_extend.jobs.checks import Request
 
-_train_alone = several.train_alone
+_train_alone = add_many.train_alone
 
 
 def die(request: Request, observer: Observer) -> None:

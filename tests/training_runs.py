@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from xmod_extend.model.adapter import random_adapter, set_adapter
 from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.slice import FP32, Precision, load_slice
-from xmod_extend.text.masking import MaskingScheme
+from xmod_extend.objectives.masked import MaskingScheme
 from xmod_extend.training.configuration import TrainingConfig
 from xmod_extend.training.history import StepReport
 from xmod_extend.training.loop import Saving, TrainingResult, train

@@ -15,26 +15,26 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xmod_extend.errors import XmodExtendError
     from xmod_extend.evaluation.verify import verify_checkpoint
-    from xmod_extend.inspection import check_corpus, probe_corpus
+    from xmod_extend.jobs.add import add_language
+    from xmod_extend.jobs.add_many import add_languages
+    from xmod_extend.jobs.callbacks import Observer
+    from xmod_extend.jobs.inspect import check_corpus, probe_corpus
     from xmod_extend.languages import parse_language
     from xmod_extend.model.info import describe
-    from xmod_extend.pipeline import add_language
-    from xmod_extend.progress import Observer
     from xmod_extend.report.record import RunRecord
-    from xmod_extend.several import add_languages
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "Observer": "progress",
+    "Observer": "jobs.callbacks",
     "RunRecord": "report.record",
     "XmodExtendError": "errors",
-    "add_language": "pipeline",
-    "add_languages": "several",
-    "check_corpus": "inspection",
+    "add_language": "jobs.add",
+    "add_languages": "jobs.add_many",
+    "check_corpus": "jobs.inspect",
     "describe": "model.info",
     "parse_language": "languages",
-    "probe_corpus": "inspection",
+    "probe_corpus": "jobs.inspect",
     "verify_checkpoint": "evaluation.verify",
 }
 

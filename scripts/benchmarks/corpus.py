@@ -161,8 +161,8 @@ def resident_mb(pid: int) -> tuple[int, int]:
 def run_own(text: Path, base: Path, folder: Path) -> None:
     """Our preparation, and a few batches, so that what reading them takes is seen too."""
     from xmod_extend.text.corpus import read_corpus
-    from xmod_extend.text.packing import PackedBlocks
-    from xmod_extend.text.tokenizer import load_tokenizer, tokenize
+    from xmod_extend.tokens.packing import PackedBlocks
+    from xmod_extend.tokens.tokenizer import load_tokenizer, tokenize
 
     corpus = read_corpus([text], cache_dir=folder / "own")
     tokenizer = load_tokenizer(base, vocab_size=1 << 30)

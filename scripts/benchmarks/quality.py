@@ -30,10 +30,10 @@ from rich.box import MARKDOWN, SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from xmod_extend.job import Job, prepare
-from xmod_extend.options import AddOptions, merge_options
-from xmod_extend.pipeline import evaluate_adapter, probe_base, train_adapter
-from xmod_extend.progress import Observer
+from xmod_extend.jobs.add import evaluate_adapter, probe_base, train_adapter
+from xmod_extend.jobs.callbacks import Observer
+from xmod_extend.jobs.job import Job, prepare
+from xmod_extend.jobs.options import AddOptions, merge_options
 from xmod_extend.training.configuration import TrainingConfig
 from xmod_extend.training.history import CurvePoint
 

@@ -27,14 +27,14 @@ import numpy as np
 
 from xmod_extend.evaluation.perplexity import MaskedText, TokenLosses, evaluate
 from xmod_extend.evaluation.unigram import unigram_losses
-from xmod_extend.job import Job, prepare
+from xmod_extend.jobs.add import probe_base, train_adapter
+from xmod_extend.jobs.callbacks import Observer
+from xmod_extend.jobs.job import Job, prepare
+from xmod_extend.jobs.options import merge_options
 from xmod_extend.model.adapter import set_adapter
-from xmod_extend.options import merge_options
-from xmod_extend.pipeline import probe_base, train_adapter
-from xmod_extend.progress import Observer
+from xmod_extend.objectives.masked import IGNORED
 from xmod_extend.text.coverage import Coverage, find_unknown, tally_lines
-from xmod_extend.text.masking import IGNORED
-from xmod_extend.text.tokenizer import load_tokenizer
+from xmod_extend.tokens.tokenizer import load_tokenizer
 
 COLUMNS = (
     "letters", "unknown tokens", "unknown characters", "words hit",

@@ -40,7 +40,7 @@ def test_help_and_import_do_not_load_torch() -> None:
 def test_help_names_every_option_of_add_language() -> None:
     import dataclasses
 
-    from xmod_extend.options import AddOptions
+    from xmod_extend.jobs.options import AddOptions
 
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = run("add", "--help")

@@ -19,9 +19,9 @@ import pytest
 from xmod_extend.cli.app import run as run_app
 from xmod_extend.cli.output import Output
 from xmod_extend.evaluation.verify import verify_checkpoint
-from xmod_extend.model import output
+from xmod_extend.files import folders
+from xmod_extend.files.ownership import CHECKPOINT, UNFINISHED, describe_files, write_mark
 from xmod_extend.model.checkpoint import open_checkpoint
-from xmod_extend.ownership import CHECKPOINT, UNFINISHED, describe_files, write_mark
 
 Invoke = Callable[..., tuple[int, str]]
 
@@ -71,11 +71,11 @@ def send_sigterm(*_: Any, **__: Any) -> None:
 @pytest.mark.parametrize(
     ("place", "is_trained"),
     [
-        ("xmod_extend.job.read_corpus", False),
-        ("xmod_extend.pipeline.train", False),
-        ("xmod_extend.model.graft._write_index", True),
-        ("xmod_extend.writing.verify_checkpoint", True),
-        ("xmod_extend.model.output._flush_folder", True),
+        ("xmod_extend.jobs.job.read_corpus", False),
+        ("xmod_extend.jobs.add.train", False),
+        ("xmod_extend.model.writer._write_index", True),
+        ("xmod_extend.jobs.output.verify_checkpoint", True),
+        ("xmod_extend.files.folders._flush_folder", True),
     ],
 )
 def test_an_interrupt_leaves_nothing_but_the_state(
@@ -174,7 +174,7 @@ def leave_as_a_dead_process(folder: Path, kind: str) -> Path:
     """A folder such as a killed process leaves beside `out`."""
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         dead.wait()
-    left = folder / f".out.{kind}-{output._host()}-{dead.pid}"
+    left = folder / f".out.{kind}-{folders._host()}-{dead.pid}"
     left.mkdir()
     (left / "config.json").write_text("{}")
     if kind == "writing":

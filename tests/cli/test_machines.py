@@ -58,13 +58,13 @@ def test_no_room_for_the_output_is_known_before_training(
 def test_a_disk_that_fills_up_while_writing_leaves_the_state_and_nothing_else(
     invoke: Invoke, work: Path, base: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from xmod_extend.model import graft
+    from xmod_extend.model import writer
 
     def fill(source: Path, target: Path) -> None:
         target.write_bytes(source.read_bytes()[:1000])
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(graft, "copy_file", fill)
+    monkeypatch.setattr(writer, "copy_file", fill)
     expected = r"the disk is full.*--resume` goes on from step 1\."
     assert_explained(invoke(*small_add(base, corpus, "a/b/out")), 2, expected)
     assert [path.name for path in (work / "a/b").iterdir()] == ["out.run"]
@@ -115,7 +115,7 @@ def test_the_machines_limits_are_named(
     def refuse(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr("xmod_extend.pipeline.train", refuse)
+    monkeypatch.setattr("xmod_extend.jobs.add.train", refuse)
     assert_explained(invoke(*small_add(base, corpus, "a/out")), code, expected)
     assert listing(work) == []
 
@@ -128,7 +128,7 @@ def test_a_full_disk_is_named_where_the_error_names_nothing(
         monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("xmod_extend.pipeline.train", fill)
+    monkeypatch.setattr("xmod_extend.jobs.add.train", fill)
     expected = rf"No space left on device \({work}.* or .*\)"
     assert_explained(invoke(*small_add(base, corpus, "out")), 2, expected)
 
@@ -143,7 +143,7 @@ def test_what_plain_transformers_cannot_load_is_removed_and_not_to_be_resumed(
     monkeypatch: pytest.MonkeyPatch,
     debug: str,
 ) -> None:
-    monkeypatch.setattr("xmod_extend.writing.loading_faults", lambda _: ["It has a fault."])
+    monkeypatch.setattr("xmod_extend.jobs.output.loading_faults", lambda _: ["It has a fault."])
     if debug:
         monkeypatch.setenv("XMOD_EXTEND_DEBUG", debug)
     code, out, err = invoke(*small_add(base, corpus, "out"))
@@ -160,7 +160,7 @@ def test_what_was_not_foreseen_is_one_line_and_its_place_on_request(
     def break_down(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("two\nlines")
 
-    monkeypatch.setattr("xmod_extend.pipeline.train", break_down)
+    monkeypatch.setattr("xmod_extend.jobs.add.train", break_down)
     code, _, err = invoke(*small_add(base, corpus, "out"))
     assert code == 1
     assert "error: Unexpected ZeroDivisionError: two lines.\nhint: Set XMOD_EXTEND_DEBUG=1" in err

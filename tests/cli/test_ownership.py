@@ -16,11 +16,10 @@ import pytest
 from refusals import Invoke
 
 import xmod_extend
-from xmod_extend import ownership
 from xmod_extend.errors import UsageError
-from xmod_extend.model import output
-from xmod_extend.model.output import check_target, check_writable, put_right
-from xmod_extend.run_folder import (
+from xmod_extend.files import folders, ownership
+from xmod_extend.files.folders import check_target, check_writable, put_right
+from xmod_extend.files.run_folder import (
     RunFolder,
     check_not_held,
     check_run_folder,
@@ -203,7 +202,7 @@ def test_a_users_file_in_a_folder_of_the_programs_is_kept(
     command = ["add", "--lang", "quz_PE", "--corpus", corpus, "--base", base, "--output", "out"]
     command += ["--max-steps", "1", "--batch-size", "2"]
     with monkeypatch.context() as patch:
-        patch.setattr("xmod_extend.writing.verify_checkpoint", interrupt)
+        patch.setattr("xmod_extend.jobs.output.verify_checkpoint", interrupt)
         assert invoke(*command)[0] == 130
     (work / "out.run/notes.txt").write_text("years of work")
     # A run that is refused changes nothing, and neither does a plan.
@@ -242,7 +241,7 @@ def dead_process() -> int:
 def test_what_only_looks_like_a_leftover_is_kept(
     tmp_path: Path, checkpoint: Path, dead_process: int, kind: str
 ) -> None:
-    name = f".out.{kind}-{output._host()}-{dead_process}"
+    name = f".out.{kind}-{folders._host()}-{dead_process}"
     (tmp_path / name).mkdir()
     (tmp_path / name / "notes.txt").write_text("years of work")
     before = contents(tmp_path)
@@ -275,7 +274,7 @@ def test_what_is_added_while_a_run_trains_is_kept(tmp_path: Path, checkpoint: Pa
     shutil.copytree(checkpoint, tmp_path / "out")
     with (
         pytest.raises(UsageError, match=r"holds notes\.txt"),
-        output.new_folder(tmp_path / "out", names=["config.json"], force=True) as folder,
+        folders.new_folder(tmp_path / "out", names=["config.json"], force=True) as folder,
     ):
         (folder / "config.json").write_text("{}")
         (tmp_path / "out/notes.txt").write_text("years of work")
@@ -303,7 +302,7 @@ def test_a_second_run_of_one_output_is_refused_at_once_and_told_of_the_first(
 
 def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from xmod_extend.run_folder import *\n"
+        "import sys, time; from pathlib import Path; from xmod_extend.files.run_folder import *\n"
         "with hold_run_folder(Path(sys.argv[1]), print):\n"
         "    print('held', flush=True); time.sleep(600)"
     )
@@ -371,7 +370,7 @@ def begun(
     command: list[object] = ["add", "--lang", "quz_PE", "--corpus", corpus, "--output", "out"]
     command += ["--base", base, "--max-steps", "1", "--batch-size", "2"]
     with monkeypatch.context() as patch:
-        patch.setattr("xmod_extend.pipeline.train", interrupt)
+        patch.setattr("xmod_extend.jobs.add.train", interrupt)
         patch.setattr(RunFolder, "leave", lambda self, on_note: None)
         assert invoke(*command)[0] == 130
     assert (work / "out.run/probe.safetensors").exists()
@@ -416,7 +415,7 @@ def test_advice_keeps_what_is_saved(
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr("xmod_extend.pipeline.run_add", run_out_of_memory)
+        patch.setattr("xmod_extend.jobs.add.run_add", run_out_of_memory)
         code, _, err = invoke(*command, "--resume")
     # The state is of this batch: with another it would be refused.
     assert code == 1 and "goes on from step 500" in err and "--batch-size" not in err
@@ -441,7 +440,7 @@ def test_a_language_that_was_begun_is_not_left_out(
 
 
 def test_a_name_that_gets_too_long_with_any_ending_is_refused(tmp_path: Path) -> None:
-    ending = len(f"..replaced-{output._host()}-") + output._LONGEST_PROCESS_ID
+    ending = len(f"..replaced-{folders._host()}-") + folders._LONGEST_PROCESS_ID
     check_writable(tmp_path / ("n" * (255 - ending)))
     for length in (256 - ending, 255, 300):
         with pytest.raises(UsageError, match="its name is too long"):

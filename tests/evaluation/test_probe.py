@@ -20,7 +20,7 @@ from xmod_extend.evaluation.probe import (
 )
 from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.slice import load_adapter, load_slice
-from xmod_extend.text.masking import MaskingScheme
+from xmod_extend.objectives.masked import MaskingScheme
 
 LANGUAGES = tuple(f"{a}{b}_XX" for a in "abcde" for b in "abcd")
 

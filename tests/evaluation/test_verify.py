@@ -17,7 +17,7 @@ from xmod_extend.errors import LanguageError, ModelError
 from xmod_extend.evaluation.verify import Verification, logits_digests, probe_inputs
 from xmod_extend.evaluation.verify import verify_checkpoint as verify
 from xmod_extend.model.checkpoint import Checkpoint, open_checkpoint
-from xmod_extend.model.graft import write_extended
+from xmod_extend.model.writer import write_extended
 
 ADAPTER = "roberta.encoder.layer.{}.output.adapter_modules.{}.dense1.bias"
 

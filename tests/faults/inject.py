@@ -35,8 +35,8 @@ from pathlib import Path
 import datasets
 import torch
 
-from xmod_extend import pipeline
 from xmod_extend.cli.app import run
+from xmod_extend.jobs import add
 
 ADAPTER = "model-quz_PE.safetensors"
 FAULTS = (
@@ -181,16 +181,16 @@ def resuming(case: Case) -> None:
 
     def interrupted() -> None:
         datasets.config.HF_DATASETS_CACHE = str(case.folder / "cache")
-        original = pipeline.evaluate_adapter
+        original = add.evaluate_adapter
 
         def stop(*arguments: object) -> None:
             raise KeyboardInterrupt
 
-        pipeline.evaluate_adapter = stop  # type: ignore[assignment]
+        add.evaluate_adapter = stop  # type: ignore[assignment]
         try:
             run(case.command())
         finally:
-            pipeline.evaluate_adapter = original
+            add.evaluate_adapter = original
 
     assert in_a_child(interrupted, case.folder.parent / "stderr") == 130, said(case)
     case.options = ("--resume",)

@@ -10,10 +10,10 @@ from accelerate import Accelerator
 from checkpoints import make_checkpoint
 from training_runs import SCHEME, RandomBlocks, adapter_bytes, configure, run_training
 
+from xmod_extend.files.run_folder import saved_states, step_of
 from xmod_extend.model.adapter import random_adapter, set_adapter
 from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.slice import FP32, Precision, load_slice
-from xmod_extend.run_folder import saved_states, step_of
 from xmod_extend.training.device import choose_precision
 from xmod_extend.training.history import StepReport
 from xmod_extend.training.processes import Processes

@@ -12,10 +12,10 @@ from checkpoints import make_checkpoint
 from hub_server import COMMIT, Hub, serve
 
 from xmod_extend.errors import HubError, ModelError, UsageError, XmodExtendError
-from xmod_extend.hub import HubRepository
+from xmod_extend.hub.client import HubRepository
 from xmod_extend.model.base import BaseReference, choose_files, resolve_base
 from xmod_extend.model.checkpoint import open_checkpoint
-from xmod_extend.text.tokenizer import fetch_tokenizer
+from xmod_extend.tokens.tokenizer import fetch_tokenizer
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from xmod_extend.model.adapter import adapter_slots
 from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.loss import MaskedBatch, masked_lm_loss, masked_token_losses
 from xmod_extend.model.slice import freeze_all_but_adapter, load_slice
-from xmod_extend.text.masking import IGNORED, MaskingScheme
+from xmod_extend.objectives.masked import IGNORED, MaskingScheme
 
 SCHEME = MaskingScheme(
     mask_id=119, special_ids=(0, 1, 2, 3, 119), vocabulary_size=120, mlm_probability=0.3, seed=1

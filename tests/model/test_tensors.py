@@ -11,7 +11,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from xmod_extend.errors import ModelError
-from xmod_extend.model.pickles import PickleFile
 from xmod_extend.model.tensors import (
     SafetensorsFile,
     TensorInfo,
@@ -19,6 +18,7 @@ from xmod_extend.model.tensors import (
     tensor_info,
     write_safetensors,
 )
+from xmod_extend.model.torch_files import PickleFile
 
 TENSORS = {
     "matrix": torch.arange(12, dtype=torch.float32).reshape(3, 4),

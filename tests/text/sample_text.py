@@ -7,7 +7,7 @@ import random
 import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from xmod_extend.text.tokens import TokenisedText
+from xmod_extend.tokens.tokenised import TokenisedText
 
 WORDS = """
     runa simi ñawi wasi inti killa mayu urqu allqu misi warmi qhari wawa taytay mamay sach'a

@@ -22,8 +22,8 @@ from sample_text import documents, sentences
 from xmod_extend.errors import CorpusError
 from xmod_extend.text.cache import find_entry, find_or_make_entry
 from xmod_extend.text.corpus import Corpus, read_corpus
-from xmod_extend.text.packing import PackedBlocks
-from xmod_extend.text.tokenizer import LoadedTokenizer, load_tokenizer, tokenize
+from xmod_extend.tokens.packing import PackedBlocks
+from xmod_extend.tokens.tokenizer import LoadedTokenizer, load_tokenizer, tokenize
 
 Write = Callable[..., Path]
 Change = Callable[[bytes, random.Random], bytes]

@@ -22,8 +22,8 @@ from xmod_extend.text.coverage import (
     tally_lines,
     tally_side,
 )
-from xmod_extend.text.encoding import Encoder
-from xmod_extend.text.tokenizer import load_tokenizer
+from xmod_extend.tokens.encoding import Encoder
+from xmod_extend.tokens.tokenizer import load_tokenizer
 
 SENTENCES = make_sentences(200, seed=8)
 

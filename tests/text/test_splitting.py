@@ -22,7 +22,6 @@ from xmod_extend.errors import CorpusError
 from xmod_extend.text import corpus as corpus_module
 from xmod_extend.text import fingerprinting, reading, splitting
 from xmod_extend.text import lines as lines_module
-from xmod_extend.text import tokenizer as tokenizer_module
 from xmod_extend.text.cache import Entry
 from xmod_extend.text.checked_files import write_sums
 from xmod_extend.text.corpus import read_corpus
@@ -30,7 +29,8 @@ from xmod_extend.text.fingerprinting import fingerprint_sources
 from xmod_extend.text.lines import PreparedLines
 from xmod_extend.text.sources import find_sources
 from xmod_extend.text.splitting import choose_held_out, find_distinct, find_shared, hold_out
-from xmod_extend.text.tokenizer import load_tokenizer, tokenize
+from xmod_extend.tokens import tokenizer as tokenizer_module
+from xmod_extend.tokens.tokenizer import load_tokenizer, tokenize
 
 Write = Callable[..., Path]
 
@@ -256,8 +256,8 @@ PREPARE = """
 import resource, sys
 from pathlib import Path
 from xmod_extend.text.corpus import read_corpus
-from xmod_extend.text.packing import PackedBlocks
-from xmod_extend.text.tokenizer import load_tokenizer, tokenize
+from xmod_extend.tokens.packing import PackedBlocks
+from xmod_extend.tokens.tokenizer import load_tokenizer, tokenize
 
 tokenizer = load_tokenizer(Path(sys.argv[2]), vocab_size=10_000)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -13,11 +13,11 @@ import pytest
 from sample_text import sentences
 
 from xmod_extend.errors import CorpusError, HubError, UsageError
-from xmod_extend.options import AddOptions
+from xmod_extend.jobs.options import AddOptions
 from xmod_extend.text import streaming
-from xmod_extend.text.packing import PackedBlocks
 from xmod_extend.text.streaming import StreamedBlocks, TextStream, stream_corpus
-from xmod_extend.text.tokenizer import LoadedTokenizer, load_tokenizer, tokenize_lines
+from xmod_extend.tokens.packing import PackedBlocks
+from xmod_extend.tokens.tokenizer import LoadedTokenizer, load_tokenizer, tokenize_lines
 
 Write = Callable[..., Path]
 

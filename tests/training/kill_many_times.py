@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 from training_runs import adapter_bytes, configure, run_training
 
+from xmod_extend.files.run_folder import saved_states
 from xmod_extend.model.slice import FP32, Precision
-from xmod_extend.run_folder import saved_states
 
 BF16 = Precision(name="bf16", storage=torch.bfloat16, compute=torch.bfloat16)
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 import sys
 
 import xmod_extend
-from xmod_extend import several
 from xmod_extend.errors import CorpusError, LanguagesFailedError
+from xmod_extend.jobs import add_many
 from xmod_extend.training.processes import Processes
 from xmod_extend.training.step import Stepper
 
-next_job, run = several.next_job, Stepper.run
+next_job, run = add_many.next_job, Stepper.run
 
 
 def fail_to_read(loaded, request, observer):  # type: ignore[no-untyped-def]
@@ -35,7 +35,7 @@ def fail_to_train(self, given, **options):  # type: ignore[no-untyped-def]
 def main() -> None:
     base, corpus, output, failure = sys.argv[1:]
     if failure == "reading":
-        several.next_job = fail_to_read
+        add_many.next_job = fail_to_read
     else:
         Stepper.run = fail_to_train  # type: ignore[method-assign]
     languages = [{"lang": lang, "corpus": corpus} for lang in ("quz_PE", "ay_BO")]

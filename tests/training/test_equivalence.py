@@ -17,7 +17,7 @@ from transformers import XmodForMaskedLM
 from xmod_extend.model.adapter import Adapter, full_names, get_adapter, random_adapter, set_adapter
 from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.slice import load_slice
-from xmod_extend.text.masking import MaskingScheme
+from xmod_extend.objectives.masked import MaskingScheme
 from xmod_extend.training.configuration import TrainingConfig
 from xmod_extend.training.loop import train
 from xmod_extend.training.processes import Processes

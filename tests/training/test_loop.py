@@ -20,7 +20,7 @@ from xmod_extend.errors import TrainingError, UsageError
 from xmod_extend.model.adapter import get_adapter, random_adapter, set_adapter
 from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.slice import FP32, Precision, load_slice
-from xmod_extend.text.masking import MaskingScheme
+from xmod_extend.objectives.masked import MaskingScheme
 from xmod_extend.training import step as step_module
 from xmod_extend.training.configuration import TrainingConfig, default_lr, default_num_steps
 from xmod_extend.training.loop import TrainingResult, train

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from xmod_extend.errors import UsageError
 from xmod_extend.evaluation.verify import verify_checkpoint
-from xmod_extend.run_folder import begun_languages, saved_states, step_of
+from xmod_extend.files.run_folder import begun_languages, saved_states, step_of
 from xmod_extend.training.device import make_processes
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}

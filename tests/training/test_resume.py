@@ -17,10 +17,10 @@ from safetensors import safe_open
 from training_runs import adapter_bytes, configure, run_training
 
 from xmod_extend.errors import UsageError
+from xmod_extend.files.run_folder import saved_states, step_of
 from xmod_extend.model.adapter import PARTS
 from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.slice import FP32, Precision
-from xmod_extend.run_folder import saved_states, step_of
 from xmod_extend.training import loop
 from xmod_extend.training.history import StepReport
 from xmod_extend.training.processes import LostProcessError, Processes

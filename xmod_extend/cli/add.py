@@ -14,7 +14,7 @@ from rich.table import Table
 from xmod_extend.cli.errors import Boundary, error_boundary
 from xmod_extend.cli.output import Display, Output, duration, num_bytes
 from xmod_extend.errors import LanguagesFailedError, UsageError
-from xmod_extend.options import AddOptions, merge_options
+from xmod_extend.jobs.options import AddOptions, merge_options
 
 if TYPE_CHECKING:
     from xmod_extend.report.record import EvaluationRecord, RunRecord
@@ -53,13 +53,13 @@ def add(
         if languages:
             chosen["lang"] = languages[0]
         options = merge_options(config, chosen)
-        from xmod_extend.preflight import check_request
+        from xmod_extend.jobs.checks import check_request
 
         display = Display(output)
         request = check_request(options, display)
         boundary.watch(request.output)
         output.note("Loading torch and transformers ...")
-        from xmod_extend.pipeline import run_add
+        from xmod_extend.jobs.add import run_add
 
         try:
             record = run_add(request, display)
@@ -78,8 +78,8 @@ def _add_several(
     languages: list[str],
     chosen: dict[str, Any],
 ) -> None:
-    from xmod_extend.plan_file import pair_up, read_plan_file
-    from xmod_extend.preflight import check_requests
+    from xmod_extend.jobs.checks import check_requests
+    from xmod_extend.jobs.plan_file import pair_up, read_plan_file
 
     if plan_file is None:
         several = pair_up(languages, chosen.pop("corpus", []), config, chosen)
@@ -96,7 +96,7 @@ def _add_several(
     requests = check_requests(several, display)
     boundary.watch(requests[0].output)
     output.note("Loading torch and transformers ...")
-    from xmod_extend.several import run_several
+    from xmod_extend.jobs.add_many import run_several
 
     try:
         records = run_several(requests, display, jobs=1 if jobs is None else jobs)

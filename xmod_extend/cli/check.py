@@ -31,10 +31,10 @@ def check(
     """Report on a corpus: lines, duplicates, words, tokens per word, unknown tokens, scripts."""
     output = Output(as_json=json, quiet=quiet)
     with error_boundary(output):
-        from xmod_extend.preflight import check_places
+        from xmod_extend.jobs.checks import check_places
 
         check_places(corpus, held_out, base=base, revision=revision)
-        from xmod_extend.inspection import check_corpus
+        from xmod_extend.jobs.inspect import check_corpus
 
         display = Display(output)
         report = check_corpus(

@@ -25,7 +25,7 @@ from xmod_extend.errors import (
     UsageError,
     XmodExtendError,
 )
-from xmod_extend.run_folder import (
+from xmod_extend.files.run_folder import (
     begun_languages,
     run_folder,
     saved_states,

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xmod_extend.cli.streams import give_up
-from xmod_extend.progress import Observer
+from xmod_extend.jobs.callbacks import Observer
 
 if TYPE_CHECKING:
     from xmod_extend.evaluation.probe import Candidate

@@ -12,7 +12,7 @@ from xmod_extend.cli.errors import error_boundary
 from xmod_extend.cli.output import Display, Output
 
 if TYPE_CHECKING:
-    from xmod_extend.inspection import ProbeReport
+    from xmod_extend.jobs.inspect import ProbeReport
 
 
 def probe(
@@ -28,11 +28,11 @@ def probe(
     """Rank the base's existing adapters by their perplexity on the held-out part of a corpus."""
     output = Output(as_json=json, quiet=quiet)
     with error_boundary(output):
-        from xmod_extend.preflight import check_places
+        from xmod_extend.jobs.checks import check_places
 
         check_places(corpus, held_out, base=base, revision=revision)
         output.note("Loading torch and transformers ...")
-        from xmod_extend.inspection import probe_corpus
+        from xmod_extend.jobs.inspect import probe_corpus
 
         display = Display(output)
         try:

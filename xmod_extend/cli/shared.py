@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from xmod_extend.options import EncodingErrors as EncodingErrorsChoice
-from xmod_extend.options import option_help
+from xmod_extend.jobs.options import EncodingErrors as EncodingErrorsChoice
+from xmod_extend.jobs.options import option_help
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Quiet = Annotated[

@@ -29,8 +29,8 @@ def verify(
     output = Output(as_json=json, quiet=quiet)
     with error_boundary(output):
         from xmod_extend.model.base import resolve_base
+        from xmod_extend.model.folder import read_config
         from xmod_extend.model.info import recorded_base
-        from xmod_extend.model.layout import read_config
 
         if base is None:
             read_config(checkpoint)

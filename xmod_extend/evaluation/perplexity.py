@@ -29,7 +29,7 @@ import numpy.typing as npt
 import torch
 
 from xmod_extend.model.loss import MaskedBatch, masked_token_losses
-from xmod_extend.text.masking import IGNORED, MaskingScheme
+from xmod_extend.objectives.masked import IGNORED, MaskingScheme
 from xmod_extend.training.processes import Processes
 
 if TYPE_CHECKING:

@@ -24,11 +24,9 @@ import numpy as np
 
 from xmod_extend.arguments import Place, as_names, as_path, as_place
 from xmod_extend.errors import LanguageError, ModelError
-from xmod_extend.global_state import own_global_state
 from xmod_extend.model.base import resolve_base
 from xmod_extend.model.checkpoint import Checkpoint, open_checkpoint
-from xmod_extend.model.info import recorded_base
-from xmod_extend.model.layout import (
+from xmod_extend.model.folder import (
     ADAPTER_NAME,
     Weights,
     config_languages,
@@ -36,10 +34,12 @@ from xmod_extend.model.layout import (
     open_weights,
     read_config,
 )
-from xmod_extend.model.pickles import TIED_NAMES
+from xmod_extend.model.global_state import own_global_state
+from xmod_extend.model.info import recorded_base
 from xmod_extend.model.tensors import TensorFile
+from xmod_extend.model.torch_files import TIED_NAMES
 from xmod_extend.model.upstream import make_xmod_config
-from xmod_extend.text.tokenizer import find_tokenizer_files
+from xmod_extend.tokens.tokenizer import find_tokenizer_files
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from xmod_extend.errors import HubError, ModelError, UsageError
-from xmod_extend.hub import HubRepository, ask_hub, hub_error, is_out_of_reach, quiet_hub
-from xmod_extend.model.layout import (
+from xmod_extend.hub.client import HubRepository, ask_hub, hub_error, is_out_of_reach, quiet_hub
+from xmod_extend.model.folder import (
     CONFIG_NAME,
     WEIGHTS_NAMES,
     check_config,
@@ -24,7 +24,7 @@ from xmod_extend.model.layout import (
     read_json_object,
 )
 from xmod_extend.model.tensors import DamagedFileError
-from xmod_extend.text.tokenizer import TOKENIZER_PATTERNS, fetch_tokenizer
+from xmod_extend.tokens.tokenizer import TOKENIZER_PATTERNS, fetch_tokenizer
 
 BUNDLED = "tiny"
 
@@ -266,7 +266,7 @@ def _cached_snapshot(repository: HubRepository, cause: Exception) -> Path:
     """The folder of a base that was downloaded before, when the Hub cannot be reached."""
     from huggingface_hub import try_to_load_from_cache
 
-    from xmod_extend.model.layout import open_weights
+    from xmod_extend.model.folder import open_weights
 
     config = try_to_load_from_cache(repository.repo_id, CONFIG_NAME, revision=repository.revision)
     assert isinstance(config, str), "load_config found it"

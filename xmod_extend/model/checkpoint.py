@@ -16,7 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xmod_extend.errors import ModelError
-from xmod_extend.model.conformity import (
+from xmod_extend.model.folder import (
+    ADAPTER_NAME,
+    Weights,
+    check_extendable,
+    open_weights,
+    read_config,
+)
+from xmod_extend.model.tensors import TORCH_NAMES, TensorInfo
+from xmod_extend.model.torch_files import TIED_NAMES
+from xmod_extend.model.upstream import check_usable, make_xmod_config
+from xmod_extend.model.validation import (
     WORDS,
     check_depth,
     check_head,
@@ -24,16 +34,6 @@ from xmod_extend.model.conformity import (
     check_shapes,
     expected_shapes,
 )
-from xmod_extend.model.layout import (
-    ADAPTER_NAME,
-    Weights,
-    check_extendable,
-    open_weights,
-    read_config,
-)
-from xmod_extend.model.pickles import TIED_NAMES
-from xmod_extend.model.tensors import TORCH_NAMES, TensorInfo
-from xmod_extend.model.upstream import check_usable, make_xmod_config
 
 if TYPE_CHECKING:
     import torch

@@ -33,7 +33,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from xmod_extend.text.masking import IGNORED
+from xmod_extend.objectives.masked import IGNORED
 
 if TYPE_CHECKING:
     from transformers import XmodForMaskedLM

@@ -14,8 +14,7 @@ from typing import Any
 from xmod_extend.arguments import Place, as_place
 from xmod_extend.errors import ModelError
 from xmod_extend.model.base import BUNDLED, BaseReference, resolve_base
-from xmod_extend.model.graft import RECORD_NAME
-from xmod_extend.model.layout import (
+from xmod_extend.model.folder import (
     ADAPTER_NAME,
     config_languages,
     longest_input,
@@ -23,8 +22,9 @@ from xmod_extend.model.layout import (
     read_config,
     read_json_object,
 )
-from xmod_extend.model.pickles import TIED_NAMES
 from xmod_extend.model.tensors import TORCH_NAMES
+from xmod_extend.model.torch_files import TIED_NAMES
+from xmod_extend.model.writer import RECORD_NAME
 
 
 @dataclass(frozen=True, kw_only=True)

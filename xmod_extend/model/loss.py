@@ -27,7 +27,7 @@ import torch
 from torch.nn import functional as F
 
 from xmod_extend.model.encoder import ScoredPositions, encode, linear, recast
-from xmod_extend.text.masking import IGNORED
+from xmod_extend.objectives.masked import IGNORED
 
 if TYPE_CHECKING:
     from transformers import XmodForMaskedLM

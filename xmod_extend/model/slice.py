@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from xmod_extend.memory import give_back_memory
 from xmod_extend.model.adapter import (
     adapter_slots,
     full_names,
     read_adapter,
     set_adapter,
 )
+from xmod_extend.model.memory import give_back_memory
 
 if TYPE_CHECKING:
     from transformers import XmodForMaskedLM

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xmod_extend.errors import ModelError
-from xmod_extend.hub import first_line
-from xmod_extend.model.conformity import expected_shapes
-from xmod_extend.model.layout import longest_input
-from xmod_extend.text.tokenizer import as_utf8, find_tokenizer_files
+from xmod_extend.hub.client import first_line
+from xmod_extend.model.folder import longest_input
+from xmod_extend.model.validation import expected_shapes
+from xmod_extend.tokens.tokenizer import as_utf8, find_tokenizer_files
 
 if TYPE_CHECKING:
     from transformers import XmodConfig

@@ -18,8 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from xmod_extend.disk import write_atomically
 from xmod_extend.errors import UsageError
+from xmod_extend.files.atomic import write_atomically
 from xmod_extend.training.history import CurvePoint, StepReport
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from xmod_extend.text.arrow import StoredLines, read_arrow
 from xmod_extend.text.statistics import find_words, measure
 
 if TYPE_CHECKING:
-    from xmod_extend.text.encoding import Encoder
+    from xmod_extend.tokens.encoding import Encoder
 
 SAMPLE_BYTES = 4 << 20
 """Counted of a side of a corpus; a shorter one is counted whole."""

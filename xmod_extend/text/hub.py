@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xmod_extend.errors import CorpusError
-from xmod_extend.hub import HubRepository, ask_hub, first_line, hub_error, quiet_hub
+from xmod_extend.hub.client import HubRepository, ask_hub, first_line, hub_error, quiet_hub
 from xmod_extend.text.cache import quiet_datasets
 
 HUB_PREFIX = "hf://datasets/"

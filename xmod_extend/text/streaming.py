@@ -39,7 +39,7 @@ from xmod_extend.text.splitting import choose_held_out
 from xmod_extend.text.statistics import measure
 
 if TYPE_CHECKING:
-    from xmod_extend.text.encoding import Encoder
+    from xmod_extend.tokens.encoding import Encoder
 
 Ids = npt.NDArray[np.int64]
 

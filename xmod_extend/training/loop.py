@@ -20,7 +20,7 @@ import torch
 from xmod_extend.errors import TrainingError
 from xmod_extend.model.adapter import Adapter, get_adapter
 from xmod_extend.model.loss import SENSELESS_NATS
-from xmod_extend.text.masking import MaskingScheme
+from xmod_extend.objectives.masked import MaskingScheme
 from xmod_extend.training.configuration import TrainingConfig, default_lr
 from xmod_extend.training.history import CurvePoint, History, StepReport
 from xmod_extend.training.processes import LostProcessError, Processes

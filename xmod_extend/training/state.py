@@ -19,17 +19,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xmod_extend.disk import os_error, written_aside
 from xmod_extend.errors import UsageError
-from xmod_extend.model.tensors import tensor_bytes, tensor_info, write_safetensors
-from xmod_extend.ownership import RUN, read_mark
-from xmod_extend.run_folder import (
+from xmod_extend.files.atomic import os_error, written_aside
+from xmod_extend.files.ownership import RUN, read_mark
+from xmod_extend.files.run_folder import (
     FINISHED_NAME,
     clear_states,
     mark_run,
     saved_states,
     state_name,
 )
+from xmod_extend.model.tensors import tensor_bytes, tensor_info, write_safetensors
 from xmod_extend.training.history import History
 
 if TYPE_CHECKING:

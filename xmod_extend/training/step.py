@@ -25,7 +25,7 @@ from xmod_extend.model.adapter import PARTS, adapter_slots
 from xmod_extend.model.dropout import Dropout
 from xmod_extend.model.loss import MaskedBatch, masked_lm_loss
 from xmod_extend.model.slice import freeze_all_but_adapter
-from xmod_extend.text.masking import IGNORED, MaskingScheme
+from xmod_extend.objectives.masked import IGNORED, MaskingScheme
 from xmod_extend.training.configuration import TrainingConfig
 from xmod_extend.training.processes import Processes
 from xmod_extend.training.soap import Soap

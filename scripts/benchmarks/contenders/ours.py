@@ -23,7 +23,7 @@ from transformers import XmodForMaskedLM
 from xmod_extend.model.adapter import random_adapter, set_adapter
 from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.slice import freeze_all_but_adapter, load_slice
-from xmod_extend.text.masking import MaskingScheme
+from xmod_extend.objectives.masked import MaskingScheme
 from xmod_extend.training.configuration import TrainingConfig
 from xmod_extend.training.device import choose_precision
 from xmod_extend.training.loop import train

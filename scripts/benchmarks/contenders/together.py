@@ -18,7 +18,7 @@ import torch
 from xmod_extend.model.adapter import random_adapter, set_adapter
 from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.slice import load_slice
-from xmod_extend.text.masking import MaskingScheme
+from xmod_extend.objectives.masked import MaskingScheme
 from xmod_extend.training.configuration import TrainingConfig
 from xmod_extend.training.device import choose_precision, make_processes
 from xmod_extend.training.processes import Processes

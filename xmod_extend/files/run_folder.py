@@ -1,0 +1,368 @@
+"""The folder OUTPUT.run: what a run keeps there until it has ended, and who holds it.
+
+    OUTPUT.run/                 of one language
+        .xmod-extend.json       the mark: what run it is, and which process holds it
+        .lock                   held by that process; the system lets go of it when the process dies
+        state-00000500.safetensors, probe.safetensors, metrics.jsonl
+    OUTPUT.run/                 of several languages
+        .xmod-extend.json, .lock, written.json
+        CODE/                   as for one language, without the lock; finished.safetensors
+
+A folder without the mark is not the program's, and neither is any other file in one that has it.
+"""
+
+from __future__ import annotations
+
+import datetime
+import errno
+import json
+import os
+import re
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from xmod_extend.errors import UsageError
+from xmod_extend.files.atomic import UNFINISHED_PATTERN, os_error
+from xmod_extend.files.ownership import RUN, UNFINISHED_MARK, read_mark, remove_mark, write_mark
+
+FINISHED_NAME = "finished.safetensors"
+"""A trained adapter that waits for others, to be written into one checkpoint with them."""
+PROBE_NAME = "probe.safetensors"
+METRICS_NAME = "metrics.jsonl"
+"""Live figures of the training, one JSON object a line."""
+WRITTEN_NAME = "written.json"
+"""The record of the checkpoint that a run wrote without the languages that failed."""
+LOCK_NAME = ".lock"
+
+_STATE = re.compile(r"state-(\d{8,})\.safetensors")
+_KEPT = re.compile(
+    rf"{_STATE.pattern}|"
+    + "|".join(map(re.escape, (FINISHED_NAME, PROBE_NAME, METRICS_NAME, WRITTEN_NAME)))
+)
+
+_TRIES = 10
+_SECONDS_BETWEEN_TRIES = 0.05
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+"""What a file system without locks answers."""
+
+
+def run_folder(output: Path) -> Path:
+    """Where a run that writes `output` keeps what it goes on from."""
+    output = output.expanduser()
+    if output.name in ("", ".."):
+        output = output.resolve()
+    return output.parent / f"{output.name}.run"
+
+
+def saved_states(folder: Path) -> list[Path]:
+    """The states in a folder, the oldest first."""
+    with suppress(OSError):
+        found = [path for path in folder.iterdir() if _STATE.fullmatch(path.name)]
+        return sorted(found, key=step_of)
+    return []
+
+
+def step_of(state: Path) -> int:
+    """The optimiser steps that a saved state has behind it."""
+    match = _STATE.fullmatch(state.name)
+    assert match is not None
+    return int(match[1])
+
+
+def state_name(step: int) -> str:
+    """The file of the state after a step."""
+    return f"state-{step:08}.safetensors"
+
+
+def has_work(folder: Path) -> bool:
+    """Whether a run can go on from something in a folder of one language."""
+    return bool(saved_states(folder)) or (folder / FINISHED_NAME).exists()
+
+
+def begun_languages(run: Path) -> list[str]:
+    """The languages that a run of several has a saved state or a finished adapter of."""
+    with suppress(OSError):
+        return sorted(folder.name for folder in run.iterdir() if has_work(folder))
+    return []
+
+
+def what_is_saved(output: Path) -> str | None:
+    """What a run of this output can go on from, in words, or None if there is nothing."""
+    run = run_folder(output)
+    states, begun = saved_states(run), begun_languages(run)
+    if states:
+        return f"{run} holds the state saved after step {step_of(states[-1]):,}"
+    return f"{run} holds what was trained of {', '.join(begun)}" if begun else None
+
+
+def check_run_folder(folder: Path) -> None:
+    """Refuses a folder for a run's states, OUTPUT.run or OUTPUT.run/CODE, that is somebody else's.
+
+    Raises:
+        UsageError: It is a file, a link, or a folder that the program did not make.
+    """
+    try:
+        if folder.is_symlink():
+            what = "is a link"
+        elif not folder.exists():
+            return
+        elif not folder.is_dir():
+            what = "is a file"
+        elif read_mark(folder, RUN) or _is_new(folder) or _is_markless_run(folder):
+            return
+        else:
+            name = min(entry.name for entry in folder.iterdir())
+            what = f"is a folder that xmod-extend did not make, with {name} in it"
+    except FileNotFoundError:
+        return  # Another run has just ended and removed it.
+    except OSError as error:
+        what = f"cannot be read ({error.strerror})"
+    raise UsageError(
+        f"{folder} {what}; a run needs that name for its states.",
+        hint="Choose another output folder, or move that elsewhere.",
+    )
+
+
+def check_not_held(output: Path) -> None:
+    """Refuses at once what another process is writing.
+
+    Raises:
+        UsageError: The sentence names that process.
+    """
+    folder = run_folder(output)
+    try:
+        handle = os.open(folder / LOCK_NAME, os.O_RDWR)
+    except OSError:
+        return
+    try:
+        if not _lock(handle):
+            raise _held(output, folder)
+    finally:
+        os.close(handle)
+
+
+class RunFolder:
+    """OUTPUT.run while this process holds it."""
+
+    def __init__(self, output: Path) -> None:
+        self.path = run_folder(output)
+        self._measured: set[Path] = set()
+
+    def remember(self) -> None:
+        """Notes what an earlier run measured: a run that is refused does not take it away."""
+        folders = [self.path, *self._languages()]
+        self._measured = {folder for folder in folders if (folder / PROBE_NAME).exists()}
+
+    def clear(self) -> None:
+        """Removes all that a run goes on from: it has ended well, or starts anew."""
+        for folder in self._languages():
+            clear_states(folder)
+        clear_states(self.path)
+
+    def leave(self, on_note: Callable[[str], None]) -> bool:
+        """Removes what no run can go on from; whether the folder is to go as well."""
+        kept = False
+        for folder in self._languages():
+            if self._is_of_use(folder):
+                kept = True
+            elif _empty_folder(folder, on_note):
+                folder.rmdir()
+        return not (kept or self._is_of_use(self.path)) and _empty_folder(self.path, on_note)
+
+    def _is_of_use(self, folder: Path) -> bool:
+        return has_work(folder) or (folder in self._measured and (folder / PROBE_NAME).exists())
+
+    def _languages(self) -> list[Path]:
+        return [
+            entry
+            for entry in self.path.iterdir()
+            if not entry.is_symlink()
+            and entry.is_dir()
+            and (read_mark(entry, RUN) or _is_markless_run(entry))
+        ]
+
+
+@contextmanager
+def hold_run_folder(output: Path, on_note: Callable[[str], None]) -> Iterator[RunFolder]:
+    """Makes OUTPUT.run, and keeps every other process out of it until the block ends.
+
+    Of the processes that train one adapter together, the first one does.
+
+    Raises:
+        UsageError: Another process holds it, or the folder is not the program's.
+    """
+    run = RunFolder(output)
+    if os.environ.get("RANK", "0") != "0":
+        yield run
+        return
+    made = [folder for folder in run.path.parents if not folder.exists()]
+    lock: int | None = None
+    try:
+        try:
+            lock = _take(output, run.path)
+        except OSError as error:
+            raise os_error(error, run.path) from error
+        run.remember()
+        yield run
+    finally:
+        if lock is not None:
+            goes = False
+            with suppress(OSError):
+                goes = run.leave(on_note)
+            with suppress(OSError):
+                # From now on another process may hold it; if one does, the folder is not empty.
+                _let_go(lock, run.path / LOCK_NAME)
+                if goes:
+                    run.path.rmdir()
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def mark_run(folder: Path, **values: object) -> None:
+    """Makes a folder for a run's states if need be, and notes `values` in its mark."""
+    was_there = folder.is_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    known = read_mark(folder, RUN)
+    if known is None:
+        known = {"was_there": was_there}
+    write_mark(folder, RUN, **(known | values))
+
+
+def clear_states(folder: Path) -> None:
+    """Removes a run's files from a folder; nothing else, and not the folder."""
+    for entry in list(folder.iterdir()) if folder.is_dir() else ():
+        unfinished = re.fullmatch(UNFINISHED_PATTERN, entry.name)
+        name = unfinished[1] if unfinished else entry.name
+        if _KEPT.fullmatch(name) and (entry.is_symlink() or not entry.is_dir()):
+            entry.unlink(missing_ok=True)
+
+
+def _empty_folder(folder: Path, on_note: Callable[[str], None]) -> bool:
+    """Removes what is the program's; whether the folder is, too, and nothing else is in it."""
+    clear_states(folder)
+    mark = read_mark(folder, RUN) or {}
+    remove_mark(folder)
+    left = sorted(entry.name for entry in folder.iterdir() if entry.name != LOCK_NAME)
+    if left:
+        on_note(f"{folder} stays: it holds {', '.join(left)}, which xmod-extend did not make")
+    return not left and not mark.get("was_there")
+
+
+def _take(output: Path, folder: Path) -> int:
+    """Locks the folder, made if need be; returns the open lock."""
+    for _ in range(_TRIES):
+        check_run_folder(folder)
+        was_there = folder.is_dir()
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:
+            continue  # Another run has just ended and removed the folder.
+        try:
+            if _lock(handle) and _has_name(handle, folder / LOCK_NAME):
+                # Only who holds the lock writes the mark.
+                known = read_mark(folder, RUN) or {"was_there": was_there}
+                write_mark(folder, RUN, **(known | {"process": _this_process()}))
+                return handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+        time.sleep(_SECONDS_BETWEEN_TRIES)
+    raise _held(output, folder)
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(handle: int) -> bool:
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            return False
+        return True
+
+else:
+    import fcntl
+
+    def _lock(handle: int) -> bool:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        return True
+
+
+def _let_go(handle: int, lock: Path) -> None:
+    """Removes the lock's file, while it is held where an open file can lose its name."""
+    if sys.platform == "win32":
+        os.close(handle)
+        lock.unlink()
+        return
+    try:
+        lock.unlink()
+    finally:
+        os.close(handle)
+
+
+def _has_name(handle: int, path: Path) -> bool:
+    """Whether the file that was locked is still the one that others would open."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _this_process() -> dict[str, object]:
+    now = datetime.datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+    return {"id": os.getpid(), "host": socket.gethostname(), "since": now}
+
+
+def _held(output: Path, folder: Path) -> UsageError:
+    process = (read_mark(folder, RUN) or {}).get("process") or {}
+    who = " ".join(
+        f"{word} {process[name]}"
+        for word, name in (("process", "id"), ("on", "host"), ("since", "since"))
+        if name in process
+    )
+    return UsageError(
+        f"{output} is being written by another run ({who or 'its process is not known'}).",
+        hint="Wait until it has ended, end it, or choose another output folder.",
+    )
+
+
+def _is_new(folder: Path) -> bool:
+    """Whether nothing is in a folder yet but what a killed process had begun it with."""
+    return {entry.name for entry in folder.iterdir()} <= {UNFINISHED_MARK, LOCK_NAME}
+
+
+def _is_markless_run(folder: Path) -> bool:
+    """Whether version 0.1.0, which left no mark, made a folder with states that tell of a run."""
+    entries = list(folder.iterdir())
+    states = [entry for entry in entries if entry.suffix == ".safetensors" and entry.is_file()]
+    languages = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
+    rest = [entry.name for entry in entries if entry not in languages]
+    if not all(map(_KEPT.fullmatch, rest)):
+        return False
+    if any(_tells_of_a_run(state) for state in states):
+        return not languages
+    return bool(languages) and all(map(_is_markless_run, languages))
+
+
+def _tells_of_a_run(state: Path) -> bool:
+    """Whether a file's own header says what run it is of."""
+    try:
+        with state.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(min(size, 1 << 20)))
+        return "identity" in header["__metadata__"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

@@ -1,0 +1,292 @@
+"""What can be refused before anything heavy is imported, read or downloaded.
+
+A wrong path or code is known in a second, where loading torch alone takes several. Nothing here
+imports it, and of a base on the Hub only config.json is fetched.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from xmod_extend.errors import LanguageError, ModelError, UsageError, XmodExtendError
+from xmod_extend.files.atomic import OutputError, write_atomically
+from xmod_extend.files.folders import put_right
+from xmod_extend.files.run_folder import (
+    WRITTEN_NAME,
+    begun_languages,
+    check_not_held,
+    check_run_folder,
+    run_folder,
+    saved_states,
+    step_of,
+    what_is_saved,
+)
+from xmod_extend.jobs.callbacks import Observer
+from xmod_extend.jobs.options import AddOptions
+from xmod_extend.languages import Language, parse_language
+from xmod_extend.model.base import BaseReference, resolve_base
+from xmod_extend.model.folder import check_extendable, longest_input
+from xmod_extend.model.writer import RECORD_NAME, check_output
+from xmod_extend.report.metrics import check_tracker
+from xmod_extend.text.sources import check_paths
+
+DEFAULT_MAX_LENGTH = 128
+HIGHEST_DROPOUT = 0.9
+"""Above it a forward pass is noise."""
+MOST_NAMED = 3
+"""Languages that the default name of an output spells out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What `add` was asked for, with nothing known to be wrong with it."""
+
+    options: AddOptions
+    base: BaseReference
+    language: Language
+    output: Path
+    forced: bool = False
+    """Whether the user said --force; `options.force` may only mean the run's own checkpoint."""
+
+
+def check_request(options: AddOptions, observer: Observer) -> Request:
+    """Checks the base's config, the language, the output and the paths of the text.
+
+    Raises:
+        LanguageError: The code is malformed, unknown or taken, or the donor is not in the base.
+        ModelError: The base is no X-MOD.
+        HubError: The base's config.json cannot be had from the Hub.
+        UsageError: The output cannot be written, `max_length` is more than the base can read, or
+            a tracker is not installed.
+        CorpusError: A file of text is missing, unreadable or of an unsupported kind.
+    """
+    check_tracker(options.report_to)
+    base = check_places(
+        options.corpus, options.held_out, base=options.base, revision=options.revision
+    )
+    observer.on_stage(f"Looking at {base.base}")
+    language = _check_language(options, base, observer)
+    output = options.output or Path(f"{base.name}-{language.code}")
+    check_run_folder(run_folder(output))
+    _check_output(output, options, base)
+    _check_saved_state(output, options)
+    return Request(
+        options=options, base=base, language=language, output=output, forced=options.force
+    )
+
+
+def check_requests(several: Sequence[AddOptions], observer: Observer) -> tuple[Request, ...]:
+    """The same for several languages that are added to one base; an error names the entry.
+
+    Raises:
+        XmodExtendError: As `check_request` does, or a language is there twice.
+    """
+    first = several[0]
+    check_tracker(first.report_to)
+    base = resolve_base(first.base, revision=first.revision)
+    for number, options in enumerate(several, start=1):
+        with naming_entry(number, options.lang):
+            check_paths([*options.corpus, *filter(None, [options.held_out])])
+    observer.on_stage(f"Looking at {base.base}")
+    base.load_config()
+    languages: list[Language] = []
+    for number, options in enumerate(several, start=1):
+        with naming_entry(number, options.lang):
+            language = _check_language(options, base, observer)
+            if language.code in [other.code for other in languages]:
+                raise LanguageError(
+                    f"{language.code} is there twice.", hint="Leave one of them out."
+                )
+            languages.append(language)
+    names = [language.code for language in languages]
+    ending = "-".join(names) if len(names) <= MOST_NAMED else f"{len(names)}-languages"
+    output = first.output or Path(f"{base.name}-{ending}")
+    run = run_folder(output)
+    for folder in (run, *(run / name for name in names)):
+        check_run_folder(folder)
+    force = first.force or (first.resume and is_written_by(run, output))
+    _check_output(output, replace(first, force=force), base)
+    _check_saved_state(output, first, is_several=True)
+    if first.resume:
+        _check_none_is_left_out(run, names)
+    return tuple(
+        Request(
+            options=replace(options, force=force),
+            base=base,
+            language=language,
+            output=output,
+            forced=first.force,
+        )
+        for options, language in zip(several, languages, strict=True)
+    )
+
+
+@contextmanager
+def naming_entry(number: int, lang: object) -> Iterator[None]:
+    """Puts before an error which of several languages it is about."""
+    try:
+        yield
+    except XmodExtendError as error:
+        name = f"entry {number} ({lang})" if lang else f"entry {number}"
+        raise type(error)(f"{name}: {error.message}", hint=error.hint) from error
+
+
+def _check_language(options: AddOptions, base: BaseReference, observer: Observer) -> Language:
+    config = base.load_config()
+    check_extendable(config, base.name)
+    if options.dropout:
+        _check_dropout(config)
+    languages = config.get("languages", ())
+    language = parse_language(options.lang, existing=languages)
+    observer.on_note(f"new language: {language.code}, {language.name}")
+    _check_donor(options.init, languages)
+    choose_max_length(config, options.max_length, name=base.name)
+    return language
+
+
+def _check_output(output: Path, options: AddOptions, base: BaseReference) -> None:
+    """Refuses an output that cannot be written, or that another run is writing."""
+    # The first of several processes that train together may hold it for all of them already.
+    if not options.plan and os.environ.get("RANK", "0") == "0":
+        check_not_held(output)
+        put_right(output)
+    with keeping_what_is_saved(output):
+        check_output(output, force=options.force, base=base.path)
+
+
+@contextmanager
+def keeping_what_is_saved(output: Path) -> Iterator[None]:
+    """Advises what keeps hours of training where an output cannot be written.
+
+    Another output would start at step 1, and --force alone would start anew.
+    """
+    try:
+        yield
+    except OutputError as error:
+        saved = what_is_saved(output)
+        if saved is None:
+            raise
+        run = run_folder(output)
+        hint = (
+            f"{error.remedy} and use --resume: {saved}. To write elsewhere, rename {run.name} "
+            "after the new output as well."
+        )
+        raise OutputError(error.message, hint=hint, remedy=error.remedy) from error
+
+
+def _check_none_is_left_out(run: Path, names: Sequence[str]) -> None:
+    """Refuses to go on without a language that was begun, whose work would go with the folder."""
+    left_out = [code for code in begun_languages(run) if code not in names]
+    if left_out:
+        raise UsageError(
+            f"{run} has what was trained of {', '.join(left_out)}, which this run leaves out.",
+            hint="Resume with the same languages, or choose another output folder.",
+        )
+
+
+def _check_saved_state(output: Path, options: AddOptions, *, is_several: bool = False) -> None:
+    """Refuses to begin anew where hours of an interrupted run may lie."""
+    if options.plan or (options.force and not options.resume):
+        return
+    run = run_folder(output)
+    states, begun = saved_states(run), begun_languages(run)
+    hint = "Use --resume to go on from there, or --force to start anew."
+    if (states and is_several) or (begun and not is_several):
+        kind = f"several languages ({', '.join(begun)})" if begun else "one language"
+        raise UsageError(
+            f"{run} has what an interrupted run of {kind} saved.",
+            hint="Go on with that run, choose another output, or use --force to start anew.",
+        )
+    if states and not options.resume:
+        raise UsageError(
+            f"{run} has the state of an interrupted run, saved after step {step_of(states[-1]):,}.",
+            hint=hint,
+        )
+    if begun and not options.resume:
+        raise UsageError(f"{run} has what a run saved of {', '.join(begun)}.", hint=hint)
+
+
+def note_written_by(run: Path, output: Path) -> None:
+    """Notes in a run's folder that the checkpoint in `output` is its own, and may be replaced."""
+    write_atomically(run / WRITTEN_NAME, (output / RECORD_NAME).read_bytes())
+
+
+def is_written_by(run: Path, output: Path) -> bool:
+    """Whether the checkpoint in `output` is what this run wrote when some languages failed."""
+    try:
+        return (run / WRITTEN_NAME).read_bytes() == (output / RECORD_NAME).read_bytes()
+    except OSError:
+        return False
+
+
+def check_places(
+    corpus: Sequence[str], held_out: str | None, *, base: str, revision: str | None
+) -> BaseReference:
+    """Checks that the base may exist, and the texts do, without asking the network.
+
+    Raises:
+        ModelError: The base is neither a folder nor a name that the Hub allows.
+        UsageError: A revision is given for a folder.
+        CorpusError: A file of text is missing, unreadable or of an unsupported kind.
+    """
+    reference = resolve_base(base, revision=revision)
+    check_paths(corpus)
+    if held_out is not None:
+        check_paths([held_out])
+    return reference
+
+
+def choose_max_length(config: Mapping[str, Any], wanted: int | None, *, name: str) -> int:
+    """Tokens per sequence, `<s>` included.
+
+    Args:
+        config: The base's, as config.json has it.
+        wanted: From the options; the default, or what the base can read, if None.
+        name: The base's, for the message.
+
+    Raises:
+        UsageError: More than the base has positions for.
+    """
+    limit = longest_input(config)
+    if limit is None:
+        # Opening the checkpoint refuses such a config.
+        return wanted or DEFAULT_MAX_LENGTH
+    if wanted is None:
+        return min(DEFAULT_MAX_LENGTH, limit)
+    if wanted > limit:
+        raise UsageError(
+            f"--max-length is {wanted:,}, but {name} reads at most {limit:,} tokens.",
+            hint=f"Use --max-length {limit} or less.",
+        )
+    return wanted
+
+
+def _check_dropout(config: Mapping[str, Any]) -> None:
+    for field in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+        value = config.get(field, 0.1)
+        if isinstance(value, int | float) and value > HIGHEST_DROPOUT:
+            raise ModelError(
+                f"config.json's {field} is {value}: with --dropout nothing would be left to learn "
+                "from.",
+                hint="Leave --dropout out.",
+            )
+
+
+def _check_donor(init: str, languages: Sequence[str]) -> None:
+    donor = init.removeprefix("from:")
+    if not init.startswith("from:") or donor in languages:
+        return
+    near = difflib.get_close_matches(donor, languages, n=1, cutoff=0.5)
+    more = " ..." if len(languages) > 8 else ""
+    raise LanguageError(
+        f"--init is {init}, but the base has no {donor}.",
+        hint=f"Did you mean from:{near[0]}?"
+        if near
+        else f"It has {', '.join(languages[:8])}{more}.",
+    )

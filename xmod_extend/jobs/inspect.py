@@ -1,0 +1,177 @@
+"""Looking before adding: what a corpus is like, and which existing adapter reads it best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from xmod_extend.arguments import Place, Places
+from xmod_extend.evaluation.perplexity import Score, compare, score
+from xmod_extend.evaluation.probe import (
+    Candidate,
+    coverage_warnings,
+    planned_tokens,
+    probe_adapters,
+)
+from xmod_extend.evaluation.unigram import unigram_losses
+from xmod_extend.evaluation.verdict import describe_probe
+from xmod_extend.jobs.callbacks import Observer, shown
+from xmod_extend.jobs.options import EncodingErrors, plain_options
+from xmod_extend.jobs.prepared_text import add_token_counts, prepare_text
+from xmod_extend.model.base import resolve_base
+from xmod_extend.model.checkpoint import open_checkpoint
+from xmod_extend.model.global_state import own_global_state
+from xmod_extend.model.slice import load_slice
+from xmod_extend.text.corpus import Corpus, read_corpus
+from xmod_extend.text.report import CorpusReport
+from xmod_extend.tokens.tokenizer import load_tokenizer, tokenize
+from xmod_extend.training.device import choose_precision, make_processes
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeReport:
+    """Every existing language of a base, the best first, on the held-out part of a corpus."""
+
+    base: str
+    candidates: tuple[Candidate, ...]
+    signature: str
+    """Of a score on the whole text; each candidate has that of the tokens it was scored on."""
+    unigram: Score
+    """By how often each token occurs in the training part."""
+    verdict: str
+    """What the scores are worth, in a sentence or two."""
+
+
+@own_global_state()
+def check_corpus(
+    corpus: Places,
+    *,
+    base: Place = "facebook/xmod-base",
+    revision: str | None = None,
+    held_out: Place | None = None,
+    text_field: str = "text",
+    encoding_errors: EncodingErrors = "strict",
+    observer: Observer | None = None,
+    progress: bool = True,
+) -> CorpusReport:
+    """Reads a corpus as `add_language` would, and reports on it. Weights are not loaded.
+
+    Progress and warnings are shown unless `progress` is false or there is an `observer`.
+
+    Raises:
+        CorpusError: The text is missing, unreadable, malformed or too little.
+        ModelError: The base is no X-MOD, or has no tokenizer that fits.
+        HubError: The base or the corpus cannot be had from the Hub.
+    """
+    given = plain_options(
+        corpus=corpus,
+        base=base,
+        revision=revision,
+        held_out=held_out,
+        text_field=text_field,
+        encoding_errors=encoding_errors,
+    )
+    with shown(observer, progress) as hearer:
+        return _check(given, hearer)
+
+
+def _check(given: Mapping[str, Any], observer: Observer) -> CorpusReport:
+    reference = resolve_base(given["base"], revision=given["revision"])
+    vocab_size = reference.load_config()["vocab_size"]
+    observer.on_stage("Reading the corpus")
+    read = _read(given)
+    observer.on_stage(f"Tokenising it as {reference.name} would")
+    tokenizer = load_tokenizer(reference.fetch_tokenizer(), vocab_size=vocab_size)
+    if tokenizer.note:
+        observer.on_warning(tokenizer.note)
+    sides = tokenize(read.train, tokenizer), tokenize(read.held_out, tokenizer)
+    report = add_token_counts(read, tokenizer, [side.counts for side in sides])
+    for warning in (*report.notes, *report.warnings):
+        observer.on_warning(warning)
+    return report
+
+
+@own_global_state()
+def probe_corpus(
+    corpus: Places,
+    *,
+    base: Place = "facebook/xmod-base",
+    revision: str | None = None,
+    held_out: Place | None = None,
+    text_field: str = "text",
+    encoding_errors: EncodingErrors = "strict",
+    max_length: int | None = None,
+    observer: Observer | None = None,
+    progress: bool = True,
+) -> ProbeReport:
+    """Ranks the base's existing adapters on a corpus: the scores that `add_language` sees.
+
+    Progress and warnings are shown unless `progress` is false or there is an `observer`.
+
+    Raises:
+        As `add_language`.
+    """
+    given = plain_options(
+        corpus=corpus,
+        base=base,
+        revision=revision,
+        held_out=held_out,
+        text_field=text_field,
+        encoding_errors=encoding_errors,
+        max_length=max_length,
+    )
+    with shown(observer, progress) as hearer:
+        return _probe(given, hearer)
+
+
+def _probe(given: Mapping[str, Any], observer: Observer) -> ProbeReport:
+    reference = resolve_base(given["base"], revision=given["revision"])
+    reference.load_config()
+    observer.on_stage("Reading the corpus")
+    read = _read(given)
+    checkpoint = open_checkpoint(reference.fetch())
+    text = prepare_text(read, checkpoint, max_length=given["max_length"], observer=observer)
+    for warning in (*text.report.notes, *text.report.warnings):
+        observer.on_warning(warning)
+    observer.on_stage(f"Probing {len(checkpoint.languages)} adapters")
+    planned = planned_tokens(text.held_out, len(checkpoint.languages))
+    device = make_processes().device
+    precision = choose_precision("auto", device)
+    model = load_slice(checkpoint, checkpoint.languages[0], precision=precision)
+    model.to(device)  # type: ignore[arg-type]
+    result = probe_adapters(
+        model,
+        checkpoint,
+        text.held_out,
+        sign=lambda sample: text.signature(precision.name, sample),
+        on_score=lambda candidate: observer.on_candidate(candidate, planned),
+    )
+    for warning in coverage_warnings(result):
+        observer.on_warning(warning)
+    signature = text.signature(precision.name)
+    counts = text.train.token_counts(text.token_bytes.size)
+    guesses = unigram_losses(
+        result.best_losses, counts, special_ids=text.evaluation_scheme.special_ids
+    )
+    return ProbeReport(
+        base=reference.base,
+        candidates=result.candidates,
+        signature=signature,
+        unigram=score(guesses, token_bytes=text.token_bytes, signature=signature),
+        verdict=describe_probe(
+            best=result.best.language,
+            over_unigram=compare(guesses, result.best_losses, seed=0),
+            fit=text.report.verdict,
+            unreadable=text.report.unreadable,
+        ),
+    )
+
+
+def _read(given: Mapping[str, Any]) -> Corpus:
+    return read_corpus(
+        given["corpus"],
+        held_out=given["held_out"],
+        text_field=given["text_field"],
+        encoding_errors=given["encoding_errors"],
+    )

@@ -1,0 +1,248 @@
+"""One language's run, with all that is ready before the first adapter is scored.
+
+The base is opened and its slice loaded once, also where several languages are added: a slot does
+not care whose values it holds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xmod_extend.evaluation.perplexity import METRIC_VERSION, Score, TokenLosses, score
+from xmod_extend.files.run_folder import run_folder
+from xmod_extend.jobs.callbacks import Observer
+from xmod_extend.jobs.checks import Request, check_request, keeping_what_is_saved
+from xmod_extend.jobs.options import AddOptions
+from xmod_extend.jobs.prepared_text import PreparedText, prepare_text
+from xmod_extend.languages import Language
+from xmod_extend.model.base import BaseReference
+from xmod_extend.model.checkpoint import Checkpoint, open_checkpoint
+from xmod_extend.model.memory import give_back_memory
+from xmod_extend.model.slice import load_slice
+from xmod_extend.model.upstream import check_usable
+from xmod_extend.model.writer import OutputPlan, StatesPlan, plan_output
+from xmod_extend.text.corpus import Corpus, read_corpus
+from xmod_extend.text.streaming import StreamedCorpus, stream_corpus
+from xmod_extend.training.configuration import TrainingConfig, default_lr, default_num_steps
+from xmod_extend.training.device import choose_precision, make_processes
+from xmod_extend.training.processes import Processes
+from xmod_extend.training.state import NUM_KEPT, state_bytes
+
+if TYPE_CHECKING:
+    from transformers import XmodForMaskedLM
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedBase:
+    """The base, loaded for as many languages as are added to it."""
+
+    base: BaseReference
+    checkpoint: Checkpoint
+    output_plan: OutputPlan
+    processes: Processes
+    precision: str
+    model: XmodForMaskedLM
+    """The slice, whose slot takes the adapter that is worked on, whatever its language."""
+    base_files: dict[str, str]
+    """Name of each of the base's weight files to the SHA-256 of its bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job(LoadedBase):
+    """All that is ready before the first adapter is scored."""
+
+    options: AddOptions
+    observer: Observer
+    language: Language
+    text: PreparedText
+    started: float
+
+    def signed_score(self, losses: TokenLosses) -> Score:
+        signature = self.text.signature(self.precision)
+        return score(losses, token_bytes=self.text.token_bytes, signature=signature)
+
+
+def prepare(options: AddOptions, observer: Observer) -> Job:
+    """Checks everything that can be checked, reads the text and loads the slice."""
+    return load_job(check_request(options, observer), observer)
+
+
+def load_job(request: Request, observer: Observer) -> Job:
+    """Reads the text and loads the slice, in an order that refuses what it can early."""
+    started = time.perf_counter()
+    check_usable(request.base.load_config())
+    corpus = _read(request.options, observer)
+    checkpoint, output_plan = open_base([request])
+    text = _prepare(corpus, checkpoint, request, observer)
+    loaded = load_base(request, checkpoint, output_plan, observer)
+    return _job(loaded, request, text, observer, started)
+
+
+def next_job(loaded: LoadedBase, request: Request, observer: Observer) -> Job:
+    """Reads the text of a language for a base that is loaded already."""
+    started = time.perf_counter()
+    corpus = _read(request.options, observer)
+    text = _prepare(corpus, loaded.checkpoint, request, observer)
+    return _job(loaded, request, text, observer, started)
+
+
+def open_base(requests: Sequence[Request], *, jobs: int = 1) -> tuple[Checkpoint, OutputPlan]:
+    """Opens the base, downloaded if need be, and finds out if the output can be written."""
+    first = requests[0]
+    checkpoint = open_checkpoint(first.base.fetch())
+    codes = [request.language.code for request in requests]
+    with keeping_what_is_saved(first.output):
+        return checkpoint, plan_output(
+            checkpoint,
+            first.output,
+            languages=codes,
+            force=first.options.force,
+            states=_plan_states(checkpoint, first.output, len(codes), jobs),
+        )
+
+
+def _plan_states(checkpoint: Checkpoint, output: Path, num_languages: int, jobs: int) -> StatesPlan:
+    names = checkpoint.adapter_names(checkpoint.languages[0])
+    shapes = [checkpoint.info(name).shape for name in names]
+    state, adapter = state_bytes(shapes), 4 * sum(map(math.prod, shapes))
+    # A state is written before the oldest of those that are kept is removed.
+    training = min(jobs, num_languages) * (NUM_KEPT + 1) * state
+    if num_languages == 1:
+        return StatesPlan(
+            folder=run_folder(output), training_bytes=training, writing_bytes=NUM_KEPT * state
+        )
+    finished = num_languages * adapter
+    return StatesPlan(
+        folder=run_folder(output), training_bytes=training + finished, writing_bytes=finished
+    )
+
+
+def load_base(
+    request: Request, checkpoint: Checkpoint, output_plan: OutputPlan, observer: Observer
+) -> LoadedBase:
+    """Loads the slice."""
+    observer.on_stage("Loading the shared weights")
+    processes = make_processes()
+    precision = choose_precision(request.options.precision, processes.device)
+    model = load_slice(checkpoint, request.language.code, precision=precision)
+    return LoadedBase(
+        base=request.base,
+        checkpoint=checkpoint,
+        output_plan=output_plan,
+        processes=processes,
+        precision=precision.name,
+        model=model.to(processes.device),  # type: ignore[arg-type]
+        base_files={file.name: _sha256(file) for file in checkpoint.files},
+    )
+
+
+def _job(
+    loaded: LoadedBase, request: Request, text: PreparedText, observer: Observer, started: float
+) -> Job:
+    return Job(
+        **vars(loaded),
+        options=request.options,
+        observer=observer,
+        language=request.language,
+        text=text,
+        started=started,
+    )
+
+
+def _read(options: AddOptions, observer: Observer) -> Corpus | StreamedCorpus:
+    observer.on_stage("Reading the corpus")
+    read = stream_corpus if options.streaming else read_corpus
+    corpus: Corpus | StreamedCorpus = read(
+        options.corpus,
+        held_out=options.held_out,
+        text_field=options.text_field,
+        encoding_errors=options.encoding_errors,
+    )
+    return corpus
+
+
+def _prepare(
+    corpus: Corpus | StreamedCorpus, checkpoint: Checkpoint, request: Request, observer: Observer
+) -> PreparedText:
+    text = prepare_text(
+        corpus,
+        checkpoint,
+        max_length=request.options.max_length,
+        observer=observer,
+        accept_unreadable=request.forced,
+    )
+    # The tokenizer's: XLM-R's takes 0.4 GB.
+    give_back_memory()
+    report = text.report
+    observer.on_note(
+        f"{report.kept_lines:,} of {report.lines:,} lines kept "
+        f"({report.duplicate_lines:,} duplicates, {report.empty_lines:,} empty); "
+        f"{report.train_lines:,} to train on, {report.held_out_lines:,} held out"
+    )
+    observer.on_note(
+        f"{report.tokens:,} tokens, {report.fertility or 0:.2f} a word, "
+        f"{report.unk_rate or 0:.2%} unknown"
+    )
+    for warning in (*report.notes, *report.warnings):
+        observer.on_warning(warning)
+    return text
+
+
+def training_config(job: Job) -> TrainingConfig:
+    """The training that the options ask for, its defaults filled in."""
+    options, text = job.options, job.text
+    steps = options.max_steps
+    if options.epochs is not None:
+        steps = max(1, round(options.epochs * len(text.train) / options.batch_size))
+    return TrainingConfig(
+        num_steps=steps or default_num_steps(text.train.num_tokens),
+        batch_size=options.batch_size,
+        lr=options.lr or default_lr(job.model.config.hidden_size),
+        seed=options.seed,
+        dropout=options.dropout,
+        accumulation=options.accumulation,
+        gradient_checkpointing=options.gradient_checkpointing,
+    )
+
+
+def identity(job: Job) -> dict[str, Any]:
+    """What a saved state must have been made from, under the names that a user knows."""
+    config = dataclasses.asdict(training_config(job))
+    spelled = {
+        "num_steps": "the number of steps",
+        "batch_size": "--batch-size",
+        "lr": "--lr",
+        "seed": "--seed",
+        "dropout": "--dropout",
+        "accumulation": "--accumulation",
+        "gradient_checkpointing": "--gradient-checkpointing",
+    }
+    report = job.text.report
+    # A stream was not read yet, and so has no hash of its text.
+    streamed = getattr(job.text.train, "fingerprint", "")
+    texts = f"{report.train_sha256}{streamed} {report.held_out_sha256}".encode()
+    weights = " ".join(sorted(job.base_files.values())).encode()
+    return {
+        "base": hashlib.sha256(weights).hexdigest(),
+        "corpus": hashlib.sha256(texts).hexdigest(),
+        "tokenizer": job.text.tokenizer.sha256,
+        "--lang": job.language.code,
+        "--init": job.options.init,
+        "--max-length": job.text.max_length,
+        "--mlm-probability": job.options.mlm_probability,
+        "--precision": job.precision,
+        "the kind of device": job.processes.device.type,
+        "the version of the metric": METRIC_VERSION,
+    } | {spelled.get(name, name): value for name, value in config.items()}
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,101 @@
+"""The graft of trained languages, their records and the card: written and verified in one go."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from xmod_extend.errors import CheckFailedError
+from xmod_extend.evaluation.verify import verify_checkpoint
+from xmod_extend.files.run_folder import METRICS_NAME
+from xmod_extend.jobs.callbacks import Observer
+from xmod_extend.jobs.checks import Request
+from xmod_extend.model.adapter import Adapter, full_names
+from xmod_extend.model.checkpoint import Checkpoint
+from xmod_extend.model.upstream import loading_faults
+from xmod_extend.model.writer import CARD_NAME, RECORD_NAME, earlier_name, write_extended
+from xmod_extend.report.card import model_card
+from xmod_extend.report.record import RunRecord, VerificationRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedLanguage:
+    """All that is written of a language; of its record, only the writing is missing."""
+
+    adapter: Adapter
+    record: RunRecord
+    metrics: str
+
+
+def write_checkpoint(
+    checkpoint: Checkpoint,
+    request: Request,
+    trained: Sequence[TrainedLanguage],
+    tokenizer_files: Sequence[Path],
+    observer: Observer,
+) -> list[RunRecord]:
+    """Writes the base with the languages and verifies it; returns their complete records."""
+    observer.on_stage("Writing and verifying the checkpoint")
+    started = time.perf_counter()
+    records: list[RunRecord] = []
+
+    def documents(folder: Path) -> Mapping[str, str]:
+        # Called before the folder gets its name: what is not verified never appears there.
+        codes = tuple(language.record.language for language in trained)
+        verification = _verify(folder, checkpoint.path, codes)
+        records[:] = [
+            dataclasses.replace(
+                language.record,
+                verification=verification,
+                output=str(request.output),
+                seconds=language.record.seconds + time.perf_counter() - started,
+            )
+            for language in trained
+        ]
+        texts = {CARD_NAME: model_card(records)}
+        for record, language in zip(records, trained, strict=True):
+            for name, text in ((RECORD_NAME, record.to_json()), (METRICS_NAME, language.metrics)):
+                is_last = record is records[-1]
+                texts[name if is_last else earlier_name(name, record.language)] = text
+        return texts
+
+    write_extended(
+        checkpoint,
+        request.output,
+        adapters={
+            language.record.language: full_names(language.adapter, language.record.language)
+            for language in trained
+        },
+        documents=documents,
+        tokenizer_files=tokenizer_files,
+        force=request.options.force,
+    )
+    return records
+
+
+def _verify(folder: Path, base: Path, added: tuple[str, ...]) -> VerificationRecord:
+    """Compares what was written with the base, and loads it as its users will, before it gets its
+    name."""
+    result = verify_checkpoint(folder, base)
+    if result.differences or result.added_languages != added:
+        raise CheckFailedError(
+            f"The checkpoint that was written differs from its base: "
+            f"{'; '.join(result.differences[:3]) or result.added_languages}; it was removed.",
+            hint="The disk may be damaged; please report it if it happens again.",
+        )
+    faults = loading_faults(folder)
+    if faults:
+        raise CheckFailedError(
+            f"Plain transformers cannot use the checkpoint that was written: {faults[0]} It was "
+            "removed.",
+            hint="Try the base with AutoModelForMaskedLM and AutoTokenizer: it should fail alike.",
+        )
+    return VerificationRecord(
+        identical=True,
+        tensors_compared=result.tensors_compared,
+        languages_compared=len(result.languages_compared),
+        differences=result.differences,
+    )

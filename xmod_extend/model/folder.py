@@ -1,0 +1,292 @@
+"""What lies in a checkpoint's folder: its config and the files that hold its weights.
+
+Nothing here imports torch, so that looking at a folder is instant.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xmod_extend.errors import ModelError
+from xmod_extend.model.tensors import (
+    DamagedFileError,
+    SafetensorsFile,
+    TensorFile,
+    cannot_be_read,
+    refuse_lfs_pointer,
+)
+
+CONFIG_NAME = "config.json"
+
+UPSTREAM_PAD_ID = 1
+"""Of an X-MOD whose config names none, in transformers as in XLM-R."""
+
+WEIGHTS_NAMES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+"""Where weights are looked for, in the order in which transformers prefers them."""
+
+ADAPTER_NAME = re.compile(
+    r"(?:roberta\.)?encoder\.layer\.(?P<layer>\d+)\.output\.adapter_modules\."
+    r"(?P<language>[^.]+)\.(?P<part>dense[12]\.(?:weight|bias))"
+)
+"""The name of a tensor that belongs to one language."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of a folder: which file each tensor lies in."""
+
+    files: tuple[TensorFile, ...]
+    index: Path | None
+    by_name: dict[str, TensorFile]
+
+
+def list_folder(path: Path, *, limit: int = 6) -> str:
+    """What a folder holds, for an error message."""
+    names = sorted(entry.name for entry in path.iterdir())
+    if not names:
+        return "nothing"
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """config.json as it is, after checking that it is one of an X-MOD.
+
+    Raises:
+        ModelError: The folder or its config is missing or broken, or is of another model.
+    """
+    file = path / CONFIG_NAME
+    try:
+        if not path.is_dir():
+            what = "is a file, not a folder" if path.exists() else "does not exist"
+            raise ModelError(f"{path} {what}.", hint="Give the folder that holds config.json.")
+        if file.is_dir():
+            raise ModelError(
+                f"{file} is a folder, not a file.", hint="Give the folder that holds config.json."
+            )
+        if not file.is_file():
+            raise ModelError(
+                f"{path} has no config.json; it holds {list_folder(path)}.",
+                hint="Give the folder of a checkpoint, as `save_pretrained` writes it.",
+            )
+    except OSError as error:
+        raise ModelError(
+            f"{path} cannot be read: {error.strerror}.", hint="Check the path and its permissions."
+        ) from error
+    return check_config(read_json_object(file), path.name or str(path))
+
+
+def read_json_object(file: Path) -> dict[str, Any]:
+    """A JSON file that must hold an object.
+
+    Raises:
+        ModelError: It does not.
+    """
+    try:
+        raw = file.read_bytes()
+        refuse_lfs_pointer(file, raw)
+    except OSError as error:
+        raise cannot_be_read(file, error) from error
+    try:
+        content = json.loads(raw.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DamagedFileError(f"{file.name} {_json_fault(error)}.", file) from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{file.name} holds no JSON object.", hint=f"Look at {file}.")
+    return content
+
+
+def _json_fault(error: ValueError | RecursionError) -> str:
+    if isinstance(error, RecursionError):
+        return "is nested deeper than any config or index is"
+    if isinstance(error, json.JSONDecodeError):
+        return f"is no JSON: {error.msg} in line {error.lineno}".removesuffix(" at")
+    if isinstance(error, UnicodeDecodeError):
+        return "is no JSON text: it is not UTF-8"
+    return f"has a number of more than {sys.get_int_max_str_digits():,} digits"
+
+
+def check_config(config: dict[str, Any], name: str) -> dict[str, Any]:
+    """Refuses the config of another model, and languages that would not mean what they say.
+
+    Raises:
+        ModelError: The model is no X-MOD, or `languages` is no list of distinct codes.
+    """
+    model_type = config.get("model_type")
+    if model_type != "xmod":
+        found = f"a {model_type}, not an X-MOD" if model_type else "no X-MOD: it has no model_type"
+        raise ModelError(f"{name} is {found}.", hint="Give an X-MOD, such as facebook/xmod-base.")
+    languages = config_languages(config)
+    twice = sorted({code for code in languages if languages.count(code) > 1})
+    if twice:
+        raise ModelError(
+            f"{name} lists {', '.join(twice)} twice in `languages`, which shifts the ids "
+            "of the languages after it.",
+            hint="Remove the duplicate from config.json.",
+        )
+    return config
+
+
+def check_extendable(config: dict[str, Any], name: str) -> None:
+    """Refuses a config of an X-MOD that no language can be added to.
+
+    Raises:
+        ModelError: It describes another kind of model than a masked language model in floats, or
+            one that cannot compute.
+    """
+    if config.get("tie_word_embeddings") is False:
+        raise ModelError(
+            f"{name} has an LM head of its own (`tie_word_embeddings` is false).",
+            hint="Only X-MODs whose LM head shares the word embeddings can be extended.",
+        )
+    if config.get("is_decoder") or config.get("add_cross_attention"):
+        raise ModelError(
+            f"{name} is configured as a decoder, not as a masked language model.",
+            hint="Set `is_decoder` and `add_cross_attention` to false in config.json.",
+        )
+    if config.get("transformers_weights"):
+        raise ModelError(
+            f"{name} names its weights file itself (`transformers_weights`).",
+            hint="Give the file one of the standard names and remove the entry from config.json.",
+        )
+    if config.get("quantization_config") is not None:
+        raise ModelError(
+            f"{name} is to be quantised when it is loaded (`quantization_config`), so what is "
+            "trained and verified would not be what its users get.",
+            hint="Use the checkpoint from before it was quantised, or remove the entry from "
+            "config.json if its weights are plain.",
+        )
+    _check_padding(config)
+    for field, (most, released) in _RANGES.items():
+        value = config.get(field)
+        if isinstance(value, int | float) and not 0 <= value <= most:
+            raise ModelError(
+                f"config.json's {field} is {value}, which is not from 0 to {most}.",
+                hint=f"It is {released} in the released X-MODs.",
+            )
+
+
+_RANGES = {
+    "hidden_dropout_prob": (1, 0.1),
+    "attention_probs_dropout_prob": (1, 0.1),
+    "layer_norm_eps": (1, 1e-5),
+    "initializer_range": (100, 0.02),
+}
+"""The most that a field can be for anything to be computed, and what it is by rights."""
+
+
+def _check_padding(config: dict[str, Any]) -> None:
+    """Positions are counted from behind the padding's id, so a wrong one shifts them all."""
+    padding, rows = config.get("pad_token_id", UPSTREAM_PAD_ID), config.get("vocab_size")
+    is_id = isinstance(padding, int) and not isinstance(padding, bool)
+    if not is_id or padding < 0 or (isinstance(rows, int) and 0 < rows <= padding):
+        raise ModelError(
+            f"config.json's pad_token_id is {json.dumps(padding)[:60]}, which is no token's id; "
+            "X-MOD counts its positions from there.",
+            hint="It is 1 in the released X-MODs.",
+        )
+
+
+def longest_input(config: Mapping[str, Any]) -> int | None:
+    """Tokens that a model reads at a time, or None where its config does not say.
+
+    The positions up to the padding's own are never used.
+    """
+    positions, padding = config.get("max_position_embeddings"), config.get("pad_token_id")
+    if not isinstance(positions, int):
+        return None
+    return positions - 1 - (padding if isinstance(padding, int) else UPSTREAM_PAD_ID)
+
+
+def config_languages(config: dict[str, Any]) -> list[str]:
+    """`languages`, where a language's position is its id; upstream's default if it is absent."""
+    languages = config.get("languages", ["en_XX"])
+    if not isinstance(languages, list) or not all(isinstance(code, str) for code in languages):
+        raise ModelError(
+            "config.json's `languages` is no list of language codes.",
+            hint='It should read like ["en_XX", "id_ID"].',
+        )
+    return languages
+
+
+def open_weights(path: Path) -> Weights:
+    """Opens the weights that transformers would load from this folder, by their headers.
+
+    Raises:
+        ModelError: There are none, or a part of them is missing or damaged.
+    """
+    for name in WEIGHTS_NAMES:
+        if (path / name).is_file():
+            break
+    else:
+        raise ModelError(
+            f"{path} has no weights; it holds {list_folder(path)}.",
+            hint="Expected model.safetensors, pytorch_model.bin, or an index of several.",
+        )
+    if not name.endswith(".index.json"):
+        file = _open_file(path / name)
+        return Weights((file,), None, dict.fromkeys(file.names, file))
+    index = path / name
+    weight_map = read_json_object(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(
+        isinstance(shard, str) and Path(shard).name == shard for shard in weight_map.values()
+    ):
+        raise ModelError(
+            f"{name} has no `weight_map` from tensors to files beside it.", hint=f"Look at {index}."
+        )
+    return _open_shards(index, weight_map)
+
+
+def _open_shards(index: Path, weight_map: dict[str, str]) -> Weights:
+    shards = list(dict.fromkeys(weight_map.values()))
+    missing = [shard for shard in shards if not (index.parent / shard).is_file()]
+    if missing:
+        raise ModelError(
+            f"{_several(missing, 'file')} that {index.name} names "
+            f"{'is' if len(missing) == 1 else 'are'} missing from {index.parent}.",
+            hint="Download or copy the folder again.",
+        )
+    files = {shard: _open_file(index.parent / shard) for shard in shards}
+    held = {shard: set(file.names) for shard, file in files.items()}
+    absent = [name for name, shard in weight_map.items() if name not in held[shard]]
+    # An index made from a tied model's .bin may name a tied weight twice; the file has it once.
+    absent = [name for name in absent if not name.startswith("lm_head.decoder.")]
+    if absent:
+        raise ModelError(
+            f"{weight_map[absent[0]]} lacks {_several(absent, 'tensor')} that {index.name} "
+            "places there.",
+            hint="Download or copy the folder again.",
+        )
+    by_name = {name: files[shard] for name, shard in weight_map.items() if name in held[shard]}
+    return Weights(tuple(files.values()), index, by_name)
+
+
+def _several(names: list[str], noun: str) -> str:
+    if len(names) == 1:
+        return names[0]
+    return f"{names[0]} and {len(names) - 1} more {noun}{'s' if len(names) > 2 else ''}"
+
+
+def _open_file(path: Path) -> TensorFile:
+    if path.suffix == ".safetensors":
+        return SafetensorsFile(path)
+    from xmod_extend.model.torch_files import PickleFile
+
+    return PickleFile(path)
+
+
+def adapter_languages(names: Iterable[str]) -> list[str]:
+    """The codes that have adapter tensors among `names`, in order of appearance."""
+    found = (ADAPTER_NAME.fullmatch(name) for name in names)
+    return list(dict.fromkeys(match["language"] for match in found if match))

@@ -1,0 +1,230 @@
+"""Does a checkpoint hold what its config promises?
+
+transformers loads a checkpoint that lacks tensors by drawing random ones, so a mistake here would
+train against noise. What should be there is taken from upstream's own model, built without memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from xmod_extend.errors import ModelError
+from xmod_extend.model.folder import ADAPTER_NAME, adapter_languages
+from xmod_extend.model.tensors import TensorInfo
+from xmod_extend.model.torch_files import TIED_NAMES
+
+if TYPE_CHECKING:
+    from transformers import XmodConfig
+
+LAYER = "roberta.encoder.layer."
+HEAD = (
+    "lm_head.dense.weight",
+    "lm_head.dense.bias",
+    "lm_head.layer_norm.weight",
+    "lm_head.layer_norm.bias",
+    "lm_head.bias",
+)
+"""What the LM head has besides the word embeddings, which it shares."""
+MOST_LAYERS = 1000
+"""A model's layers are built one by one, without memory for weights but not without any."""
+FLOATS = ("F64", "F32", "F16", "BF16")
+
+
+def expected_shapes(config: XmodConfig) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of every tensor that `XmodForMaskedLM` stores, tied weights once.
+
+    Adapters come in the order of layers, languages and parts, as in upstream's modules.
+
+    Raises:
+        ModelError: transformers cannot build a model of this config.
+    """
+    import torch
+    from transformers import XmodForMaskedLM
+
+    languages = list(config.languages)
+    try:
+        one = type(config).from_dict(config.to_dict() | {"languages": ["one"]})
+        one.default_language = None
+        with torch.device("meta"):
+            model = XmodForMaskedLM(one)
+    except Exception as error:  # whatever a senseless value leads to
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise ModelError(
+            f"config.json describes no model that can be built: {type(error).__name__}: {reason}.",
+            hint="Compare it with the config.json of facebook/xmod-base.",
+        ) from error
+    shapes: dict[str, tuple[int, ...]] = {}
+    adapter: list[tuple[str, tuple[int, ...]]] = []
+    for name, tensor in model.state_dict().items():
+        if ADAPTER_NAME.fullmatch(name):
+            adapter.append((name, tuple(tensor.shape)))
+        elif name not in TIED_NAMES:
+            shapes[name] = tuple(tensor.shape)
+    for language in languages:
+        for name, shape in adapter:
+            shapes[name.replace(".adapter_modules.one.", f".adapter_modules.{language}.")] = shape
+    return shapes
+
+
+def check_head(names: Iterable[str], label: str) -> None:
+    """Refuses a checkpoint that is no masked language model.
+
+    Raises:
+        ModelError: There are no weights of an LM head, or none of an encoder under `roberta.`.
+    """
+    held = set(names)
+    body = any(name.startswith(LAYER) for name in held)
+    if not body and not any("encoder.layer." in name for name in held):
+        raise ModelError(
+            f"{label} has no encoder among its {len(held)} tensors.", hint="Is it an X-MOD?"
+        )
+    absent = [name for name in HEAD if name not in held]
+    if not body or absent:
+        if not body:
+            what = "has no masked-LM head: its tensors are those of a bare encoder"
+        elif len(absent) == len(HEAD):
+            what = "has no masked-LM head: there is no tensor of it"
+        else:
+            what = f"has no whole masked-LM head: {', '.join(absent)} missing"
+        raise ModelError(f"{label} {what}.", hint="Give a checkpoint saved from XmodForMaskedLM.")
+
+
+def check_languages(names: Iterable[str], languages: Iterable[str], label: str) -> None:
+    """Refuses adapters without a code in the config, and codes without an adapter.
+
+    Raises:
+        ModelError: The two sets differ.
+    """
+    held, listed = adapter_languages(names), list(languages)
+    unlisted = [code for code in held if code not in listed]
+    if unlisted:
+        raise ModelError(
+            f"{label} has adapters that config.json does not list: {', '.join(unlisted)}.",
+            hint="Append them to `languages` in the order in which they were added.",
+        )
+    absent = [code for code in listed if code not in held]
+    if absent:
+        raise ModelError(
+            f"{label} lists languages that have no adapter: {', '.join(absent)}.",
+            hint="config.json and the weights are not of the same checkpoint.",
+        )
+
+
+def check_depth(names: Iterable[str], config: XmodConfig) -> None:
+    """Refuses a senseless number of layers before so many are built.
+
+    Raises:
+        ModelError: There are more than any model has, and the weights have others.
+    """
+    held = _num_layers(names)
+    if held != config.num_hidden_layers > MOST_LAYERS:
+        raise ModelError(
+            f"config.json disagrees with the weights: num_hidden_layers is "
+            f"{config.num_hidden_layers:,}, but there are {held:,} layers.",
+            hint="config.json and the weights are not of the same checkpoint.",
+        )
+
+
+def check_shapes(
+    infos: Mapping[str, TensorInfo], expected: Mapping[str, tuple[int, ...]], config: XmodConfig
+) -> None:
+    """Refuses weights that are not the ones that the config describes.
+
+    Raises:
+        ModelError: A tensor is missing, has another shape or is not of a float type; the message
+            has the first disagreement in plain words, and how many tensors disagree.
+    """
+    missing = [name for name in expected if name not in infos]
+    deviant = [name for name in expected if name in infos and infos[name].shape != expected[name]]
+    surplus = [name for name in infos if name.startswith(LAYER) and name not in expected]
+    found = len(missing) + len(deviant) + len(surplus)
+    if found:
+        first = _disagreement(infos, config) or _first_name(
+            infos, expected, missing, deviant, surplus
+        )
+        raise ModelError(
+            f"config.json disagrees with the weights: {first} "
+            f"({found} {'tensors disagree' if found > 1 else 'tensor disagrees'}).",
+            hint="config.json and the weights are not of the same checkpoint.",
+        )
+    other = [name for name in expected if infos[name].dtype not in FLOATS]
+    if other:
+        raise ModelError(
+            f"{other[0]} is of type {infos[other[0]].dtype}, which cannot be trained against.",
+            hint="Use the checkpoint from before it was quantised.",
+        )
+
+
+def _disagreement(infos: Mapping[str, TensorInfo], config: XmodConfig) -> str | None:
+    """The first size of the config that the weights contradict."""
+
+    def size(name: str, axis: int) -> int | None:
+        shape = infos[name].shape if name in infos else ()
+        return shape[axis] if len(shape) > axis else None
+
+    hidden = config.hidden_size
+    sizes: list[tuple[str, int, Callable[[], int | None], str]] = [
+        ("vocab_size", config.vocab_size, lambda: size(WORDS, 0), "rows of word embeddings"),
+        ("hidden_size", hidden, lambda: size(WORDS, 1), "columns of word embeddings"),
+        ("num_hidden_layers", config.num_hidden_layers, lambda: _num_layers(infos), "layers"),
+        (
+            "max_position_embeddings",
+            config.max_position_embeddings,
+            lambda: size("roberta.embeddings.position_embeddings.weight", 0),
+            "rows of position embeddings",
+        ),
+        (
+            "type_vocab_size",
+            config.type_vocab_size,
+            lambda: size("roberta.embeddings.token_type_embeddings.weight", 0),
+            "rows of token type embeddings",
+        ),
+        (
+            "intermediate_size",
+            config.intermediate_size,
+            lambda: size(f"{LAYER}0.intermediate.dense.weight", 0),
+            "intermediate units",
+        ),
+    ]
+
+    for field, said, measure, what in sizes:
+        measured = measure()
+        if measured is not None and measured != said:
+            return f"{field} is {said:,}, but there are {measured:,} {what}"
+    factor = config.adapter_reduction_factor
+    bottleneck = next(
+        (infos[name].shape[0] for name in infos if name.endswith(".dense1.bias")), None
+    )
+    if bottleneck is not None and bottleneck != hidden // factor:
+        return (
+            f"adapter_reduction_factor is {factor}, which makes a bottleneck of "
+            f"{hidden // factor:,}, but the adapters have {bottleneck:,}"
+        )
+    return None
+
+
+WORDS = "roberta.embeddings.word_embeddings.weight"
+
+
+def _num_layers(names: Iterable[str]) -> int:
+    return len({name.removeprefix(LAYER).split(".")[0] for name in names if name.startswith(LAYER)})
+
+
+def _first_name(
+    infos: Mapping[str, TensorInfo],
+    expected: Mapping[str, tuple[int, ...]],
+    missing: list[str],
+    deviant: list[str],
+    surplus: list[str],
+) -> str:
+    if missing:
+        return f"{missing[0]} is missing"
+    if deviant:
+        name = deviant[0]
+        return f"{name} should be {_times(expected[name])} and is {_times(infos[name].shape)}"
+    return f"{surplus[0]} has no place in it"
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " x ".join(f"{size:,}" for size in shape) or "a scalar"
