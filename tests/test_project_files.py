@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import os
 import re
+import tomllib
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -110,9 +112,25 @@ def test_the_citation_is_of_this_version() -> None:
     assert citation["message"]
     assert citation["authors"] == [{"name": "The xmod-extend authors"}]
     assert citation["version"] == xmod_extend.__version__
-    pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    assert f'\nversion = "{xmod_extend.__version__}"\n' in pyproject
-    assert f'\nlicense = "{citation["license"]}"\n' in pyproject
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert citation["license"] == pyproject["project"]["license"]
+
+
+def test_the_version_is_written_in_one_place() -> None:
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert "version" not in pyproject["project"]
+    assert pyproject["project"]["dynamic"] == ["version"]
+    assert pyproject["tool"]["setuptools"]["dynamic"]["version"] == {
+        "attr": "xmod_extend.__version__"
+    }
+
+
+def test_the_newest_release_of_the_changelog_is_this_version() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    releases = re.findall(r"^## \[([\d.]+)\] - (\d{4}-\d{2}-\d{2})$", text, flags=re.MULTILINE)
+    released = read(ROOT / "CITATION.cff")["date-released"]
+    assert releases[0] == (xmod_extend.__version__, released)
+    assert date.fromisoformat(released)
 
 
 def test_the_citation_names_the_paper_of_x_mod() -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from xmod_extend.model.info import describe
     from xmod_extend.report.record import RunRecord
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "Observer": "jobs.callbacks",
