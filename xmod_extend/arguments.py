@@ -21,7 +21,7 @@ MOST_SHOWN = 60
 
 
 def as_bool(name: str, value: object) -> bool:
-    """A truth value; no word or number stands for one.
+    """Return a truth value; no word or number stands for one.
 
     Raises:
         UsageError: It is something else, as for all functions here.
@@ -36,14 +36,14 @@ def as_bool(name: str, value: object) -> bool:
 
 
 def as_int(name: str, value: object) -> int:
-    """A whole number, Python's or numpy's."""
+    """Return a whole number, Python's or numpy's."""
     if not isinstance(value, bool) and isinstance(value, Integral):
         return int(value)
     raise wrong_type(name, value, "int, a whole number")
 
 
 def as_float(name: str, value: object) -> float:
-    """A number, or the spelling of one: YAML 1.1 reads 1e-3, without a point, as a word."""
+    """Return a number, or the spelling of one: YAML 1.1 reads 1e-3, without a point, as a word."""
     if not isinstance(value, bool) and isinstance(value, Real | str):
         try:
             return float(value)
@@ -53,7 +53,7 @@ def as_float(name: str, value: object) -> float:
 
 
 def as_text(name: str, value: object) -> str:
-    """A word or a name."""
+    """Return a word or a name."""
     if not isinstance(value, str):
         raise wrong_type(name, value, "str")
     if "\0" in value:
@@ -63,7 +63,7 @@ def as_text(name: str, value: object) -> str:
 
 
 def as_place(name: str, value: object) -> str:
-    """A path or a name on the Hub, as text."""
+    """Return a path or a name on the Hub, as text."""
     try:
         return as_text(name, os.fspath(value))  # type: ignore[call-overload]
     except TypeError:
@@ -71,7 +71,7 @@ def as_place(name: str, value: object) -> str:
 
 
 def as_path(name: str, value: object) -> Path:
-    """A path of one file or folder."""
+    """Return a path of one file or folder."""
     place = as_place(name, value)
     if not place:
         raise UsageError(f"{name} is empty.", hint="Give the name of a file or folder.")
@@ -79,7 +79,7 @@ def as_path(name: str, value: object) -> Path:
 
 
 def as_places(name: str, value: object) -> tuple[str, ...]:
-    """One path, or several in a list or from a generator such as `Path.glob`."""
+    """Return one path, or several in a list or from a generator such as `Path.glob`."""
     if isinstance(value, str | os.PathLike):
         return (as_place(name, value),)
     listed = tuple(_listed(name, value, "str, a path, or a list of these"))
@@ -89,7 +89,7 @@ def as_places(name: str, value: object) -> tuple[str, ...]:
 
 
 def as_names(name: str, value: object) -> list[str]:
-    """One name, or several in a list."""
+    """Return one name, or several in a list."""
     if isinstance(value, str):
         return [as_text(name, value)]
     return [as_text(name, each) for each in _listed(name, value, "str or a list of these")]
@@ -103,7 +103,7 @@ def _listed(name: str, value: object, needed: str) -> Sequence[object] | Iterato
 
 
 def wrong_type(name: str, value: object, needed: str) -> UsageError:
-    """The error that says what was found and what is needed."""
+    """Return the error that says what was found and what is needed."""
     hint = None
     if isinstance(value, str):
         hint = "Write it without quotes."
@@ -113,7 +113,7 @@ def wrong_type(name: str, value: object, needed: str) -> UsageError:
 
 
 def shown(value: object) -> str:
-    """A value as a message shows it: in one line, and not all of a long one."""
+    """Return a value as a message shows it: in one line, and not all of a long one."""
     try:
         text = " ".join(repr(value).split())
     except Exception:  # a class may do anything there, and huge numbers have no digits

@@ -89,7 +89,7 @@ def parse_language(code: str, *, existing: Sequence[str] = ()) -> Language:
 
 
 def _refuse_alias(language: str, region: str, existing: Sequence[str]) -> None:
-    """Refuses a second code for a language, which would become a second adapter beside its equal.
+    """Refuse a second code for a language, which would become a second adapter beside its equal.
 
     Codes of narrower languages beside a wider one (`quz` and `qu`, `arb` and `ar`) are no aliases.
     """
@@ -113,13 +113,13 @@ def _refuse_alias(language: str, region: str, existing: Sequence[str]) -> None:
 
 
 def _one_name(language: str) -> str:
-    """The same for all codes of a language."""
+    """Return the same for all codes of a language."""
     names = _in_use(language)
     return _SAME_AS.get(names[0], names[0]) if len(names) == 1 else language
 
 
 def _in_use(language: str) -> tuple[str, ...]:
-    """The code itself, or what took its place if it was withdrawn."""
+    """Return the code itself, or what took its place if it was withdrawn."""
     import langcodes
 
     if language in _SPLIT:
@@ -164,7 +164,7 @@ def _is_region(region: str) -> bool:
 
 
 def _likely_region(language: str) -> str:
-    """The region where most speakers live, XX where nothing is known."""
+    """Return the region where most speakers live, XX where nothing is known."""
     import langcodes
 
     likely = langcodes.Language.make(language=language).maximize().territory
@@ -182,7 +182,7 @@ def _hint(codes: Sequence[str]) -> str:
 
 
 def _near_malformed(code: str) -> list[str]:
-    """The codes that a wrongly formed one most likely stands for."""
+    """Return the codes that a wrongly formed one most likely stands for."""
     subtags = [subtag for subtag in re.split(r"[-_.\s]+", code.strip()) if subtag]
     if not subtags or not all(subtag.isascii() and subtag.isalpha() for subtag in subtags):
         return []
@@ -203,7 +203,7 @@ def _near_malformed(code: str) -> list[str]:
 
 
 def _replaced_region(region: str) -> str | None:
-    """The two letters in use for a region written with three (PER) or with old ones (UK)."""
+    """Return the two letters in use for a region written with three (PER) or with old ones (UK)."""
     from langcodes.data_dicts import TERRITORY_REPLACEMENTS
 
     replaced = TERRITORY_REPLACEMENTS.get(region.lower(), "")
@@ -250,7 +250,7 @@ def _near_language(language: str, region: str) -> list[str]:
 
 
 def _slips(word: str) -> Iterator[tuple[int, str]]:
-    """Every word one edit away from `word`, with a rank for how likely the edit is."""
+    """Yield every word one edit away from `word`, with a rank for how likely the edit is."""
     for i in range(len(word) - 1):
         yield 0, word[:i] + word[i + 1] + word[i] + word[i + 2 :]
     for i in range(len(word)):

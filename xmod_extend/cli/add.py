@@ -210,7 +210,8 @@ def _verdict(evaluation: EvaluationRecord | None) -> str:
 
 
 def _signature() -> inspect.Signature:
-    """The command's parameters: one for each field of `AddOptions`, and what only a shell has."""
+    """Return the command's parameters: one for each field of `AddOptions`, and what only a shell
+    has."""
     parameters = [_parameter(item) for item in dataclasses.fields(AddOptions)]
     extra = {
         "config": (

@@ -50,7 +50,7 @@ def root(
 
 
 def run(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Runs the command that was typed, and exits with its code."""
+    """Run the command that was typed, and exits with its code."""
     require_descriptors()
     given = sys.argv[1:] if arguments is None else list(arguments)
     with patient_stderr():

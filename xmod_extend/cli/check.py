@@ -55,7 +55,7 @@ def check(
 
 
 def conclusion(report: CorpusReport) -> str:
-    """Whether the text can be used, in a sentence or two; the warnings were said before."""
+    """Return whether the text can be used, in a sentence or two; the warnings were said before."""
     if report.unreadable:
         return report.verdict
     count = len(report.warnings)
@@ -66,7 +66,7 @@ def conclusion(report: CorpusReport) -> str:
 
 
 def report_table(report: CorpusReport) -> Table:
-    """The corpus report as two columns."""
+    """Return the corpus report as two columns."""
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(justify="right")
     table.add_column(overflow="fold")
@@ -102,7 +102,7 @@ def _rows(report: CorpusReport) -> list[tuple[str, Any]]:
 
 
 def _scripts(shares: dict[str, float]) -> str:
-    """The scripts with their shares; those that hardly occur only by their number."""
+    """Return the scripts with their shares; those that hardly occur only by their number."""
     shown = [
         # A name and its share stay on one line.
         f"{name}\N{NO-BREAK SPACE}{share:.1%}".replace(" ", "\N{NO-BREAK SPACE}")

@@ -60,7 +60,7 @@ class Boundary:
         self._step_before: int | None = None
 
     def watch(self, output: Path) -> None:
-        """Names the folder that the command writes, so that an interrupt can say if it did."""
+        """Name the folder that the command writes, so that an interrupt can say if it did."""
         self._output = output
         self._before = self._identity()
         self._step_before = self.saved_step
@@ -113,7 +113,7 @@ class Boundary:
 
 @contextmanager
 def error_boundary(output: Output) -> Iterator[Boundary]:
-    """Turns whatever a command raises into one or two lines on stderr and an exit code."""
+    """Turn whatever a command raises into one or two lines on stderr and an exit code."""
     previous = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDING)}
     for number in ENDING:
         # Under nohup a lost connection is ignored, and stays so.
@@ -150,7 +150,7 @@ def _require_current_folder() -> None:
 
 
 def exit_code(error: BaseException) -> int:
-    """The exit code that the documentation promises for an error."""
+    """Return the exit code that the documentation promises for an error."""
     if isinstance(error, XmodExtendError):
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
@@ -210,7 +210,7 @@ def _together(hint: str | None, more: str | None) -> str | None:
 
 
 def _how_to_resume(boundary: Boundary) -> str | None:
-    """The command that goes on from the saved state, if there is one."""
+    """Return the command that goes on from the saved state, if there is one."""
     if boundary.saved_step is None and not boundary.has_begun_languages:
         return None
     command = ["xmod-extend", *sys.argv[1:]]

@@ -82,7 +82,7 @@ NO_OPTION = {
 
 
 def hint_for_option(name: str, known: Sequence[str]) -> str | None:
-    """What to write instead of an option that does not exist.
+    """Return what to write instead of an option that does not exist.
 
     Args:
         name: As it was typed, with its dashes.
@@ -100,7 +100,8 @@ def hint_for_option(name: str, known: Sequence[str]) -> str | None:
 
 
 def paths_behind_corpus(arguments: Sequence[str]) -> list[str]:
-    """The words that follow one `--corpus`, as a shell makes them of a pattern without quotes."""
+    """Return the words that follow one `--corpus`, as a shell makes them of a pattern without
+    quotes."""
     for position, word in enumerate(arguments):
         if word == "--corpus":
             rest = arguments[position + 1 :]
@@ -111,7 +112,8 @@ def paths_behind_corpus(arguments: Sequence[str]) -> list[str]:
 
 
 def with_quoted_pattern(arguments: Sequence[str], paths: Sequence[str]) -> str:
-    """The command with one pattern in the place of several paths, or each path with its option."""
+    """Return the command with one pattern in the place of several paths, or each path with its
+    option."""
     start = next(
         n for n in range(len(arguments)) if list(arguments[n : n + len(paths)]) == list(paths)
     )
@@ -141,7 +143,7 @@ def _pattern_of(paths: Sequence[str]) -> str | None:
 
 
 def explain(error: Any, arguments: Sequence[str]) -> tuple[str, str]:
-    """What was wrong with a command line, and what to do about it.
+    """Return what was wrong with a command line, and what to do about it.
 
     Args:
         error: The command line library's own, of any of its classes: they have moved before.

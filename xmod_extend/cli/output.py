@@ -57,7 +57,7 @@ class Output:
     def minimal(
         self, value: Any, line: str, *lines: str | Table, stands: str | None = None
     ) -> None:
-        """Prints the command's result.
+        """Print the command's result.
 
         Args:
             value: Printed as JSON if that was asked for.
@@ -164,7 +164,7 @@ class Display(Observer):
         )
 
     def close(self) -> None:
-        """Takes the bar away; safe to call at any time."""
+        """Take the bar away; safe to call at any time."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = self._task = None
@@ -193,7 +193,7 @@ class Display(Observer):
 
 
 def to_json(value: Any) -> str:
-    """One JSON object with its `schema_version` first, or a list of such objects."""
+    """Return one JSON object with its `schema_version` first, or a list of such objects."""
     if isinstance(value, list):
         return f"[{', '.join(to_json(item) for item in value)}]"
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -213,7 +213,7 @@ def _plain(value: Any) -> Any:
 
 
 def wrap(text: str, console: Console) -> str:
-    """The text with line ends between words, as wide as a terminal; elsewhere as it is.
+    """Return the text with line ends between words, as wide as a terminal; elsewhere as it is.
 
     A path, and a command in backticks, stays whole, so that it can be copied.
     """

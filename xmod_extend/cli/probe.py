@@ -76,7 +76,7 @@ def _table(result: ProbeReport) -> Table:
 
 
 def _notes(result: ProbeReport) -> list[str]:
-    """The signatures of what was scored, and how rows on fewer tokens are to be read."""
+    """Return the signatures of what was scored, and how rows on fewer tokens are to be read."""
     whole = result.unigram.num_scored_tokens
     signatures = dict.fromkeys(each.signature for each in result.candidates)
     notes = []

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 
 def require_descriptors() -> None:
-    """Opens whichever of stdin, stdout and stderr is closed as nothing.
+    """Open whichever of stdin, stdout and stderr is closed as nothing.
 
     The next file that is opened would get its number, and a library's message would go into it.
     """
@@ -36,7 +36,7 @@ def patient_stderr() -> Iterator[None]:
 
 
 def give_up(stream: TextIO) -> None:
-    """Sends what is left in a stream's buffer, and all that is still to come, to nowhere.
+    """Send what is left in a stream's buffer, and all that is still to come, to nowhere.
 
     Python would try again at its end, and exit with 120.
     """

@@ -80,7 +80,7 @@ class MaskedText:
     def from_blocks(
         cls, blocks: Blocks, scheme: MaskingScheme, *, max_tokens: int = MAX_TOKENS
     ) -> MaskedText:
-        """Masks each block by its own index, so that a sample has the masks of the whole."""
+        """Mask each block by its own index, so that a sample has the masks of the whole."""
         masked = []
         whole = max(1, max_tokens // max(1, blocks.get([0]).shape[1])) if len(blocks) else 0
         for index in _evenly_spaced(len(blocks), whole):
@@ -176,7 +176,7 @@ class Comparison:
 def evaluate(
     model: XmodForMaskedLM, text: MaskedText, *, processes: Processes | None = None
 ) -> TokenLosses:
-    """Scores the adapter in the slice's slot on `text`.
+    """Score the adapter in the slice's slot on `text`.
 
     Args:
         processes: If there are several, each scores some of the batches; the result is the same,
@@ -206,7 +206,7 @@ def evaluate(
 
 
 def score(losses: TokenLosses, *, token_bytes: Ids, signature: str) -> Score:
-    """Sums up token losses.
+    """Sum up token losses.
 
     Args:
         token_bytes: (V,): UTF-8 bytes of each token of the vocabulary.

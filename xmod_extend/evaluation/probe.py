@@ -68,7 +68,7 @@ class ProbeResult:
         return self.candidates[0]
 
     def to_bytes(self) -> bytes:
-        """A safetensors file that `from_bytes` reads back exactly."""
+        """Return a safetensors file that `from_bytes` reads back exactly."""
         from safetensors.numpy import save
 
         candidates = [dataclasses.asdict(candidate) for candidate in self.candidates]
@@ -77,7 +77,7 @@ class ProbeResult:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> ProbeResult:
-        """The result that `to_bytes` wrote.
+        """Return the result that `to_bytes` wrote.
 
         Raises:
             ValueError: The bytes are something else.
@@ -106,7 +106,7 @@ def probe_adapters(
     sign: Callable[[MaskedText], str] = lambda text: "",
     on_score: Callable[[Candidate], None] = lambda candidate: None,
 ) -> ProbeResult:
-    """Ranks the checkpoint's adapters on `text`.
+    """Rank the checkpoint's adapters on `text`.
 
     Args:
         model: A one-language slice of `checkpoint`; its slot is left with the last adapter scored.
@@ -128,7 +128,8 @@ def probe_adapters(
 
 
 def _on_one_scale(rounds: Sequence[Sequence[Candidate]]) -> tuple[Candidate, ...]:
-    """Every language by its last round, whose perplexities are of other tokens than the next one's.
+    """Return every language by its last round, whose perplexities are of other tokens than the next
+    one's.
 
     The best one was in all rounds, and never behind one that fell: it is the common measure.
     """
@@ -144,7 +145,8 @@ def _on_one_scale(rounds: Sequence[Sequence[Candidate]]) -> tuple[Candidate, ...
 
 
 def planned_tokens(text: MaskedText, num_languages: int) -> int:
-    """How many masked tokens are scored in all rounds together, which is what takes the time.
+    """Return how many masked tokens are scored in all rounds together, which is what takes the
+    time.
 
     The last round alone can take most of it: it reads the whole text.
     """
@@ -160,7 +162,8 @@ def _num_kept(num_candidates: int) -> int:
 
 
 def coverage_warnings(probe: ProbeResult) -> tuple[str, ...]:
-    """A sentence if one existing adapter stands out so far that the language is hardly new."""
+    """Return a sentence if one existing adapter stands out so far that the language is
+    hardly new."""
     best, *others = (candidate.perplexity for candidate in probe.candidates)
     if not others or statistics.median(others) < COVERED_TIMES * best:
         return ()
@@ -180,7 +183,7 @@ def _run_round(
     sign: Callable[[MaskedText], str],
     on_score: Callable[[Candidate], None],
 ) -> list[tuple[Candidate, TokenLosses]]:
-    """Scores each language on `text`; the best first."""
+    """Score each language on `text`; the best first."""
     scored = []
     signature = sign(text)
     for language in languages:
@@ -204,7 +207,8 @@ def _candidate(language: str, losses: TokenLosses, signature: str) -> Candidate:
 
 
 def _senseless(checkpoint: Checkpoint, language: str, loss: float) -> ModelError:
-    """What to say of a loss that no working model has: which weights are to blame, if any are."""
+    """Return what to say of a loss that no working model has: which weights are to blame, if any
+    are."""
     suspects = (*checkpoint.shared_names(), *checkpoint.adapter_names(language))
     odd = [name for name in suspects if not bool(checkpoint.read(name).isfinite().all())]
     if odd:

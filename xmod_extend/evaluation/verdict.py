@@ -35,7 +35,7 @@ def describe_result(
     unreadable: str | None = None,
     words_hit: float = 0.0,
 ) -> str:
-    """Says what a result is worth.
+    """Say what a result is worth.
 
     Args:
         best_existing: Code of the best adapter that the base has.
@@ -63,12 +63,12 @@ def describe_result(
 
 
 def is_better(comparison: Comparison) -> bool:
-    """Whether the perplexity became lower beyond doubt."""
+    """Return whether the perplexity became lower beyond doubt."""
     return comparison.low > 1
 
 
 def needs_advice(over_existing: Comparison, over_unigram: Comparison) -> bool:
-    """Whether a result stands anywhere but clearly on top."""
+    """Return whether a result stands anywhere but clearly on top."""
     return not (
         is_better(over_existing) and is_better(over_unigram) and over_unigram.ratio >= LITTLE
     )
@@ -112,7 +112,7 @@ def describe_times(comparison: Comparison) -> str:
 
 
 def _percent(times: float, word: str) -> str:
-    """How much lower or higher, in per cent of what it is compared with."""
+    """Return how much lower or higher, in per cent of what it is compared with."""
     if times < 1:
         times, word = 1 / times, {"lower": "higher", "higher": "lower"}[word]
     change = 1 - 1 / times if word == "lower" else times - 1
@@ -129,7 +129,7 @@ def advise(
     text_bytes: int,
     words_hit: float = 0.0,
 ) -> str:
-    """What to try after a poor result, by what was asked for.
+    """Return what to try after a poor result, by what was asked for.
 
     Args:
         lr: The peak learning rate that was used.
@@ -162,7 +162,7 @@ def advise(
 def describe_probe(
     *, best: str, over_unigram: Comparison, fit: str, unreadable: str | None = None
 ) -> str:
-    """Says what the best existing adapter knows of a text.
+    """Say what the best existing adapter knows of a text.
 
     Args:
         best: Its code.

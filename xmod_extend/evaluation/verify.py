@@ -105,7 +105,7 @@ class _Findings:
 def verify_checkpoint(
     checkpoint: Place, base: Place | None = None, *, languages: str | Sequence[str] | None = None
 ) -> Verification:
-    """Compares a checkpoint with the base it was made from; differences are found, not raised.
+    """Compare a checkpoint with the base it was made from; differences are found, not raised.
 
     Holds one tensor of each side at a time, and then one slice.
 
@@ -163,7 +163,8 @@ def verify_checkpoint(
 
 
 def _open_to_compare(checkpoint: Path, found: _Findings) -> Checkpoint | None:
-    """The checkpoint, or nothing if it is not one that could compute logits, which differs too."""
+    """Return the checkpoint, or nothing if it is not one that could compute logits, which differs
+    too."""
     try:
         return open_checkpoint(checkpoint)
     except ModelError as error:
@@ -202,7 +203,7 @@ def _compare_config(base: Checkpoint, config: dict[str, Any], found: _Findings) 
 def _compare_tensors(
     base: Checkpoint, weights: Weights, added: Sequence[str], found: _Findings
 ) -> tuple[int, int]:
-    """Returns how many tensors of the base were looked for, and how many are the same."""
+    """Return how many tensors of the base were looked for, and how many are the same."""
     held, known = weights.by_name, set(base.names())
     for name in held:
         match = ADAPTER_NAME.fullmatch(name)
@@ -233,7 +234,7 @@ def _compare_tensors(
 
 
 def _same_tensor(name: str, base: Checkpoint, file: TensorFile) -> bool:
-    """Compares type, shape and every byte, which is surer than hashes, and faster."""
+    """Compare type, shape and every byte, which is surer than hashes, and faster."""
     if base.info(name) != file.info(name):
         return False
     return all(
@@ -243,7 +244,8 @@ def _same_tensor(name: str, base: Checkpoint, file: TensorFile) -> bool:
 
 
 def _as_numbers(chunk: memoryview) -> npt.NDArray[np.unsignedinteger[Any]]:
-    """The bytes as the widest integers that they can be read as, so that NaNs are bytes too."""
+    """Return the bytes as the widest integers that they can be read as, so that NaNs are
+    bytes too."""
     return np.frombuffer(chunk, np.uint64 if len(chunk) % 8 == 0 else np.uint8)
 
 
@@ -283,7 +285,8 @@ def _tokenizer_contents(folder: Path) -> dict[str, str]:
 
 
 def probe_inputs(checkpoint: Checkpoint) -> dict[str, list[list[int]]]:
-    """Two sequences of token ids, the second one padded: the same for the same vocabulary size."""
+    """Return two sequences of token ids, the second one padded: the same for the same vocabulary
+    size."""
     import torch
 
     config = checkpoint.xmod_config()
@@ -306,7 +309,7 @@ def _compare_logits(
     probe: Mapping[str, list[list[int]]],
     found: _Findings,
 ) -> list[str]:
-    """Returns the languages whose logits are the same."""
+    """Return the languages whose logits are the same."""
     old = logits_digests(base, languages, probe)
     new = logits_digests(checkpoint, languages, probe)
     for code in languages:

@@ -29,7 +29,7 @@ class OutputError(UsageError):
 
 
 def os_error(error: OSError, output: Path) -> OutputError:
-    """An error of the file system while `output` is written, in a sentence."""
+    """Return an error of the file system while `output` is written, in a sentence."""
     another = "or choose another output folder"
     reasons = {
         errno.ENOSPC: ("the disk is full", "Free some space", "or choose a folder on another disk"),
@@ -53,14 +53,14 @@ def os_error(error: OSError, output: Path) -> OutputError:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file in one piece."""
+    """Write a file in one piece."""
     with written_aside(path) as temporary:
         temporary.write_bytes(content)
 
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
-    """Yields a file that gets the name `path` when the block ends without an error."""
+    """Yield a file that gets the name `path` when the block ends without an error."""
     temporary = path.with_name(f".{path.name}.writing-{os.getpid()}")
     try:
         yield temporary
@@ -77,7 +77,7 @@ def written_aside(path: Path) -> Iterator[Path]:
 
 
 def flush(path: Path) -> None:
-    """Waits until a file, or a folder's names, are on the disk."""
+    """Wait until a file, or a folder's names, are on the disk."""
     on_windows = sys.platform == "win32"
     if on_windows and path.is_dir():
         return  # It cannot be opened there,

@@ -56,7 +56,7 @@ _MARKLESS_SECONDS = 10.0
 
 
 def check_target(output: Path, *, force: bool) -> None:
-    """Refuses a target that must not be written to.
+    """Refuse a target that must not be written to.
 
     With `force` only a checkpoint that the program wrote is ever replaced, and only if nothing in
     it was added or changed since.
@@ -100,7 +100,7 @@ def check_target(output: Path, *, force: bool) -> None:
 
 
 def find_foreign_in_checkpoint(folder: Path) -> str | None:
-    """Why a folder is not, or not only, a checkpoint of the program's, in a sentence."""
+    """Return why a folder is not, or not only, a checkpoint of the program's, in a sentence."""
     files = _checkpoint_files(folder)
     if files is None:
         return "holds no checkpoint that xmod-extend wrote"
@@ -113,7 +113,7 @@ def _checkpoint_files(folder: Path) -> Files | None:
 
 
 def _markless_files(folder: Path) -> Files | None:
-    """The files of a checkpoint that version 0.1.0 wrote, which left no mark, or None.
+    """Return the files of a checkpoint that version 0.1.0 wrote, which left no mark, or None.
 
     It wrote the record last. What is newer, such as a card that was edited, is the user's.
     """
@@ -136,7 +136,7 @@ def _markless_files(folder: Path) -> Files | None:
 
 
 def check_writable(output: Path) -> Path:
-    """Makes and removes a probe where `output` will be; returns the folder that exists already.
+    """Make and remove a probe where `output` will be; returns the folder that exists already.
 
     Raises:
         UsageError: Nothing can be made there, or a name that will be needed is too long.
@@ -154,7 +154,7 @@ def check_writable(output: Path) -> Path:
 
 
 def _check_names(target: Path, parent: Path) -> None:
-    """Lets the file system look for every long name that will be made."""
+    """Let the file system look for every long name that will be made."""
     longest = f".{target.name}.replaced-{_host()}-{'9' * _LONGEST_PROCESS_ID}"
     missing = [folder.name for folder in target.parents if not folder.exists()]
     for path in (
@@ -167,7 +167,7 @@ def _check_names(target: Path, parent: Path) -> None:
 
 @contextmanager
 def new_folder(output: Path, *, names: Iterable[str], force: bool) -> Iterator[Path]:
-    """Yields an empty hidden folder that becomes `output` when the block ends without an error.
+    """Yield an empty hidden folder that becomes `output` when the block ends without an error.
 
     Args:
         names: Of all the files that may be written into it.
@@ -229,7 +229,7 @@ def _move_into_place(temporary: Path, target: Path, output: Path, *, force: bool
 
 
 def put_right(output: Path) -> None:
-    """Removes what dead processes left for an output, and restores what they moved away.
+    """Remove what dead processes left for an output, and restore what they moved away.
 
     Raises:
         UsageError: The file system refuses something.
@@ -287,7 +287,8 @@ def _flush_folder(folder: Path) -> None:
 
 
 def can_clone(source: Path, folder: Path) -> bool:
-    """Whether a copy of `source` in `folder` would take no room, because blocks are shared."""
+    """Return whether a copy of `source` in `folder` would take no room, because blocks
+    are shared."""
     try:
         # It has no name on Linux, so that a killed process leaves nothing.
         with source.open("rb") as read, tempfile.TemporaryFile(dir=folder) as write:
@@ -297,7 +298,7 @@ def can_clone(source: Path, folder: Path) -> bool:
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copies a file's bytes, by sharing blocks or inside the kernel where that is possible.
+    """Copy a file's bytes, by sharing blocks or inside the kernel where that is possible.
 
     Raises:
         OSError: It cannot be read or written.
@@ -321,7 +322,7 @@ def _clone(read: int, write: int) -> bool:
 
 
 def _copy_in_kernel(read: int, write: int, num_bytes: int) -> bool:
-    """Whether all bytes were copied; if not, both files are at their start."""
+    """Return whether all bytes were copied; if not, both files are at their start."""
     if not hasattr(os, "copy_file_range"):
         return False
     done = 0

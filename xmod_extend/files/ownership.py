@@ -34,7 +34,7 @@ Files = Mapping[str, Mapping[str, Any]]
 
 
 def write_mark(folder: Path, kind: str, /, **values: Any) -> None:
-    """Says in a folder that the program made it, and `values` besides."""
+    """Say in a folder that the program made it, and `values` besides."""
     mark = values | {"made_by": MAKER, "kind": kind}
     unfinished = folder / UNFINISHED_MARK
     unfinished.write_text(json.dumps(mark, indent=1) + "\n", encoding="utf-8")
@@ -42,7 +42,7 @@ def write_mark(folder: Path, kind: str, /, **values: Any) -> None:
 
 
 def read_mark(folder: Path, kind: str) -> dict[str, Any] | None:
-    """What a folder of this kind says of itself, or None if the program did not make it."""
+    """Return what a folder of this kind says of itself, or None if the program did not make it."""
     try:
         mark = json.loads((folder / MARK_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -53,18 +53,19 @@ def read_mark(folder: Path, kind: str) -> dict[str, Any] | None:
 
 
 def remove_mark(folder: Path) -> None:
-    """Takes the mark away, and what a killed process left of a new one."""
+    """Take the mark away, and what a killed process left of a new one."""
     for name in (MARK_NAME, UNFINISHED_MARK):
         (folder / name).unlink(missing_ok=True)
 
 
 def is_empty(folder: Path) -> bool:
-    """Whether there is nothing in it, or only a mark that a killed process had begun to write."""
+    """Return whether there is nothing in it, or only a mark that a killed process had begun to
+    write."""
     return {entry.name for entry in folder.iterdir()} <= {UNFINISHED_MARK}
 
 
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
-    """What the mark of a finished folder says of each of its files."""
+    """Return what the mark of a finished folder says of each of its files."""
     return {
         entry.name: _describe(entry)
         for entry in sorted(folder.iterdir())
@@ -73,7 +74,8 @@ def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def find_foreign(folder: Path, files: Files) -> str | None:
-    """The first entry of a folder that is not as the program wrote it, and why, in a sentence."""
+    """Return the first entry of a folder that is not as the program wrote it, and why, in a
+    sentence."""
     for entry in sorted(folder.iterdir()):
         if entry.name in (MARK_NAME, UNFINISHED_MARK):
             continue
@@ -85,7 +87,7 @@ def find_foreign(folder: Path, files: Files) -> str | None:
 
 
 def remove_files(folder: Path, names: Iterable[str]) -> None:
-    """Removes these files, the mark, and the folder if nothing else is in it."""
+    """Remove these files, the mark, and the folder if nothing else is in it."""
     with suppress(OSError):
         for name in names:
             (folder / name).unlink(missing_ok=True)

@@ -51,7 +51,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 def run_folder(output: Path) -> Path:
-    """Where a run that writes `output` keeps what it goes on from."""
+    """Return where a run that writes `output` keeps what it goes on from."""
     output = output.expanduser()
     if output.name in ("", ".."):
         output = output.resolve()
@@ -59,7 +59,7 @@ def run_folder(output: Path) -> Path:
 
 
 def saved_states(folder: Path) -> list[Path]:
-    """The states in a folder, the oldest first."""
+    """Return the states in a folder, the oldest first."""
     with suppress(OSError):
         found = [path for path in folder.iterdir() if _STATE.fullmatch(path.name)]
         return sorted(found, key=step_of)
@@ -67,31 +67,31 @@ def saved_states(folder: Path) -> list[Path]:
 
 
 def step_of(state: Path) -> int:
-    """The optimiser steps that a saved state has behind it."""
+    """Return the optimiser steps that a saved state has behind it."""
     match = _STATE.fullmatch(state.name)
     assert match is not None
     return int(match[1])
 
 
 def state_name(step: int) -> str:
-    """The file of the state after a step."""
+    """Return the file of the state after a step."""
     return f"state-{step:08}.safetensors"
 
 
 def has_work(folder: Path) -> bool:
-    """Whether a run can go on from something in a folder of one language."""
+    """Return whether a run can go on from something in a folder of one language."""
     return bool(saved_states(folder)) or (folder / FINISHED_NAME).exists()
 
 
 def begun_languages(run: Path) -> list[str]:
-    """The languages that a run of several has a saved state or a finished adapter of."""
+    """Return the languages that a run of several has a saved state or a finished adapter of."""
     with suppress(OSError):
         return sorted(folder.name for folder in run.iterdir() if has_work(folder))
     return []
 
 
 def what_is_saved(output: Path) -> str | None:
-    """What a run of this output can go on from, in words, or None if there is nothing."""
+    """Return what a run of this output can go on from, in words, or None if there is nothing."""
     run = run_folder(output)
     states, begun = saved_states(run), begun_languages(run)
     if states:
@@ -100,7 +100,7 @@ def what_is_saved(output: Path) -> str | None:
 
 
 def check_run_folder(folder: Path) -> None:
-    """Refuses a folder for a run's states, OUTPUT.run or OUTPUT.run/CODE, that is somebody else's.
+    """Refuse a folder for a run's states, OUTPUT.run or OUTPUT.run/CODE, that is somebody else's.
 
     Raises:
         UsageError: It is a file, a link, or a folder that the program did not make.
@@ -128,7 +128,7 @@ def check_run_folder(folder: Path) -> None:
 
 
 def check_not_held(output: Path) -> None:
-    """Refuses at once what another process is writing.
+    """Refuse at once what another process is writing.
 
     Raises:
         UsageError: The sentence names that process.
@@ -153,18 +153,18 @@ class RunFolder:
         self._measured: set[Path] = set()
 
     def remember(self) -> None:
-        """Notes what an earlier run measured: a run that is refused does not take it away."""
+        """Note what an earlier run measured: a run that is refused does not take it away."""
         folders = [self.path, *self._languages()]
         self._measured = {folder for folder in folders if (folder / PROBE_NAME).exists()}
 
     def clear(self) -> None:
-        """Removes all that a run goes on from: it has ended well, or starts anew."""
+        """Remove all that a run goes on from: it has ended well or starts anew."""
         for folder in self._languages():
             clear_states(folder)
         clear_states(self.path)
 
     def leave(self, on_note: Callable[[str], None]) -> bool:
-        """Removes what no run can go on from; whether the folder is to go as well."""
+        """Remove what no run can go on from; whether the folder is to go as well."""
         kept = False
         for folder in self._languages():
             if self._is_of_use(folder):
@@ -188,7 +188,7 @@ class RunFolder:
 
 @contextmanager
 def hold_run_folder(output: Path, on_note: Callable[[str], None]) -> Iterator[RunFolder]:
-    """Makes OUTPUT.run, and keeps every other process out of it until the block ends.
+    """Make OUTPUT.run, and keep every other process out of it until the block ends.
 
     Of the processes that train one adapter together, the first one does.
 
@@ -224,7 +224,7 @@ def hold_run_folder(output: Path, on_note: Callable[[str], None]) -> Iterator[Ru
 
 
 def mark_run(folder: Path, **values: object) -> None:
-    """Makes a folder for a run's states if need be, and notes `values` in its mark."""
+    """Make a folder for a run's states if need be, and note `values` in its mark."""
     was_there = folder.is_dir()
     folder.mkdir(parents=True, exist_ok=True)
     known = read_mark(folder, RUN)
@@ -234,7 +234,7 @@ def mark_run(folder: Path, **values: object) -> None:
 
 
 def clear_states(folder: Path) -> None:
-    """Removes a run's files from a folder; nothing else, and not the folder."""
+    """Remove a run's files from a folder; nothing else, and not the folder."""
     for entry in list(folder.iterdir()) if folder.is_dir() else ():
         unfinished = re.fullmatch(UNFINISHED_PATTERN, entry.name)
         name = unfinished[1] if unfinished else entry.name
@@ -243,7 +243,7 @@ def clear_states(folder: Path) -> None:
 
 
 def _empty_folder(folder: Path, on_note: Callable[[str], None]) -> bool:
-    """Removes what is the program's; whether the folder is, too, and nothing else is in it."""
+    """Remove what is the program's; whether the folder is, too, and nothing else is in it."""
     clear_states(folder)
     mark = read_mark(folder, RUN) or {}
     remove_mark(folder)
@@ -254,7 +254,7 @@ def _empty_folder(folder: Path, on_note: Callable[[str], None]) -> bool:
 
 
 def _take(output: Path, folder: Path) -> int:
-    """Locks the folder, made if need be; returns the open lock."""
+    """Lock the folder, made if need be; returns the open lock."""
     for _ in range(_TRIES):
         check_run_folder(folder)
         was_there = folder.is_dir()
@@ -302,7 +302,7 @@ else:
 
 
 def _let_go(handle: int, lock: Path) -> None:
-    """Removes the lock's file, while it is held where an open file can lose its name."""
+    """Remove the lock's file, while it is held where an open file can lose its name."""
     if sys.platform == "win32":
         os.close(handle)
         lock.unlink()
@@ -314,7 +314,7 @@ def _let_go(handle: int, lock: Path) -> None:
 
 
 def _has_name(handle: int, path: Path) -> bool:
-    """Whether the file that was locked is still the one that others would open."""
+    """Return whether the file that was locked is still the one that others would open."""
     try:
         return os.path.samestat(os.fstat(handle), path.stat())
     except FileNotFoundError:
@@ -340,12 +340,13 @@ def _held(output: Path, folder: Path) -> UsageError:
 
 
 def _is_new(folder: Path) -> bool:
-    """Whether nothing is in a folder yet but what a killed process had begun it with."""
+    """Return whether nothing is in a folder yet but what a killed process had begun it with."""
     return {entry.name for entry in folder.iterdir()} <= {UNFINISHED_MARK, LOCK_NAME}
 
 
 def _is_markless_run(folder: Path) -> bool:
-    """Whether version 0.1.0, which left no mark, made a folder with states that tell of a run."""
+    """Return whether version 0.1.0, which left no mark, made a folder with states that tell of a
+    run."""
     entries = list(folder.iterdir())
     states = [entry for entry in entries if entry.suffix == ".safetensors" and entry.is_file()]
     languages = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
@@ -358,7 +359,7 @@ def _is_markless_run(folder: Path) -> bool:
 
 
 def _tells_of_a_run(state: Path) -> bool:
-    """Whether a file's own header says what run it is of."""
+    """Return whether a file's own header says what run it is of."""
     try:
         with state.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")

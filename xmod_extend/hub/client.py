@@ -33,7 +33,7 @@ class HubRepository:
 
 
 def ask_hub(repository: HubRepository) -> Exception | None:
-    """Asks the Hub for a repository, once and with a timeout.
+    """Ask the Hub for a repository, once and with a timeout.
 
     The Hub's client repeats a download that meets no server for half a minute, and says so on
     stderr. Asking first, which it does not repeat, lets a machine without a network know at once.
@@ -64,7 +64,7 @@ def ask_hub(repository: HubRepository) -> Exception | None:
 
 
 def is_out_of_reach(error: BaseException) -> bool:
-    """Whether the Hub gave no answer: no network, a timeout, offline mode, or it is down."""
+    """Return whether the Hub gave no answer: no network, a timeout, offline mode, or it is down."""
     return any(
         _is_connection_error(cause) or (_status(cause) or 0) >= 500 for cause in _causes(error)
     )
@@ -85,7 +85,8 @@ def quiet_hub() -> Iterator[None]:
 def hub_error(
     error: Exception, repository: HubRepository, *, path: str | None = None
 ) -> XmodExtendError:
-    """The error to raise for one of the Hub's client, of `datasets`, or of what lies below them.
+    """Return the error to raise for one of the Hub's client, of `datasets`, or of what lies below
+    them.
 
     Args:
         error: What was raised.
@@ -206,7 +207,7 @@ def _local_or_other(error: Exception, chain: list[BaseException], wanted: str) -
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:
-    """The error and what it was raised from or while handling."""
+    """Return the error and what it was raised from or while handling."""
     chain: list[BaseException] = []
     while error is not None and error not in chain:
         chain.append(error)
@@ -238,6 +239,6 @@ def _start(wanted: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, for the end of a sentence."""
+    """Return what an error says, for the end of a sentence."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__

@@ -85,7 +85,7 @@ class Trained:
 def add_language(
     *, observer: Observer | None = None, progress: bool = True, **options: Any
 ) -> RunRecord:
-    """Adds a language to an X-MOD and writes the extended checkpoint.
+    """Add a language to an X-MOD and write the extended checkpoint.
 
     The options are the fields of `AddOptions`, which the command line and a YAML file share:
     `add_language(lang="quz_PE", corpus="data/quechua.txt", base="tiny")`.
@@ -137,13 +137,13 @@ def run_add(request: Request, observer: Observer) -> RunRecord:
 
 
 def plan_language(job: Job) -> RunRecord:
-    """What training would be; nothing is trained or written."""
+    """Return what training would be; nothing is trained or written."""
     probe = probe_base(job)
     return _record(job, probe, plan=_plan(job))
 
 
 def train_language(job: Job, states: StateFolder) -> TrainedLanguage:
-    """Trains and scores the language's adapter, its states saved in a folder."""
+    """Train and scores the language's adapter, its states saved in a folder."""
     try:
         return _train_and_score(job, states)
     except TrainingError as error:
@@ -191,7 +191,7 @@ def _metrics(job: Job, path: Path, last_step: int) -> Metrics:
 
 
 def _take_up(job: Job, states: StateFolder) -> SavedState | None:
-    """The state to go on from; what another run left is removed if that was asked for."""
+    """Return the state to go on from; what another run left is removed if that was asked for."""
     saved = None
     if job.options.resume:
         states.refuse_another_run()
@@ -217,7 +217,7 @@ def _take_up(job: Job, states: StateFolder) -> SavedState | None:
 
 
 def _probe_once(job: Job, states: StateFolder) -> ProbeResult:
-    """The probe of the base, from the run's folder if it was done before an interruption."""
+    """Return the probe of the base, from the run's folder if it was done before an interruption."""
     path = states.path / PROBE_NAME
     if job.options.resume:
         with suppress(OSError, ValueError):
@@ -229,7 +229,7 @@ def _probe_once(job: Job, states: StateFolder) -> ProbeResult:
 
 
 def probe_base(job: Job) -> ProbeResult:
-    """Ranks the existing adapters on the held-out text."""
+    """Rank the existing adapters on the held-out text."""
     languages = job.checkpoint.languages
     planned = planned_tokens(job.text.held_out, len(languages))
     job.observer.on_stage(f"Probing {len(languages)} existing adapters on the held-out text")
@@ -252,7 +252,7 @@ def probe_base(job: Job) -> ProbeResult:
 
 
 def _initial_adapter(job: Job, probe: ProbeResult) -> tuple[str, Adapter]:
-    """What the new adapter starts from, with `nearest` resolved."""
+    """Return what the new adapter starts from, with `nearest` resolved."""
     init = job.options.init
     if init == "random":
         return init, random_adapter(job.model, seed=job.options.seed)
@@ -270,7 +270,7 @@ def train_adapter(
     *,
     changes: Mapping[str, Any] | None = None,
 ) -> Trained:
-    """Trains the new language's adapter as the options say.
+    """Train the new language's adapter as the options say.
 
     Args:
         saving: Where the state is saved, if it is.
@@ -350,7 +350,7 @@ class _Telling:
 
 
 def evaluate_adapter(job: Job, probe: ProbeResult, trained: Trained) -> EvaluationRecord:
-    """Scores the new adapter on all of the held-out text, against the best existing one."""
+    """Score the new adapter on all of the held-out text, against the best existing one."""
     job.observer.on_stage("Scoring the held-out text")
     set_adapter(job.model, trained.result.adapter)
     losses = evaluate(job.model, job.text.held_out, processes=job.processes)

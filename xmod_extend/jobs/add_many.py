@@ -51,7 +51,7 @@ def add_languages(
     progress: bool = True,
     **options: Any,
 ) -> tuple[RunRecord, ...]:
-    """Adds several languages to an X-MOD and writes one extended checkpoint.
+    """Add several languages to an X-MOD and write one extended checkpoint.
 
     `add_languages(languages=[{"lang": "quz_PE", "corpus": "quz.txt"}, ...], base="tiny")`
 
@@ -122,7 +122,7 @@ def run_several(
 
 
 def check_jobs(jobs: int) -> None:
-    """Refuses a number of processes that cannot be.
+    """Refuse a number of processes that cannot be.
 
     Raises:
         UsageError: It is none, or torchrun has started processes already.
@@ -178,14 +178,14 @@ def _side_by_side(
 
 
 def train_alone(request: Request, observer: Observer) -> None:
-    """Trains one of several languages in a process of its own, and leaves it in its folder."""
+    """Train one of several languages in a process of its own, and leave it in its folder."""
     checkpoint, output_plan = open_base([request])
     loaded = load_base(request, checkpoint, output_plan, observer)
     _train_one(next_job(loaded, request, observer), request)
 
 
 def _agreed_job(loaded: LoadedBase, request: Request, observer: Observer) -> Job:
-    """The language's job once every process of this run has it, or an error in all of them.
+    """Return the language's job once every process of this run has it, or an error in all of them.
 
     Raises:
         TrainingError: Some process has none, such as for lack of a file.

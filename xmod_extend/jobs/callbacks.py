@@ -30,7 +30,7 @@ class Observer:
     stop_requested = False
 
     def request_stop(self) -> None:
-        """Ends the training that is going on as if it was done: the best adapter is written.
+        """End the training that is going on as if it was done: the best adapter is written.
 
         It is heard after the next step, and may be called from another thread. Where several
         languages are added, the next one is trained as usual.
@@ -101,7 +101,7 @@ class ProgressBars(Observer):
         )
 
     def close(self) -> None:
-        """Ends the bar, if there is one."""
+        """End the bar, if there is one."""
         bar, self._bar = self._bar, None
         if bar is not None:
             with suppress(OSError, ValueError):
@@ -112,7 +112,7 @@ class ProgressBars(Observer):
             self._kind.write(text, file=self._stream)
 
     def _advance(self, done: int, total: int, text: str) -> None:
-        """Moves the bar on to `done`."""
+        """Move the bar on to `done`."""
         with suppress(OSError, ValueError):
             if self._bar is None:
                 # None leaves the bar out where there is neither a terminal nor a notebook.
@@ -123,7 +123,7 @@ class ProgressBars(Observer):
 
 @contextmanager
 def shown(observer: Observer | None, progress: bool) -> Iterator[Observer]:
-    """Yields who hears of a run: the caller's observer, or a display if `progress` is wanted.
+    """Yield who hears of a run: the caller's observer, or a display if `progress` is wanted.
 
     Raises:
         UsageError: The observer is none, such as a class instead of one of its objects.

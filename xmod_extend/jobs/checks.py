@@ -56,7 +56,7 @@ class Request:
 
 
 def check_request(options: AddOptions, observer: Observer) -> Request:
-    """Checks the base's config, the language, the output and the paths of the text.
+    """Check the base's config, the language, the output and the paths of the text.
 
     Raises:
         LanguageError: The code is malformed, unknown or taken, or the donor is not in the base.
@@ -82,7 +82,7 @@ def check_request(options: AddOptions, observer: Observer) -> Request:
 
 
 def check_requests(several: Sequence[AddOptions], observer: Observer) -> tuple[Request, ...]:
-    """The same for several languages that are added to one base; an error names the entry.
+    """Return the same for several languages that are added to one base; an error names the entry.
 
     Raises:
         XmodExtendError: As `check_request` does, or a language is there twice.
@@ -129,7 +129,7 @@ def check_requests(several: Sequence[AddOptions], observer: Observer) -> tuple[R
 
 @contextmanager
 def naming_entry(number: int, lang: object) -> Iterator[None]:
-    """Puts before an error which of several languages it is about."""
+    """Put before an error which of several languages it is about."""
     try:
         yield
     except XmodExtendError as error:
@@ -151,7 +151,7 @@ def _check_language(options: AddOptions, base: BaseReference, observer: Observer
 
 
 def _check_output(output: Path, options: AddOptions, base: BaseReference) -> None:
-    """Refuses an output that cannot be written, or that another run is writing."""
+    """Refuse an output that cannot be written, or that another run is writing."""
     # The first of several processes that train together may hold it for all of them already.
     if not options.plan and os.environ.get("RANK", "0") == "0":
         check_not_held(output)
@@ -162,7 +162,7 @@ def _check_output(output: Path, options: AddOptions, base: BaseReference) -> Non
 
 @contextmanager
 def keeping_what_is_saved(output: Path) -> Iterator[None]:
-    """Advises what keeps hours of training where an output cannot be written.
+    """Advise what keeps hours of training where an output cannot be written.
 
     Another output would start at step 1, and --force alone would start anew.
     """
@@ -181,7 +181,7 @@ def keeping_what_is_saved(output: Path) -> Iterator[None]:
 
 
 def _check_none_is_left_out(run: Path, names: Sequence[str]) -> None:
-    """Refuses to go on without a language that was begun, whose work would go with the folder."""
+    """Refuse to go on without a language that was begun, whose work would go with the folder."""
     left_out = [code for code in begun_languages(run) if code not in names]
     if left_out:
         raise UsageError(
@@ -191,7 +191,7 @@ def _check_none_is_left_out(run: Path, names: Sequence[str]) -> None:
 
 
 def _check_saved_state(output: Path, options: AddOptions, *, is_several: bool = False) -> None:
-    """Refuses to begin anew where hours of an interrupted run may lie."""
+    """Refuse to begin anew where hours of an interrupted run may lie."""
     if options.plan or (options.force and not options.resume):
         return
     run = run_folder(output)
@@ -213,12 +213,13 @@ def _check_saved_state(output: Path, options: AddOptions, *, is_several: bool = 
 
 
 def note_written_by(run: Path, output: Path) -> None:
-    """Notes in a run's folder that the checkpoint in `output` is its own, and may be replaced."""
+    """Note in a run's folder that the checkpoint in `output` is its own, and may be replaced."""
     write_atomically(run / WRITTEN_NAME, (output / RECORD_NAME).read_bytes())
 
 
 def is_written_by(run: Path, output: Path) -> bool:
-    """Whether the checkpoint in `output` is what this run wrote when some languages failed."""
+    """Return whether the checkpoint in `output` is what this run wrote when some
+    languages failed."""
     try:
         return (run / WRITTEN_NAME).read_bytes() == (output / RECORD_NAME).read_bytes()
     except OSError:
@@ -228,7 +229,7 @@ def is_written_by(run: Path, output: Path) -> bool:
 def check_places(
     corpus: Sequence[str], held_out: str | None, *, base: str, revision: str | None
 ) -> BaseReference:
-    """Checks that the base may exist, and the texts do, without asking the network.
+    """Check that the base may exist, and the texts do, without asking the network.
 
     Raises:
         ModelError: The base is neither a folder nor a name that the Hub allows.
@@ -243,7 +244,7 @@ def check_places(
 
 
 def choose_max_length(config: Mapping[str, Any], wanted: int | None, *, name: str) -> int:
-    """Tokens per sequence, `<s>` included.
+    """Return tokens per sequence, `<s>` included.
 
     Args:
         config: The base's, as config.json has it.

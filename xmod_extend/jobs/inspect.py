@@ -55,7 +55,7 @@ def check_corpus(
     observer: Observer | None = None,
     progress: bool = True,
 ) -> CorpusReport:
-    """Reads a corpus as `add_language` would, and reports on it. Weights are not loaded.
+    """Read a corpus as `add_language` would, and report on it. Weights are not loaded.
 
     Progress and warnings are shown unless `progress` is false or there is an `observer`.
 
@@ -105,7 +105,7 @@ def probe_corpus(
     observer: Observer | None = None,
     progress: bool = True,
 ) -> ProbeReport:
-    """Ranks the base's existing adapters on a corpus: the scores that `add_language` sees.
+    """Rank the base's existing adapters on a corpus: the scores that `add_language` sees.
 
     Progress and warnings are shown unless `progress` is false or there is an `observer`.
 

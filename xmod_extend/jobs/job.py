@@ -70,12 +70,12 @@ class Job(LoadedBase):
 
 
 def prepare(options: AddOptions, observer: Observer) -> Job:
-    """Checks everything that can be checked, reads the text and loads the slice."""
+    """Check everything that can be checked, read the text and load the slice."""
     return load_job(check_request(options, observer), observer)
 
 
 def load_job(request: Request, observer: Observer) -> Job:
-    """Reads the text and loads the slice, in an order that refuses what it can early."""
+    """Read the text and load the slice, in an order that refuses what it can early."""
     started = time.perf_counter()
     check_usable(request.base.load_config())
     corpus = _read(request.options, observer)
@@ -86,7 +86,7 @@ def load_job(request: Request, observer: Observer) -> Job:
 
 
 def next_job(loaded: LoadedBase, request: Request, observer: Observer) -> Job:
-    """Reads the text of a language for a base that is loaded already."""
+    """Read the text of a language for a base that is loaded already."""
     started = time.perf_counter()
     corpus = _read(request.options, observer)
     text = _prepare(corpus, loaded.checkpoint, request, observer)
@@ -94,7 +94,7 @@ def next_job(loaded: LoadedBase, request: Request, observer: Observer) -> Job:
 
 
 def open_base(requests: Sequence[Request], *, jobs: int = 1) -> tuple[Checkpoint, OutputPlan]:
-    """Opens the base, downloaded if need be, and finds out if the output can be written."""
+    """Open the base, downloaded if need be, and find out if the output can be written."""
     first = requests[0]
     checkpoint = open_checkpoint(first.base.fetch())
     codes = [request.language.code for request in requests]
@@ -127,7 +127,7 @@ def _plan_states(checkpoint: Checkpoint, output: Path, num_languages: int, jobs:
 def load_base(
     request: Request, checkpoint: Checkpoint, output_plan: OutputPlan, observer: Observer
 ) -> LoadedBase:
-    """Loads the slice."""
+    """Load the slice."""
     observer.on_stage("Loading the shared weights")
     processes = make_processes()
     precision = choose_precision(request.options.precision, processes.device)
@@ -196,7 +196,7 @@ def _prepare(
 
 
 def training_config(job: Job) -> TrainingConfig:
-    """The training that the options ask for, its defaults filled in."""
+    """Return the training that the options ask for, its defaults filled in."""
     options, text = job.options, job.text
     steps = options.max_steps
     if options.epochs is not None:
@@ -213,7 +213,7 @@ def training_config(job: Job) -> TrainingConfig:
 
 
 def identity(job: Job) -> dict[str, Any]:
-    """What a saved state must have been made from, under the names that a user knows."""
+    """Return what a saved state must have been made from, under the names that a user knows."""
     config = dataclasses.asdict(training_config(job))
     spelled = {
         "num_steps": "the number of steps",

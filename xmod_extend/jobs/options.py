@@ -177,7 +177,7 @@ class AddOptions:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """The options as a record keeps them."""
+        """Return the options as a record keeps them."""
         values = dataclasses.asdict(self)
         values["corpus"] = list(self.corpus)
         values["output"] = None if self.output is None else str(self.output)
@@ -185,7 +185,7 @@ class AddOptions:
 
 
 def merge_options(config_file: Path | None, given: Mapping[str, Any]) -> AddOptions:
-    """Combines the defaults, a YAML file and what was given directly; the later wins.
+    """Combine the defaults, a YAML file and what was given directly; the later wins.
 
     Args:
         config_file: YAML mapping with the names of `AddOptions`' fields (`-` counts as `_`).
@@ -215,7 +215,7 @@ def check_names(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> Any:
-    """What a YAML file holds.
+    """Return what a YAML file holds.
 
     Raises:
         UsageError: It cannot be read, or is no YAML.
@@ -232,7 +232,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def typed_options(loaded: Any, where: str | Path) -> dict[str, Any]:
-    """A mapping of options as a file has it, with known names and checked types.
+    """Return a mapping of options as a file has it, with known names and checked types.
 
     Raises:
         UsageError: It is no mapping, or a name or a type in it is wrong.
@@ -265,7 +265,7 @@ def _known(name: str, where: str) -> str:
 
 
 def plain_option(name: str, value: object) -> Any:
-    """A value of one option in its field's own type; None becomes the default.
+    """Return a value of one option in its field's own type; None becomes the default.
 
     Raises:
         UsageError: Its type or value is wrong.
@@ -279,7 +279,7 @@ def plain_option(name: str, value: object) -> Any:
 
 
 def plain_options(**given: object) -> dict[str, Any]:
-    """Several options by name, each as `plain_option` makes it."""
+    """Return several options by name, each as `plain_option` makes it."""
     return {name: plain_option(name, value) for name, value in given.items()}
 
 
@@ -299,7 +299,8 @@ _CHOICES = {
 
 
 def _plain(name: str, value: object, spelled: str) -> Any:
-    """A value of the option `name`, which a message calls `spelled`, in the field's own type."""
+    """Return a value of the option `name`, which a message calls `spelled`, in the field's own
+    type."""
     if name in ("base", "held_out"):
         return as_place(spelled, value)
     kind = str(_field(name).type).removesuffix(" | None")
@@ -307,7 +308,7 @@ def _plain(name: str, value: object, spelled: str) -> Any:
 
 
 def _check_value(name: str, value: Any) -> None:
-    """Refuses a value of the right type that makes no sense, whatever the other options are."""
+    """Refuse a value of the right type that makes no sense, whatever the other options are."""
     if name == "corpus" and not value:
         raise UsageError("--corpus is missing.", hint="Name at least one text file.")
     if name in _CHOICES and value not in _CHOICES[name]:
@@ -346,5 +347,5 @@ def _bad(name: str, value: object, needed: str) -> UsageError:
 
 
 def option_help(name: str) -> str:
-    """The help text of one option, with its default."""
+    """Return the help text of one option, with its default."""
     return str(_field(name).metadata["help"])

@@ -37,7 +37,7 @@ def write_checkpoint(
     tokenizer_files: Sequence[Path],
     observer: Observer,
 ) -> list[RunRecord]:
-    """Writes the base with the languages and verifies it; returns their complete records."""
+    """Write the base with the languages and verify it; returns their complete records."""
     observer.on_stage("Writing and verifying the checkpoint")
     started = time.perf_counter()
     records: list[RunRecord] = []
@@ -77,7 +77,7 @@ def write_checkpoint(
 
 
 def _verify(folder: Path, base: Path, added: tuple[str, ...]) -> VerificationRecord:
-    """Compares what was written with the base, and loads it as its users will, before it gets its
+    """Compare what was written with the base, and load it as its users will, before it gets its
     name."""
     result = verify_checkpoint(folder, base)
     if result.differences or result.added_languages != added:

@@ -25,7 +25,7 @@ Work = Callable[[Request, Observer], object]
 
 
 def sentence_of(error: Exception) -> str:
-    """Why a language failed, in a sentence or two."""
+    """Return why a language failed, in a sentence or two."""
     if isinstance(error, XmodExtendError):
         return " ".join(filter(None, [error.message, error.hint]))
     reason = " ".join(str(error).split())[:300].rstrip(".")
@@ -35,7 +35,7 @@ def sentence_of(error: Exception) -> str:
 def run_side_by_side(
     requests: Sequence[Request], work: Work, *, jobs: int, num_threads: int, observer: Observer
 ) -> dict[str, str]:
-    """Does `work` for each request, `jobs` of them at a time.
+    """Do `work` for each request, `jobs` of them at a time.
 
     An interrupt ends all of them: each finishes its step and saves its state before this returns.
 
@@ -96,7 +96,7 @@ def _start(
 
 @contextmanager
 def _deaf_to_the_terminal() -> Iterator[None]:
-    """Keeps from processes that are started what a terminal sends to all: Ctrl-C and its end.
+    """Keep from processes that are started what a terminal sends to all: Ctrl-C and its end.
 
     This process alone hears it, and stops the others.
     """

@@ -36,7 +36,7 @@ OF_A_LANGUAGE = ("lang", "corpus", "held_out")
 
 
 def read_plan_file(path: Path, given: Mapping[str, Any]) -> list[AddOptions]:
-    """The options of each language in a YAML file.
+    """Return the options of each language in a YAML file.
 
     Args:
         path: The file.
@@ -59,7 +59,7 @@ def read_plan_file(path: Path, given: Mapping[str, Any]) -> list[AddOptions]:
 def combine_options(
     entries: Any, common: Mapping[str, Any], given: Mapping[str, Any], *, where: str | Path
 ) -> list[AddOptions]:
-    """The options of each language: those for all, and its own.
+    """Return the options of each language: those for all, and its own.
 
     Args:
         entries: One mapping of options a language.
@@ -104,7 +104,7 @@ def pair_up(
     config_file: Path | None,
     given: Mapping[str, Any],
 ) -> list[AddOptions]:
-    """The options of several --lang, each with the --corpus at the same place.
+    """Return the options of several --lang, each with the --corpus at the same place.
 
     Raises:
         UsageError: There are more of the one than of the other, or an option is wrong.

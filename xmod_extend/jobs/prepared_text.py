@@ -86,7 +86,7 @@ def prepare_text(
     observer: Observer,
     accept_unreadable: bool = True,
 ) -> PreparedText:
-    """Tokenises, packs and masks a corpus for one base.
+    """Tokenise, packs and masks a corpus for one base.
 
     Args:
         accept_unreadable: Whether a text of which the base can read too little is only warned
@@ -155,7 +155,8 @@ def _check_padding(checkpoint: Checkpoint, tokenizer: LoadedTokenizer) -> None:
 def add_token_counts(
     corpus: Corpus | StreamedCorpus, tokenizer: LoadedTokenizer, counts: Sequence[TokenCounts]
 ) -> CorpusReport:
-    """The corpus's report with its tokens, and with what the tokenizer does not know of it."""
+    """Return the corpus's report with its tokens, and with what the tokenizer does not
+    know of it."""
     report = corpus.report.with_tokens(
         sum(count.tokens for count in counts), sum(count.unk for count in counts)
     )
@@ -172,7 +173,8 @@ def add_token_counts(
 
 
 def token_bytes(tokenizer: LoadedTokenizer) -> npt.NDArray[np.int64]:
-    """UTF-8 bytes that each token stands for; a word's mark counts as its space, `<unk>` as one."""
+    """Return UTF-8 bytes that each token stands for; a word's mark counts as its space, `<unk>` as
+    one."""
     pieces = tokenizer.tokenizer.get_vocab()
     sizes = np.ones(max(pieces.values()) + 1, dtype=np.int64)
     for piece, index in pieces.items():

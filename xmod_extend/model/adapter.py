@@ -31,7 +31,8 @@ language, so that one language's values can be put into another's slot."""
 
 
 def adapter_slots(model: XmodForMaskedLM) -> Iterator[tuple[str, nn.Parameter]]:
-    """The parameters of a one-language slice's adapter, as (`"N.dense1.weight"`, parameter)."""
+    """Yield the parameters of a one-language slice's adapter, as (`"N.dense1.weight"`,
+    parameter)."""
     for number, layer in enumerate(model.roberta.encoder.layer):
         output = cast("XmodOutput", layer.output)
         (module,) = output.adapter_modules.values()
@@ -40,7 +41,7 @@ def adapter_slots(model: XmodForMaskedLM) -> Iterator[tuple[str, nn.Parameter]]:
 
 
 def read_adapter(checkpoint: Checkpoint, language: str) -> Adapter:
-    """Reads one existing language's adapter, in fp32."""
+    """Read one existing language's adapter, in fp32."""
     adapter = {}
     for name in checkpoint.adapter_names(language):
         location, part = name.split(f".adapter_modules.{language}.")
@@ -50,7 +51,7 @@ def read_adapter(checkpoint: Checkpoint, language: str) -> Adapter:
 
 
 def full_names(adapter: Mapping[str, torch.Tensor], language: str) -> dict[str, torch.Tensor]:
-    """The same tensors under the names they have in a checkpoint."""
+    """Return the same tensors under the names they have in a checkpoint."""
     named = {}
     for short, tensor in adapter.items():
         number, part = short.split(".", 1)
@@ -61,13 +62,13 @@ def full_names(adapter: Mapping[str, torch.Tensor], language: str) -> dict[str, 
 
 @torch.no_grad()
 def set_adapter(model: XmodForMaskedLM, adapter: Mapping[str, torch.Tensor]) -> None:
-    """Copies `adapter` into the slot of a one-language slice, in place."""
+    """Copy `adapter` into the slot of a one-language slice, in place."""
     for name, slot in adapter_slots(model):
         slot.copy_(adapter[name])
 
 
 def get_adapter(model: XmodForMaskedLM) -> Adapter:
-    """A copy of the slot's values, on the CPU."""
+    """Return a copy of the slot's values, on the CPU."""
     return {name: slot.detach().cpu().clone() for name, slot in adapter_slots(model)}
 
 
@@ -88,7 +89,7 @@ def random_adapter(model: XmodForMaskedLM, *, seed: int) -> Adapter:
 
 
 def mean_adapter(checkpoint: Checkpoint, languages: Iterable[str]) -> Adapter:
-    """The mean of several languages' adapters, holding two of them in memory at a time."""
+    """Return the mean of several languages' adapters, holding two of them in memory at a time."""
     total: Adapter = {}
     count = 0
     for language in languages:

@@ -72,7 +72,7 @@ class BaseReference:
         return self._config
 
     def fetch(self) -> Path:
-        """The folder with all that is needed of the base, downloaded if it is on the Hub.
+        """Return the folder with all that is needed of the base, downloaded if it is on the Hub.
 
         Weights are fetched in one format: safetensors, or `.bin` where there is nothing else.
 
@@ -86,7 +86,7 @@ class BaseReference:
         return _fetch_snapshot(self._on_hub(self.commit))
 
     def fetch_tokenizer(self) -> Path:
-        """The folder with the base's tokenizer, downloaded without the weights.
+        """Return the folder with the base's tokenizer, downloaded without the weights.
 
         Raises:
             HubError: It cannot be had.
@@ -125,7 +125,7 @@ class BaseReference:
 def resolve_base(
     base: str, *, revision: str | None = None, endpoint: str | None = None
 ) -> BaseReference:
-    """Decides what `base` means; nothing is downloaded yet.
+    """Decide what `base` means; nothing is downloaded yet.
 
     `tiny` is the bundled base (a folder of that name is `./tiny`). An existing folder comes before
     a Hub id of the same name.
@@ -263,7 +263,7 @@ def _fetch_snapshot(repository: HubRepository) -> Path:
 
 
 def _cached_snapshot(repository: HubRepository, cause: Exception) -> Path:
-    """The folder of a base that was downloaded before, when the Hub cannot be reached."""
+    """Return the folder of a base that was downloaded before, when the Hub cannot be reached."""
     from huggingface_hub import try_to_load_from_cache
 
     from xmod_extend.model.folder import open_weights

@@ -68,15 +68,15 @@ class Checkpoint:
         self.extra_names = [name for name in self._file_of if name not in expected]
 
     def names(self) -> list[str]:
-        """All tensors, those of `extra_names` too."""
+        """Return all tensors, those of `extra_names` too."""
         return list(self._file_of)
 
     def shared_names(self) -> list[str]:
-        """The shared weights, in upstream's order, each once."""
+        """Return the shared weights, in upstream's order, each once."""
         return [name for name in self._expected if not ADAPTER_NAME.fullmatch(name)]
 
     def adapter_names(self, language: str) -> list[str]:
-        """One language's tensors, by layer; of a new code, the names that it would have."""
+        """Return one language's tensors, by layer; of a new code, the names that it would have."""
         template = self.languages[0]
         return [
             name.replace(f".adapter_modules.{template}.", f".adapter_modules.{language}.")
@@ -88,7 +88,7 @@ class Checkpoint:
         return self._file_of[name].info(name)
 
     def read(self, name: str) -> torch.Tensor:
-        """The tensor, in memory of its own and in the dtype of the file."""
+        """Return the tensor, in memory of its own and in the dtype of the file."""
         return self._file_of[name].read(name)
 
     def iter_bytes(self, name: str) -> Iterator[memoryview]:
@@ -133,7 +133,7 @@ class Checkpoint:
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
-    """Opens a folder by its config and the headers of its weights; no weight is read.
+    """Open a folder by its config and the headers of its weights; no weight is read.
 
     Raises:
         ModelError: It is no complete X-MOD masked language model; the message says which part is

@@ -35,7 +35,7 @@ class Dropout:
         self._key = key
 
     def hidden(self, values: torch.Tensor, place: int) -> torch.Tensor:
-        """Drops elements of a hidden state.
+        """Drop elements of a hidden state.
 
         Args:
             place: Which of the model's dropouts this is; each has masks of its own. It is part of
@@ -45,7 +45,7 @@ class Dropout:
         return self._drop(values, self._hidden, place)
 
     def attention(self, weights: torch.Tensor, place: int) -> torch.Tensor:
-        """Drops attention weights; `place` as in `hidden`."""
+        """Drop attention weights; `place` as in `hidden`."""
         return self._drop(weights, self.attention_probability, place)
 
     def _drop(self, values: torch.Tensor, probability: float, place: int) -> torch.Tensor:
@@ -60,7 +60,7 @@ class Dropout:
 
 
 def draw_kept(shape: torch.Size, probability: float, key: tuple[int, ...]) -> torch.Tensor:
-    """An int8 mask on the CPU: 0 with the given probability, else 1."""
+    """Return an int8 mask on the CPU: 0 with the given probability, else 1."""
     size = math.prod(shape)
     random = np.random.Generator(np.random.SFC64(list(key)))
     bits = random.integers(0, 1 << 64, size=-(-size // 4), dtype=np.uint64).view(np.uint16)

@@ -69,7 +69,7 @@ class ScoredPositions:
 
     @classmethod
     def of(cls, labels: Ids) -> ScoredPositions:
-        """The labelled positions of `labels`, (B, T), of which there is at least one."""
+        """Return the labelled positions of `labels`, (B, T), of which there is at least one."""
         chosen = labels != IGNORED
         rows, columns = np.nonzero(chosen)
         counts = chosen.sum(axis=1)
@@ -82,7 +82,7 @@ class ScoredPositions:
         return cls(torch.from_numpy(flat), torch.from_numpy(slots), torch.from_numpy(occupants))
 
     def to(self, device: torch.device) -> ScoredPositions:
-        """The same on a device, copied without waiting where memory is pinned."""
+        """Return the same on a device, copied without waiting where memory is pinned."""
         return ScoredPositions(
             *(
                 index.to(device, non_blocking=True)
@@ -99,7 +99,7 @@ def encode(
     dropout: Dropout | None = None,
     checkpointing: bool = False,
 ) -> torch.Tensor:
-    """The last hidden states of a batch without padding.
+    """Return the last hidden states of a batch without padding.
 
     Args:
         model: A one-language slice.
@@ -130,7 +130,7 @@ def encode(
 
 
 def _embed(model: XmodForMaskedLM, input_ids: torch.Tensor) -> torch.Tensor:
-    """(B * T, D), in the dtype that the body computes in."""
+    """Return (B * T, D), in the dtype that the body computes in."""
     embeddings = model.roberta.embeddings
     length = input_ids.shape[1]
     # Without padding, positions count up from behind the padding's own.
@@ -151,7 +151,7 @@ def _run_layer(
     dropout: Dropout | None,
     place: int,
 ) -> torch.Tensor:
-    """One layer: (B * T, D) to the same, or to (N, D) at `positions`."""
+    """Return one layer: (B * T, D) to the same, or to (N, D) at `positions`."""
     attention = layer.attention
     normed = attention.output.LayerNorm(hidden) if layer.pre_norm else hidden
     context = _attend(
@@ -201,7 +201,7 @@ def _attend(
 def _feed_forward(
     layer: XmodLayer, attended: torch.Tensor, dropout: Dropout | None, place: int
 ) -> torch.Tensor:
-    """The feed-forward block and the language adapter behind it."""
+    """Return the feed-forward block and the language adapter behind it."""
     output: XmodOutput = layer.output
     inner = output.LayerNorm(attended) if layer.pre_norm else attended
     inner = layer.intermediate.intermediate_act_fn(linear(layer.intermediate.dense, inner))
@@ -225,7 +225,8 @@ def _feed_forward(
 
 
 def _adapt(output: XmodOutput, hidden: torch.Tensor) -> torch.Tensor:
-    """The language adapter. Its fp32 weights are cast to the body's dtype, as autocast would."""
+    """Return the language adapter. Its fp32 weights are cast to the body's dtype, as autocast
+    would."""
     (adapter,) = cast("list[XmodAdapter]", output.adapter_modules.values())
     dtype = hidden.dtype
 
@@ -236,7 +237,8 @@ def _adapt(output: XmodOutput, hidden: torch.Tensor) -> torch.Tensor:
 
 
 def linear(layer: nn.Linear, inputs: torch.Tensor) -> torch.Tensor:
-    """A frozen linear layer, whose weight may be stored in another dtype than is computed in."""
+    """Return a frozen linear layer, whose weight may be stored in another dtype than is computed
+    in."""
     if layer.weight.dtype == inputs.dtype:
         return F.linear(inputs, layer.weight, layer.bias)
     arguments = (inputs, layer.weight, layer.bias)
@@ -249,7 +251,8 @@ _scratch = threading.local()
 
 
 def recast(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """A frozen weight in the dtype to compute in; another's values are there after the next call.
+    """Return a frozen weight in the dtype to compute in; another's values are there after the next
+    call.
 
     On a processor all weights go through the same memory. Taken and freed for each of them, it
     would leave holes among what is kept for the backward pass: 0.3 GB at xmod-base's shape.

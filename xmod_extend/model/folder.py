@@ -52,7 +52,7 @@ class Weights:
 
 
 def list_folder(path: Path, *, limit: int = 6) -> str:
-    """What a folder holds, for an error message."""
+    """Return what a folder holds, for an error message."""
     names = sorted(entry.name for entry in path.iterdir())
     if not names:
         return "nothing"
@@ -88,7 +88,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def read_json_object(file: Path) -> dict[str, Any]:
-    """A JSON file that must hold an object.
+    """Return a JSON file that must hold an object.
 
     Raises:
         ModelError: It does not.
@@ -118,7 +118,7 @@ def _json_fault(error: ValueError | RecursionError) -> str:
 
 
 def check_config(config: dict[str, Any], name: str) -> dict[str, Any]:
-    """Refuses the config of another model, and languages that would not mean what they say.
+    """Refuse the config of another model, and languages that would not mean what they say.
 
     Raises:
         ModelError: The model is no X-MOD, or `languages` is no list of distinct codes.
@@ -139,7 +139,7 @@ def check_config(config: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def check_extendable(config: dict[str, Any], name: str) -> None:
-    """Refuses a config of an X-MOD that no language can be added to.
+    """Refuse a config of an X-MOD that no language can be added to.
 
     Raises:
         ModelError: It describes another kind of model than a masked language model in floats, or
@@ -199,7 +199,7 @@ def _check_padding(config: dict[str, Any]) -> None:
 
 
 def longest_input(config: Mapping[str, Any]) -> int | None:
-    """Tokens that a model reads at a time, or None where its config does not say.
+    """Return tokens that a model reads at a time, or None where its config does not say.
 
     The positions up to the padding's own are never used.
     """
@@ -221,7 +221,7 @@ def config_languages(config: dict[str, Any]) -> list[str]:
 
 
 def open_weights(path: Path) -> Weights:
-    """Opens the weights that transformers would load from this folder, by their headers.
+    """Open the weights that transformers would load from this folder, by their headers.
 
     Raises:
         ModelError: There are none, or a part of them is missing or damaged.
@@ -287,6 +287,6 @@ def _open_file(path: Path) -> TensorFile:
 
 
 def adapter_languages(names: Iterable[str]) -> list[str]:
-    """The codes that have adapter tensors among `names`, in order of appearance."""
+    """Return the codes that have adapter tensors among `names`, in order of appearance."""
     found = (ADAPTER_NAME.fullmatch(name) for name in names)
     return list(dict.fromkeys(match["language"] for match in found if match))

@@ -18,7 +18,7 @@ Setting = tuple[Callable[[], Any], Callable[[Any], object], Any]
 
 @contextmanager
 def own_global_state() -> Iterator[None]:
-    """Gives a block PyTorch's, numpy's and Python's settings as they are in a fresh process."""
+    """Give a block PyTorch's, numpy's and Python's settings as they are in a fresh process."""
     import numpy as np
     import torch
 
@@ -83,7 +83,7 @@ def _flushes_denormals() -> bool:
 
 
 def _keep_random_states(stack: ExitStack) -> None:
-    """Puts the random generators back at the end; what a job draws comes from its own."""
+    """Put the random generators back at the end; what a job draws comes from its own."""
     import numpy as np
     import torch
 

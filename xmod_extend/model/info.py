@@ -72,7 +72,7 @@ class CheckpointInfo:
 
 
 def describe(checkpoint: Place) -> CheckpointInfo:
-    """Describes any X-MOD, also one that cannot be extended: a folder, a Hub id or `tiny`.
+    """Describe any X-MOD, also one that cannot be extended: a folder, a Hub id or `tiny`.
 
     Raises:
         ModelError: It is no X-MOD, or a file of it is missing or damaged.
@@ -126,7 +126,7 @@ def describe(checkpoint: Place) -> CheckpointInfo:
 
 
 def recorded_base(path: Path, *, revision: str | None = None) -> BaseReference:
-    """The base of the language that was added last, as the checkpoint's run.json names it.
+    """Return the base of the language that was added last, as the checkpoint's run.json names it.
 
     Args:
         revision: Instead of the commit that is recorded.
@@ -171,7 +171,7 @@ def _language_notes(listed: list[str], held: list[str]) -> list[str]:
 
 
 def _read_records(path: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """The run records, earlier ones first, and a note for each that cannot be read."""
+    """Return the run records, earlier ones first, and a note for each that cannot be read."""
     records: dict[str, dict[str, Any]] = {}
     notes = []
     for file in [*sorted(path.glob("run-*.json")), path / "run.json"]:

@@ -68,7 +68,7 @@ class MaskedBatch:
         return cls(torch.from_numpy(input_ids), positions, targets)
 
     def to(self, device: torch.device) -> MaskedBatch:
-        """The same batch on a device; nothing waits for the copy where memory is pinned."""
+        """Return the same batch on a device; nothing waits for the copy where memory is pinned."""
         return MaskedBatch(
             self.input_ids.to(device, non_blocking=True),
             self.positions.to(device),
@@ -76,7 +76,7 @@ class MaskedBatch:
         )
 
     def pin(self) -> MaskedBatch:
-        """The same batch in page-locked memory."""
+        """Return the same batch in page-locked memory."""
         positions = self.positions
         return MaskedBatch(
             self.input_ids.pin_memory(),
@@ -128,7 +128,7 @@ def _features(
     dropout: Dropout | None = None,
     checkpointing: bool = False,
 ) -> torch.Tensor:
-    """The decoder's input at the scored positions, (N, D)."""
+    """Return the decoder's input at the scored positions, (N, D)."""
     hidden = encode(
         model, batch.input_ids, batch.positions, dropout=dropout, checkpointing=checkpointing
     )
@@ -140,7 +140,7 @@ def _features(
 def _sweep(
     features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *, with_mean: bool
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """One pass over the vocabulary.
+    """Return one pass over the vocabulary.
 
     Args:
         features: (N, D), in the dtype to compute in.

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 
 def give_back_memory() -> None:
-    """Hands what nothing refers to any more to the operating system.
+    """Hand what nothing refers to any more to the operating system.
 
     Python keeps what refers to itself for a while, and glibc what is freed between two pieces that
     are still in use: after a training step that is up to a gigabyte, on top of which the next slice

@@ -46,7 +46,7 @@ FP32 = Precision(name="fp32", storage=torch.float32, compute=torch.float32)
 def load_slice(
     checkpoint: Checkpoint, language: str, *, precision: Precision = FP32
 ) -> XmodForMaskedLM:
-    """Loads the shared weights and one language, in `eval()` mode on the CPU.
+    """Load the shared weights and one language, in `eval()` mode on the CPU.
 
     Args:
         language: An existing language, whose adapter is read, or a new one, whose slot is zeros
@@ -73,12 +73,12 @@ def load_slice(
 
 
 def load_adapter(model: XmodForMaskedLM, checkpoint: Checkpoint, language: str) -> None:
-    """Puts an existing language's adapter into the slice's slot, in place of what was there."""
+    """Put an existing language's adapter into the slice's slot, in place of what was there."""
     set_adapter(model, read_adapter(checkpoint, language))
 
 
 def free_slice(model: XmodForMaskedLM) -> None:
-    """Lets go of a slice's weights before the next slice is loaded, whoever still holds the model.
+    """Let go of a slice's weights before the next slice is loaded, whoever still holds the model.
 
     Without it two slices would be in memory at once: a module may be part of a cycle, which is
     collected later.
@@ -88,7 +88,7 @@ def free_slice(model: XmodForMaskedLM) -> None:
 
 
 def freeze_all_but_adapter(model: XmodForMaskedLM) -> list[nn.Parameter]:
-    """Freezes every shared weight and returns the parameters that are left to train.
+    """Freeze every shared weight and return the parameters that are left to train.
 
     Which parameters train is asserted by name and by count: a wrong set would change other
     languages, or train nothing, without any error.
@@ -114,7 +114,7 @@ def _assign(model: nn.Module, name: str, values: torch.Tensor) -> None:
 
 
 def _materialise_buffers(model: XmodForMaskedLM) -> None:
-    """Fills the two index buffers that checkpoints do not store."""
+    """Fill the two index buffers that checkpoints do not store."""
     embeddings = model.roberta.embeddings
     positions = torch.arange(model.config.max_position_embeddings).expand((1, -1))
     embeddings.register_buffer("position_ids", positions, persistent=False)

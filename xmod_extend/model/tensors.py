@@ -86,7 +86,7 @@ class DamagedFileError(ModelError):
 
 
 def refuse_lfs_pointer(path: Path, start: bytes) -> None:
-    """Refuses a file of which only what Git LFS leaves in its place is here.
+    """Refuse a file of which only what Git LFS leaves in its place is here.
 
     Raises:
         ModelError: `start`, the file's first bytes, are a pointer's.
@@ -100,7 +100,7 @@ def refuse_lfs_pointer(path: Path, start: bytes) -> None:
 
 
 def cannot_be_read(path: Path, error: OSError) -> ModelError:
-    """The error to raise for one of the file system's."""
+    """Return the error to raise for one of the file system's."""
     hint = f"Look at {path}."
     if isinstance(error, PermissionError):
         hint = f"Ask the owner of {path} to let you read it."
@@ -149,7 +149,7 @@ def digest_of(info: TensorInfo, chunks: Iterable[bytes | memoryview]) -> str:
 
 
 def torch_dtype(dtype: str) -> torch.dtype:
-    """The torch dtype of safetensors' spelling: `F32` is `torch.float32`."""
+    """Return the torch dtype of safetensors' spelling: `F32` is `torch.float32`."""
     import torch
 
     found: torch.dtype = getattr(torch, TORCH_NAMES[dtype])
@@ -157,13 +157,13 @@ def torch_dtype(dtype: str) -> torch.dtype:
 
 
 def tensor_info(tensor: torch.Tensor) -> TensorInfo:
-    """The header entry that `tensor` would have."""
+    """Return the header entry that `tensor` would have."""
     spelling = {name: dtype for dtype, name in TORCH_NAMES.items()}
     return TensorInfo(spelling[str(tensor.dtype).removeprefix("torch.")], tuple(tensor.shape))
 
 
 def tensor_bytes(tensor: torch.Tensor) -> memoryview:
-    """A contiguous CPU tensor's memory, without a copy."""
+    """Return a contiguous CPU tensor's memory, without a copy."""
     import torch
 
     flat = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
@@ -190,7 +190,7 @@ class SafetensorsFile:
         return self._entries[name][0]
 
     def read(self, name: str) -> torch.Tensor:
-        """The tensor in memory of its own."""
+        """Return the tensor in memory of its own."""
         import torch
 
         info, start = self._entries[name]
@@ -207,7 +207,7 @@ class SafetensorsFile:
         return raw.view(torch_dtype(info.dtype)).reshape(info.shape)
 
     def iter_bytes(self, name: str, chunk_bytes: int = CHUNK_BYTES) -> Iterator[memoryview]:
-        """The tensor's bytes in pieces, each valid only until the next one is asked for."""
+        """Yield the tensor's bytes in pieces, each valid only until the next one is asked for."""
         info, start = self._entries[name]
         view = memoryview(bytearray(min(chunk_bytes, info.num_bytes)))
         with self.path.open("rb", buffering=0) as file:
@@ -276,7 +276,7 @@ def _read_entry(path: Path, name: str, entry: Any) -> tuple[TensorInfo, int]:
 
 
 def _check_contiguous(path: Path, entries: dict[str, tuple[TensorInfo, int]]) -> int:
-    """The tensors must follow one another without a gap; returns the bytes of all."""
+    """Return the tensors must follow one another without a gap; returns the bytes of all."""
     position = 0
     for name, (info, start) in sorted(entries.items(), key=lambda item: (item[1][1], item[0])):
         # A tensor without elements shares its offset with its neighbour and takes no room.

@@ -65,7 +65,7 @@ class PickleFile:
         return self._infos[name]
 
     def read(self, name: str) -> torch.Tensor:
-        """The tensor in memory of its own."""
+        """Return the tensor in memory of its own."""
         import torch
 
         return self._tensor(name).clone(memory_format=torch.contiguous_format)

@@ -63,7 +63,7 @@ def make_xmod_config(
 
 
 def check_usable(config: Mapping[str, Any]) -> None:
-    """Loads and runs a model of one layer, whose weights are zeros, as config.json describes it.
+    """Load and run a model of one layer, whose weights are zeros, as config.json describes it.
 
     Raises:
         ModelError: transformers cannot build, load or run a model of this config; the hint names
@@ -81,7 +81,7 @@ def check_usable(config: Mapping[str, Any]) -> None:
 
 
 def _blame(config: Mapping[str, Any]) -> str | None:
-    """A hint that names the field without which transformers would take the config."""
+    """Return a hint that names the field without which transformers would take the config."""
     guilty = [field for field in config if _works_without(config, field)]
     if len(guilty) != 1:
         return None
@@ -100,7 +100,7 @@ def _trial_model(config: Mapping[str, Any]) -> tuple[XmodConfig, dict[str, tuple
 
 
 def _run_trial(made: XmodConfig, shapes: Mapping[str, tuple[int, ...]]) -> Exception | None:
-    """What transformers raises while it loads and runs the trial model, if it does."""
+    """Return what transformers raises while it loads and runs the trial model, if it does."""
     import torch
     from transformers import XmodForMaskedLM
 
@@ -129,7 +129,7 @@ def _works_without(config: Mapping[str, Any], field: str) -> bool:
 
 
 def loading_faults(folder: Path) -> list[str]:
-    """Loads a finished folder by `AutoModelForMaskedLM` and `AutoTokenizer`, as its users will.
+    """Load a finished folder by `AutoModelForMaskedLM` and `AutoTokenizer`, as its users will.
 
     The weights are not read, only found: other checks compare them byte for byte.
 

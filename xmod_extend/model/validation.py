@@ -68,7 +68,7 @@ def expected_shapes(config: XmodConfig) -> dict[str, tuple[int, ...]]:
 
 
 def check_head(names: Iterable[str], label: str) -> None:
-    """Refuses a checkpoint that is no masked language model.
+    """Refuse a checkpoint that is no masked language model.
 
     Raises:
         ModelError: There are no weights of an LM head, or none of an encoder under `roberta.`.
@@ -91,7 +91,7 @@ def check_head(names: Iterable[str], label: str) -> None:
 
 
 def check_languages(names: Iterable[str], languages: Iterable[str], label: str) -> None:
-    """Refuses adapters without a code in the config, and codes without an adapter.
+    """Refuse adapters without a code in the config, and codes without an adapter.
 
     Raises:
         ModelError: The two sets differ.
@@ -112,7 +112,7 @@ def check_languages(names: Iterable[str], languages: Iterable[str], label: str) 
 
 
 def check_depth(names: Iterable[str], config: XmodConfig) -> None:
-    """Refuses a senseless number of layers before so many are built.
+    """Refuse a senseless number of layers before so many are built.
 
     Raises:
         ModelError: There are more than any model has, and the weights have others.
@@ -129,7 +129,7 @@ def check_depth(names: Iterable[str], config: XmodConfig) -> None:
 def check_shapes(
     infos: Mapping[str, TensorInfo], expected: Mapping[str, tuple[int, ...]], config: XmodConfig
 ) -> None:
-    """Refuses weights that are not the ones that the config describes.
+    """Refuse weights that are not the ones that the config describes.
 
     Raises:
         ModelError: A tensor is missing, has another shape or is not of a float type; the message
@@ -157,7 +157,7 @@ def check_shapes(
 
 
 def _disagreement(infos: Mapping[str, TensorInfo], config: XmodConfig) -> str | None:
-    """The first size of the config that the weights contradict."""
+    """Return the first size of the config that the weights contradict."""
 
     def size(name: str, axis: int) -> int | None:
         shape = infos[name].shape if name in infos else ()

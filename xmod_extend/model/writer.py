@@ -113,7 +113,7 @@ def plan_output(
     force: bool,
     states: StatesPlan | None = None,
 ) -> OutputPlan:
-    """Finds out before training whether the output can be written after it.
+    """Find out before training whether the output can be written after it.
 
     Args:
         states: What the run keeps until then.
@@ -163,7 +163,7 @@ def write_extended(
     tokenizer_files: Sequence[Path] = (),
     force: bool = False,
 ) -> list[Path]:
-    """Writes the base with more languages; nothing is seen at `output` until all is written.
+    """Write the base with more languages; nothing is seen at `output` until all is written.
 
     Args:
         adapters: Each new language's tensors under their names in a checkpoint, as
@@ -203,7 +203,8 @@ def write_extended(
 
 
 def document_names(languages: Sequence[str]) -> list[str]:
-    """The files that tell of added languages: a card, and of each a record and its figures."""
+    """Return the files that tell of added languages: a card, and of each a record and its
+    figures."""
     earlier = [
         earlier_name(name, code) for code in languages[:-1] for name in (RECORD_NAME, METRICS_NAME)
     ]
@@ -213,7 +214,7 @@ def document_names(languages: Sequence[str]) -> list[str]:
 def _plan_names(
     base: Checkpoint, languages: Sequence[str], tokenizer_files: Sequence[Path] = ()
 ) -> set[str]:
-    """The names of all files of the output, no two of which may be the same."""
+    """Return the names of all files of the output, no two of which may be the same."""
     new = [_shard_name(code) for code in languages] + document_names(languages)
     for name in [*_base_shards(base).values(), *_companions(base, tokenizer_files)]:
         if name in new:
@@ -231,7 +232,7 @@ def _plan_names(
 
 
 def _check_room(place: Path, folder: Path, needed: int) -> int:
-    """Refuses what the disk of a folder has too little room for; returns the free bytes."""
+    """Refuse what the disk of a folder has too little room for; returns the free bytes."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise OutputError(
@@ -266,7 +267,8 @@ def _check_apart(base: Path, output: Path) -> None:
 def _stored_adapter(
     base: Checkpoint, language: str, adapter: Mapping[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
-    """The adapter in upstream's order and the base's dtype, after checking that it is whole."""
+    """Return the adapter in upstream's order and the base's dtype, after checking that it
+    is whole."""
     template = base.adapter_names(base.languages[0])
     shapes = {
         name: base.info(known).shape
@@ -297,7 +299,7 @@ def _stored_adapter(
 
 
 def _write_base_shards(base: Checkpoint, folder: Path) -> dict[str, str]:
-    """Copies or converts the base's weights; returns tensor name -> file name."""
+    """Copy or converts the base's weights; returns tensor name -> file name."""
     if any(file.suffix != ".safetensors" for file in base.files):
         # A tied weight that a pickle stores twice is stored once, as safetensors' users expect.
         names = [name for name in base.names() if name not in TIED_NAMES]
@@ -312,7 +314,7 @@ def _write_base_shards(base: Checkpoint, folder: Path) -> dict[str, str]:
 
 
 def _base_shards(base: Checkpoint) -> dict[Path, str]:
-    """What each of the base's files of weights is called in the output."""
+    """Return what each of the base's files of weights is called in the output."""
     if any(file.suffix != ".safetensors" for file in base.files):
         return dict.fromkeys(base.files[:1], BASE_SHARD)
     return {
@@ -355,7 +357,7 @@ def _write_index(
 
 
 def extended_config(base: Checkpoint, languages: Sequence[str]) -> str:
-    """The base's config.json with more codes, every other byte as it was where possible."""
+    """Return the base's config.json with more codes, every other byte as it was where possible."""
     text = (base.path / CONFIG_NAME).read_text(encoding="utf-8")
     wanted = base.config | {"languages": [*base.languages, *languages]}
     wanted.setdefault("architectures", ["XmodForMaskedLM"])
@@ -382,7 +384,7 @@ def _copy_companions(base: Checkpoint, folder: Path, tokenizer_files: Sequence[P
 
 
 def _companions(base: Checkpoint, tokenizer_files: Sequence[Path]) -> dict[str, Path]:
-    """What belongs with the base's weights: its tokenizer, its terms, earlier records.
+    """Return what belongs with the base's weights: its tokenizer, its terms, earlier records.
 
     run.json and metrics.jsonl always tell of the language that was added last, so the base's
     become run-CODE.json and metrics-CODE.jsonl, after the last of its languages.
@@ -400,7 +402,7 @@ def _companions(base: Checkpoint, tokenizer_files: Sequence[Path]) -> dict[str, 
 
 
 def earlier_name(name: str, language: str) -> str:
-    """What a document of one language is called where a later language's has its name."""
+    """Return what a document of one language is called where a later language's has its name."""
     stem, suffix = name.rsplit(".", 1)
     return f"{stem}-{language}.{suffix}"
 

@@ -51,7 +51,7 @@ class MaskingScheme:
     """Share that becomes a random token; the rest stays as it is."""
 
     def corrupt(self, input_ids: Ids, counter: int) -> tuple[Ids, Ids]:
-        """Returns the corrupted `input_ids` and the `labels`, both of shape (B, T).
+        """Return the corrupted `input_ids` and the `labels`, both of shape (B, T).
 
         A label is the original id where a token was chosen and `IGNORED` elsewhere. At least one
         token is chosen wherever there is an ordinary one, so that no batch has an undefined loss.
@@ -65,7 +65,7 @@ class MaskingScheme:
         return corrupted, labels
 
     def hide(self, input_ids: Ids, counter: int) -> tuple[Ids, Ids]:
-        """Returns the same as `corrupt`, with every chosen token hidden behind `<mask>`.
+        """Return the same as `corrupt`, with every chosen token hidden behind `<mask>`.
 
         This is for measuring: a target that the model is shown tells nothing of what it knows.
         """
@@ -75,7 +75,7 @@ class MaskingScheme:
     def _choose(
         self, input_ids: Ids, counter: int
     ) -> tuple[npt.NDArray[np.bool_], np.random.Generator]:
-        """Which tokens are predicted, and the generator for what else is drawn."""
+        """Return which tokens are predicted, and the generator for what else is drawn."""
         random = np.random.Generator(np.random.PCG64([self.seed, counter]))
         ordinary = ~np.isin(input_ids, self.special_ids)
         draw = random.random(input_ids.shape)

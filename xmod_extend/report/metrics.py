@@ -29,12 +29,12 @@ PROJECT = "xmod-extend"
 
 
 def logs_folder(output: Path) -> Path:
-    """Where TensorBoard finds the runs that write `output`."""
+    """Return where TensorBoard finds the runs that write `output`."""
     return output.with_name(output.name + ".logs")
 
 
 def check_tracker(name: str | None) -> None:
-    """Refuses a tracker whose package is not installed.
+    """Refuse a tracker whose package is not installed.
 
     Raises:
         UsageError: It is not.
@@ -76,7 +76,7 @@ class Metrics:
             self._tracker.end()
 
     def on_step(self, report: StepReport) -> None:
-        """Writes the figures of an optimiser step."""
+        """Write the figures of an optimiser step."""
         values = dataclasses.asdict(report)
         del values["num_steps"]
         self._write(values)
@@ -86,7 +86,7 @@ class Metrics:
             self._tracker.log(figures, report.step)
 
     def on_validation(self, point: CurvePoint) -> None:
-        """Writes the figures of a validation."""
+        """Write the figures of a validation."""
         self._write(dataclasses.asdict(point))
         if self._tracker is not None:
             self._tracker.log({"held_out_loss": point.held_out_loss}, point.step)
@@ -122,13 +122,13 @@ class Tracker:
         self._try(lambda: self._start(run, options, logs, last_step))
 
     def log(self, figures: Mapping[str, float], step: int) -> None:
-        """Sends figures of one optimiser step."""
+        """Send figures of one optimiser step."""
         accelerator = self._accelerator
         if accelerator is not None:
             self._try(lambda: accelerator.log(dict(figures), step=step))
 
     def end(self) -> None:
-        """Lets the tracker send what it has not sent yet."""
+        """Let the tracker send what it has not sent yet."""
         accelerator, self._accelerator = self._accelerator, None
         # Not `end_training`, which parts the processes that have the evaluation to do yet.
         for tracker in accelerator.trackers if accelerator is not None else ():
@@ -174,7 +174,7 @@ def _finish_trackio() -> None:
 
 
 def _lines_up_to(path: Path, last_step: int) -> list[bytes]:
-    """The whole lines of an interrupted run that a resumed one would write again."""
+    """Return the whole lines of an interrupted run that a resumed one would write again."""
     kept = []
     for line in path.read_bytes().splitlines(keepends=True) if path.exists() else []:
         try:

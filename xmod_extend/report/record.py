@@ -135,7 +135,7 @@ class PlanRecord:
 
 
 def describe_epochs(num_epochs: float | None) -> str:
-    """The epochs of a record in words."""
+    """Return the epochs of a record in words."""
     if num_epochs is None:
         return "of a stream, not yet read to its end"
     return f"{num_epochs:.1f} epochs"
@@ -183,7 +183,7 @@ class RunRecord:
         return f"<table>{''.join(cells)}</table>"
 
     def _summary(self) -> list[tuple[str, str]]:
-        """What a reader wants to know first, as pairs of a name and a text."""
+        """Return what a reader wants to know first, as pairs of a name and a text."""
         rows = [("language", f"{self.language}, {self.language_name}"), ("base", self.base.source)]
         if self.plan is not None:
             steps, seconds = self.plan.num_steps, self.plan.estimated_seconds
@@ -217,18 +217,18 @@ class RunRecord:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RunRecord:
-        """The record that `to_dict` made these values of."""
+        """Return the record that `to_dict` made these values of."""
         record: RunRecord = _from_plain(cls, values)
         return record
 
     def to_json(self) -> str:
-        """The record as indented JSON, `schema_version` first."""
+        """Return the record as indented JSON, `schema_version` first."""
         values = {"schema_version": self.schema_version} | dataclasses.asdict(self)
         return json.dumps(values, indent=2, ensure_ascii=False, default=str) + "\n"
 
 
 def _from_plain(kind: Any, value: Any) -> Any:
-    """A dataclass, a tuple of them, or a plain value, from what JSON made of it."""
+    """Return a dataclass, a tuple of them, or a plain value, from what JSON made of it."""
     if typing.get_origin(kind) in (types.UnionType, typing.Union):
         options = [option for option in typing.get_args(kind) if option is not types.NoneType]
         return value if value is None or len(options) > 1 else _from_plain(options[0], value)

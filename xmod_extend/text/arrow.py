@@ -77,7 +77,7 @@ class ArrowFile:
 
 
 def read_arrow(path: Path) -> Iterator[Any]:
-    """The only column's arrays, one record batch after another.
+    """Yield the only column's arrays, one record batch after another.
 
     Raises:
         CorpusError: The file is not what was written.

@@ -50,7 +50,7 @@ class Entry:
 
 
 def find_entry(folder: Path) -> Entry | None:
-    """The entry, if there is one and all of its content is what was written.
+    """Return the entry, if there is one and all of its content is what was written.
 
     All of it is read: of a gigabyte the checksums take a tenth of a second.
     """
@@ -72,7 +72,7 @@ def find_entry(folder: Path) -> Entry | None:
 
 
 def find_or_make_entry(folder: Path, make: Callable[[Path], dict[str, Any]]) -> Entry:
-    """The entry as it is in the cache, or made now; of several processes one makes it.
+    """Return the entry as it is in the cache, or made now; of several processes one makes it.
 
     Args:
         folder: Where it is or shall be.
@@ -173,7 +173,8 @@ def _remove_leftovers(entry: Path) -> None:
 
 
 def _is_own(folder: Path) -> bool:
-    """Whether a folder carries the mark of an entry, or is empty, and holds nothing foreign."""
+    """Return whether a folder carries the mark of an entry, or is empty, and holds
+    nothing foreign."""
     if folder.is_symlink() or not folder.is_dir():
         return False
     files = [file for file in folder.iterdir() if file.name != _RECORD]
@@ -230,7 +231,7 @@ def explain_full_disk(folder: Path | str) -> Iterator[None]:
 
 
 def choose_cache_dir(cache_dir: Path | None) -> tuple[Path, str | None]:
-    """A folder for prepared text that can be written.
+    """Return a folder for prepared text that can be written.
 
     Args:
         cache_dir: The folder wanted; `datasets`' own cache (HF_DATASETS_CACHE) if None.

@@ -57,7 +57,8 @@ _NO_TEXT = regex.compile(r"[^\p{L}\p{M}\x00-\x7f\xa0«»‹›“”„‘’‚
 
 
 def guess_charsets(content: bytes) -> list[Charset]:
-    """The encodings that text which is not UTF-8 may well be in, the likeliest first; often none.
+    """Return the encodings that text which is not UTF-8 may well be in, the likeliest first; often
+    none.
 
     Only bytes are looked at, no words: what two encodings of one script both make letters of, they
     both fit.
@@ -97,7 +98,7 @@ def _share_of_high_letters(sample: bytes) -> float:
 
 
 def _fit(text: str, charset: Charset) -> float:
-    """The share of the characters beyond ASCII that stand where a writer would put them.
+    """Return the share of the characters beyond ASCII that stand where a writer would put them.
 
     A letter does if it is of the script that the encoding is for, and no capital inside a word; a
     sign does if it is one of those that texts have, and not between letters.

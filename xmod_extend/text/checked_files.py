@@ -57,7 +57,7 @@ class CheckedFile:
             raise _damaged(path)
 
     def read(self, start: int, size: int) -> memoryview:
-        """Bytes from `start` on, `size` of them or those up to the end.
+        """Return bytes from `start` on, `size` of them or those up to the end.
 
         Raises:
             CorpusError: They are not what was written.
@@ -120,7 +120,7 @@ class _Stream(io.RawIOBase):
 
 
 def sums_path(path: Path) -> Path:
-    """Where a file's checksums lie."""
+    """Return where a file's checksums lie."""
     return path.with_name(path.name + _SUMS_SUFFIX)
 
 
@@ -141,12 +141,12 @@ def write_sums(path: Path) -> int:
 
 
 def digest_sums(path: Path) -> int:
-    """What stands for the whole file: the checksum of its checksums."""
+    """Return what stands for the whole file: the checksum of its checksums."""
     return xxhash.xxh3_64_intdigest(sums_path(path).read_bytes())
 
 
 def read_array(file: CheckedFile, kind: Any, *, piece: int) -> Iterator[Any]:
-    """A file of numbers, `piece` of them at a time."""
+    """Yield a file of numbers, `piece` of them at a time."""
     size = np.dtype(kind).itemsize * piece
     for start in range(0, file.size, size):
         yield np.frombuffer(file.read(start, size), dtype=kind)

@@ -24,7 +24,7 @@ _SURROGATE = regex.compile(r"[\uD800-\uDFFF]")
 
 
 def clean_line(text: str) -> str:
-    """The line in NFC, without controls and soft hyphens, each run of white space one space.
+    """Return the line in NFC, without controls and soft hyphens, each run of white space one space.
 
     The result has no leading or trailing space and may be empty. Cleaning it again changes nothing.
     Lone surrogates become U+FFFD, which `CorpusReport.replaced_characters` counts.
@@ -50,7 +50,8 @@ _SENTENCE_ENDS = "。！？।॥။។།።"
 
 
 def cut_line(text: str) -> list[str]:
-    """The cleaned line itself, or about 10,000 characters a piece if it has more than 20,000.
+    """Return the cleaned line itself, or about 10,000 characters a piece if it has more than
+    20,000.
 
     A line is a document: an overlong one would make the held-out text one document, and its tokens
     do not fit into memory at once. Cuts are at spaces, else after sentences, else anywhere.

@@ -18,7 +18,7 @@ _SHOWN = 40
 def read_column(
     name: str, lines: Iterator[str], column: str, *, delimiter: str | None
 ) -> Iterator[str]:
-    """The column's text, row by row; a row that is too short has none.
+    """Yield the column's text, row by row; a row that is too short has none.
 
     The first row has the names of the columns. Where there is no such row, a column is named by its
     number from 1. With tabs between the fields quotation marks are a part of the text; else a field
@@ -61,7 +61,7 @@ def read_column(
 
 
 def _find_column(name: str, names: list[str], column: str) -> tuple[int, bool]:
-    """The column's place, and whether the first row has the names of the columns."""
+    """Return the column's place, and whether the first row has the names of the columns."""
     if names.count(column) > 1:
         raise repeated_column(name, column, names.count(column))
     if column in names:
@@ -77,7 +77,7 @@ def _find_column(name: str, names: list[str], column: str) -> tuple[int, bool]:
 
 
 def _next_row(name: str, reader: Iterator[list[str]]) -> list[str] | None:
-    """The next row that is not an empty line, or None at the end."""
+    """Return the next row that is not an empty line, or None at the end."""
     try:
         with _long_fields():
             return next((row for row in reader if row), None)
@@ -92,7 +92,7 @@ def _next_row(name: str, reader: Iterator[list[str]]) -> list[str] | None:
 
 @contextlib.contextmanager
 def _long_fields() -> Iterator[None]:
-    """Lets a field be a whole document: the limit is the csv module's own, for all its users."""
+    """Let a field be a whole document: the limit is the csv module's own, for all its users."""
     before = csv.field_size_limit(_LONGEST_FIELD)
     try:
         yield

@@ -242,7 +242,7 @@ def _notices(
     held_out: tuple[PreparedLines, Mask],
     sides: Sequence[TextStatistics],
 ) -> list[str]:
-    """What is to be said of the lines of both sides."""
+    """Return what is to be said of the lines of both sides."""
     every, every_held_out = (-(-side.bytes // SAMPLE_BYTES) or 1 for side in sides)
     return [
         *find_notices(_sample(*train, every), is_sample=every > 1),

@@ -95,7 +95,7 @@ class Tally:
 
 
 def tally_lines(lines: Iterable[str]) -> Tally:
-    """Counts all of a text."""
+    """Count all of a text."""
     tally = Tally()
     for line in lines:
         tally.add(line)
@@ -103,7 +103,7 @@ def tally_lines(lines: Iterable[str]) -> Tally:
 
 
 def tally_side(side: StoredLines, num_bytes: int) -> Tally:
-    """Counts one side of a corpus of so many bytes, or a sample of it."""
+    """Count one side of a corpus of so many bytes, or a sample of it."""
     tally = Tally()
     tally.is_sample = num_bytes > SAMPLE_BYTES
     for text in _sampled(side, num_bytes):
@@ -119,7 +119,7 @@ def _sampled(side: StoredLines, num_bytes: int) -> Iterator[str]:
 
 
 def find_unknown(tally: Tally, encode: Encoder) -> Coverage:
-    """Looks up what the tokenizer makes of each different character and word."""
+    """Look up what the tokenizer makes of each different character and word."""
     characters = {c: n for c, n in tally.characters.items() if not c.isspace()}
     missing = _with_unknown(list(characters), encode)
     hit = _with_unknown(list(tally.words), encode)
@@ -152,7 +152,7 @@ def _letters_by_script(characters: dict[str, int], chosen: list[str]) -> dict[st
 
 
 def _with_unknown(texts: Sequence[str], encode: Encoder) -> list[str]:
-    """Those of the texts, each a character or a word, whose tokens have an unknown one."""
+    """Return those of the texts, each a character or a word, whose tokens have an unknown one."""
     if not texts:
         return []
     tokens = encode("".join(f"{text}\n" for text in texts).encode())
@@ -162,12 +162,12 @@ def _with_unknown(texts: Sequence[str], encode: Encoder) -> list[str]:
 
 
 def is_unreadable(coverage: Coverage) -> bool:
-    """Whether so much is unknown that no score of the text means anything."""
+    """Return whether so much is unknown that no score of the text means anything."""
     return coverage.unknown_characters > MOST_UNKNOWN
 
 
 def describe_unreadable(coverage: Coverage, name: str = "this text") -> str:
-    """What is unknown of a text that is unreadable, in two sentences or three."""
+    """Return what is unknown of a text that is unreadable, in two sentences or three."""
     words = f", in {coverage.words_hit:.0%} of the words" if coverage.words_hit else ""
     script = ""
     if coverage.unknown_scripts:
@@ -179,7 +179,8 @@ def describe_unreadable(coverage: Coverage, name: str = "this text") -> str:
 
 
 def describe_missing(coverage: Coverage) -> str | None:
-    """A warning about letters that the vocabulary lacks, or None where hardly a word has one."""
+    """Return a warning about letters that the vocabulary lacks, or None where hardly a word has
+    one."""
     if coverage.words_hit <= MANY_WORDS_HIT:
         return None
     return (
@@ -192,7 +193,7 @@ def describe_missing(coverage: Coverage) -> str | None:
 
 
 def describe_fit(coverage: Coverage) -> str:
-    """How well the vocabulary fits a text, in one sentence."""
+    """Return how well the vocabulary fits a text, in one sentence."""
     if is_unreadable(coverage):
         return (
             "The base cannot read this text: an adapter for it would learn next to nothing, and "
@@ -212,7 +213,7 @@ def describe_fit(coverage: Coverage) -> str:
 
 
 def _named(coverage: Coverage) -> str:
-    """The missing letters, and words that have them."""
+    """Return the missing letters, and words that have them."""
     # Where letters are missing, signs are not worth the room.
     letters = [c for c in coverage.missing if _LETTER.match(c)] or list(coverage.missing)
     names = [f"\N{DOTTED CIRCLE}{c}" if _MARK.match(c) else c for c in letters[:NUM_NAMED]]

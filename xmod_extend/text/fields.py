@@ -10,7 +10,7 @@ from xmod_extend.errors import CorpusError
 
 
 def missing_field(where: str, field: str, found: Sequence[str], *, hint: str = "") -> CorpusError:
-    """The error for text that lacks the field or column `field`.
+    """Return the error for text that lacks the field or column `field`.
 
     Args:
         where: The record or file.
@@ -29,7 +29,8 @@ def missing_field(where: str, field: str, found: Sequence[str], *, hint: str = "
 
 
 def repeated_column(where: str, column: str, count: int) -> CorpusError:
-    """The error for a table in which the name of a column does not say which one is meant."""
+    """Return the error for a table in which the name of a column does not say which one
+    is meant."""
     return CorpusError(
         f"{where} has {count} columns named {column!r}.",
         hint="Give each another name, or choose another column with --text-field.",

@@ -111,7 +111,7 @@ def fetch_training_split(address: HubAddress) -> list[Path]:
 
 
 def stream_training_split(address: HubAddress, *, column: str) -> Iterator[list[str]]:
-    """A data set's training split, or one of its files, row by row over the network.
+    """Yield a data set's training split, or one of its files, row by row over the network.
 
     Args:
         address: The data set, or a file in it.

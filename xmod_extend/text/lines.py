@@ -66,7 +66,7 @@ class PreparedLines:
         return int(self.entry.facts["cut_lines"])
 
     def runs(self) -> Iterator[tuple[int, npt.NDArray[np.int64], npt.NDArray[np.int32]]]:
-        """The position of a run's first line, the digests `(N,)` and the sizes `(N,)`."""
+        """Yield the position of a run's first line, the digests `(N,)` and the sizes `(N,)`."""
         digests = self._read(_DIGESTS, np.int64)
         sizes = self._read(_SIZES, np.int32)
         start = 0

@@ -99,7 +99,7 @@ _OF_A_LINE = (
 
 
 def find_notices(lines: Iterable[str], *, is_sample: bool = False) -> list[str]:
-    """A sentence for each thing that should be taken out of a text before it is trained on.
+    """Return a sentence for each thing that should be taken out of a text before it is trained on.
 
     Args:
         lines: Of a text, cleaned.
@@ -140,7 +140,8 @@ def find_notices(lines: Iterable[str], *, is_sample: bool = False) -> list[str]:
 def find_near_repetitions(
     train: Iterable[str], held_out: Iterable[str], *, is_sample: bool = False
 ) -> list[str]:
-    """A sentence if held-out lines are training lines but for case, spaces and punctuation."""
+    """Return a sentence if held-out lines are training lines but for case, spaces and
+    punctuation."""
     measured = {_bare(line): line for line in held_out}
     measured.pop("", None)
     num_measured = len(measured)
@@ -160,7 +161,7 @@ def find_near_repetitions(
 
 
 def shorten(line: str) -> str:
-    """The line, or its beginning."""
+    """Return the line, or its beginning."""
     if len(line) <= EXAMPLE_CHARACTERS:
         return line
     return line[:EXAMPLE_CHARACTERS].rsplit(" ", 1)[0] + " …"
@@ -201,7 +202,7 @@ class _Numbers:
 
 
 def _prefix(beginnings: Counter[str], total: int, sample: str) -> list[str]:
-    """A sentence if one word stands at the beginning of the lines, behind their numbers."""
+    """Return a sentence if one word stands at the beginning of the lines, behind their numbers."""
     first, count = beginnings.most_common(1)[0] if beginnings else ("", 0)
     # A frequent first word is a language's own; what is no word, or begins all lines, is a form.
     share = 0.9 if _WORD.fullmatch(first) else MOST

@@ -67,9 +67,9 @@ class RawBlock(NamedTuple):
 def read_lines(
     source: Source, *, text_field: str = "text", encoding_errors: EncodingErrors = "strict"
 ) -> Iterator[RawLine]:
-    """Every line of a source, in order, uncleaned; empty ones too.
+    """Yield every line of a source, in order, uncleaned; empty ones too.
 
-    Plain text is split at \\n, \\r\\n and \\r only. A record of JSON lines or of a table is one
+    Plain text is split at \n, \r\n and \r only. A record of JSON lines or of a table is one
     line, whatever it contains, and a null is an empty one. The first line of a .csv or .tsv file
     names its columns; a number as `text_field` takes that column of a file without such a line. A
     line over 1 MiB comes in pieces that end at white space where there is any.
@@ -93,7 +93,8 @@ def read_lines(
 def read_blocks(
     source: Source, *, text_field: str = "text", encoding_errors: EncodingErrors = "strict"
 ) -> Iterator[RawBlock]:
-    """The source in blocks, which `split_block` makes lines of; this is the cheap half of the work.
+    """Yield the source in blocks, which `split_block` makes lines of; this is the cheap half of the
+    work.
 
     The arguments and errors are those of `read_lines`.
     """
@@ -122,7 +123,7 @@ def read_blocks(
 
 
 def split_block(block: RawBlock, *, text_field: str, encoding_errors: EncodingErrors) -> list[str]:
-    """The lines of a block without their ends, uncleaned.
+    """Return the lines of a block without their ends, uncleaned.
 
     The arguments and errors are those of `read_lines`.
     """
@@ -267,7 +268,7 @@ def _split_jsonl(block: RawBlock, content: bytes, field: str, errors: EncodingEr
 def _delimited_blocks(
     source: Source, stream: BinaryIO, field: str, errors: EncodingErrors
 ) -> Iterator[RawBlock]:
-    """The text column of a .csv or .tsv file, a thousand rows at a time."""
+    """Yield the text column of a .csv or .tsv file, a thousand rows at a time."""
     lines = _decoded_lines(source, stream, errors)
     delimiter = "\t" if source.format == "tsv" else None
     texts = read_column(source.name, lines, field, delimiter=delimiter)
@@ -356,7 +357,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _column_batches(source: Source, column: str) -> Iterator[Any]:
-    """The text column's values, a record batch at a time."""
+    """Yield the text column's values, a record batch at a time."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -102,7 +102,7 @@ class CorpusReport:
         return None
 
     def with_tokens(self, tokens: int, unk_tokens: int) -> CorpusReport:
-        """The report with what tokenising the kept text (training and held-out) counted."""
+        """Return the report with what tokenising the kept text (training and held-out) counted."""
         return replace(
             self,
             tokens=tokens,
@@ -111,7 +111,8 @@ class CorpusReport:
         )
 
     def with_coverage(self, coverage: Coverage, held_out: Coverage) -> CorpusReport:
-        """The report with what the base's vocabulary lacks, a warning of it, and a verdict."""
+        """Return the report with what the base's vocabulary lacks, a warning of it, and a
+        verdict."""
         report = replace(self, coverage=coverage, held_out_coverage=held_out)
         worse = max(coverage, held_out, key=lambda side: side.unknown_characters)
         warning = report.unreadable or describe_missing(coverage)

@@ -125,7 +125,7 @@ def refuse_if_no_text(name: str, path: Path, head: bytes) -> None:
 
 
 def looks_like_text(head: bytes) -> bool:
-    """Whether a file without a suffix may be a text: UTF-8, and nothing that is refused."""
+    """Return whether a file without a suffix may be a text: UTF-8, and nothing that is refused."""
     try:
         refuse_if_no_text("", Path(), head)
         codecs.getincrementaldecoder("utf-8")().decode(head)
@@ -159,7 +159,7 @@ def _wrong_encoding(name: str, path: Path, found: str, encoding: str) -> CorpusE
 
 
 def conversion(path: Path, encoding: str) -> str:
-    """The command that writes a copy of a file in UTF-8."""
+    """Return the command that writes a copy of a file in UTF-8."""
     stem, dot, suffix = path.name.partition(".")
     target = path.with_name(f"{stem}-utf8{dot}{suffix}")
     unpack = _UNPACKERS.get(path.suffix.lower())
@@ -217,7 +217,7 @@ def explain_undecodable(
 
 
 def _readings(line: bytes, sample: bytes) -> dict[str, str]:
-    """How a line reads in the encodings that the sample may be in, the likelier ones first.
+    """Return how a line reads in the encodings that the sample may be in, the likelier ones first.
 
     Where several fit, whoever speaks the language sees at a glance which one is right.
     """
@@ -236,14 +236,14 @@ def _undecodable_lines(content: bytes) -> bytes:
 
 
 def _line_around(content: bytes, position: int) -> bytes:
-    """The line that a byte stands in, or some 60 bytes around it."""
+    """Return the line that a byte stands in, or some 60 bytes around it."""
     start = max(content.rfind(b"\n", 0, position) + 1, position - 30)
     end = content.find(b"\n", position)
     return content[start : min(end if end >= 0 else len(content), position + 30)]
 
 
 def _is_mostly_utf8(content: bytes) -> bool:
-    """Whether many more characters beyond ASCII are valid than are not."""
+    """Return whether many more characters beyond ASCII are valid than are not."""
     text = content.decode("utf-8", "replace")
     invalid = text.count("\ufffd")
     return sum(character > "\x7f" for character in text) - invalid > 3 * invalid

@@ -114,7 +114,8 @@ def find_sources(paths: Sequence[str | Path]) -> list[Source]:
 
 
 def _spell(name: str) -> str:
-    """A name as its bytes spell it: under an ASCII locale Python holds those of other letters."""
+    """Return a name as its bytes spell it: under an ASCII locale Python holds those of other
+    letters."""
     return os.fsencode(name).decode("utf-8", "surrogateescape")
 
 
@@ -152,7 +153,7 @@ def describe_left_out(paths: Sequence[str | Path]) -> list[str]:
 
 
 def check_paths(paths: Sequence[str | Path]) -> None:
-    """Refuses at once what `find_sources` would refuse on this machine; nothing is downloaded.
+    """Refuse at once what `find_sources` would refuse on this machine; nothing is downloaded.
 
     Raises:
         CorpusError: A path is missing, unreadable, of an unsupported kind, or matches nothing; or
@@ -287,7 +288,7 @@ def _walk(folder: Path, given: str, outputs: list[Path]) -> Iterator[Path]:
 
 
 def _is_output(folder: Path) -> bool:
-    """Whether this program made a folder: by its mark, or by what earlier versions wrote."""
+    """Return whether this program made a folder: by its mark, or by what earlier versions wrote."""
     if (folder / _OWN_MARK).is_file() or all((folder / name).is_file() for name in _OWN_FILES):
         return True
     is_run = folder.name.endswith(".run") or folder.parent.name.endswith(".run")
@@ -295,7 +296,7 @@ def _is_output(folder: Path) -> bool:
 
 
 def _open_source(path: Path, name: str) -> Source:
-    """A source that exists, is a regular file, has a supported suffix and may be read."""
+    """Return a source that exists, is a regular file, has a supported suffix and may be read."""
     source_format = _format_of(path, name)
     try:
         if not stat.S_ISREG(path.stat().st_mode):
@@ -311,7 +312,7 @@ def _open_source(path: Path, name: str) -> Source:
 
 
 def _split_name(path: Path) -> tuple[str, str]:
-    """The name without its compression's suffix, and the suffix that says what it holds."""
+    """Return the name without its compression's suffix, and the suffix that says what it holds."""
     name = path.name.lower()
     if path.suffix.lower() in COMPRESSIONS:
         name = name.removesuffix(path.suffix.lower())
@@ -319,7 +320,7 @@ def _split_name(path: Path) -> tuple[str, str]:
 
 
 def _is_text(path: Path) -> bool:
-    """Whether a file that was found, and not named by the user, is to be read."""
+    """Return whether a file that was found, and not named by the user, is to be read."""
     name, suffix = _split_name(path)
     if suffix == ".parquet":
         return name == path.name.lower()
@@ -391,7 +392,7 @@ def _unreadable(
 
 
 def _suffixes(files: Sequence[Path]) -> str:
-    """What kinds of file there are, such as `3 .pdf, 1 .docx`."""
+    """Return what kinds of file there are, such as `3 .pdf, 1 .docx`."""
     counts = Counter("".join(path.suffixes[-2:]) or path.name for path in files)
     shown = [f"{count} {suffix}" for suffix, count in counts.most_common(4)]
     return ", ".join(shown) + (", …" if len(counts) > 4 else "")

@@ -33,7 +33,7 @@ RANGE_LINES = 1 << 22
 
 
 def find_distinct(lines: PreparedLines) -> Mask:
-    """Which lines are neither empty nor the same as an earlier one."""
+    """Return which lines are neither empty nor the same as an earlier one."""
     distinct = np.zeros(lines.num_lines, dtype=np.bool_)
     bits = max(0, (lines.num_lines - 1) // RANGE_LINES).bit_length()
     for which in range(1 << bits):
@@ -54,7 +54,7 @@ def find_distinct(lines: PreparedLines) -> Mask:
 
 
 def count_lines(lines: PreparedLines, mask: Mask) -> tuple[int, int]:
-    """How many lines are in the mask, and their bytes."""
+    """Return how many lines are in the mask, and their bytes."""
     num_bytes = 0
     for start, _, sizes in lines.runs():
         num_bytes += int(sizes[mask[start : start + len(sizes)]].sum(dtype=np.int64))
@@ -62,7 +62,7 @@ def count_lines(lines: PreparedLines, mask: Mask) -> tuple[int, int]:
 
 
 def find_shared(lines: PreparedLines, mask: Mask, other: PreparedLines) -> Mask:
-    """Which lines of the mask the other text has too."""
+    """Return which lines of the mask the other text has too."""
     theirs = np.unique(np.concatenate([digests[sizes > 0] for _, digests, sizes in other.runs()]))
     shared = np.zeros(lines.num_lines, dtype=np.bool_)
     for start, digests, _ in lines.runs():
@@ -71,7 +71,7 @@ def find_shared(lines: PreparedLines, mask: Mask, other: PreparedLines) -> Mask:
 
 
 def hold_out(lines: PreparedLines, distinct: Mask) -> Mask:
-    """Which of the distinct lines are held out; see `choose_held_out`."""
+    """Return which of the distinct lines are held out; see `choose_held_out`."""
     total = count_lines(lines, distinct)[1]
     target = held_out_target(total)
     # The lowest hashes are enough to choose the lowest from: usually far more than enough.
@@ -87,7 +87,7 @@ def hold_out(lines: PreparedLines, distinct: Mask) -> Mask:
 
 
 def held_out_target(total: int) -> float:
-    """Bytes to hold out of a text of `total` bytes."""
+    """Return bytes to hold out of a text of `total` bytes."""
     return min(
         max(HELD_OUT_SHARE * total, min(HELD_OUT_MIN_BYTES, HELD_OUT_MAX_SHARE * total)),
         HELD_OUT_MAX_BYTES,
@@ -97,7 +97,8 @@ def held_out_target(total: int) -> float:
 def choose_held_out(
     digests: npt.NDArray[np.int64], num_bytes: npt.NDArray[np.int64], *, total: int | None = None
 ) -> Mask:
-    """Which of the distinct lines are held out: those with the lowest hashes, up to the target.
+    """Return which of the distinct lines are held out: those with the lowest hashes, up to the
+    target.
 
     Args:
         digests: `(N,)`, each line's hash, all different.

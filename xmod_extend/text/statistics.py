@@ -100,7 +100,7 @@ class TextStatistics:
 
 
 def count_words(text: str) -> int:
-    """The number of words.
+    """Return the number of words.
 
     A word is a run of letters, digits and their marks, with single apostrophes and the like inside.
     Where words are written without spaces, only a dictionary knows where they end. There a smaller
@@ -114,7 +114,7 @@ def count_words(text: str) -> int:
 
 
 def find_words(text: str) -> list[str]:
-    """The words that `count_words` counts, in their order."""
+    """Return the words that `count_words` counts, in their order."""
     codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
     roles = _look_up(codes, np.unique(codes))
     starts = _word_starts(roles)
@@ -176,7 +176,7 @@ class Measurement:
         self._histogram[counts.codes] += counts.occurrences
 
     def result(self) -> TextStatistics:
-        """The figures of all the pieces."""
+        """Return the figures of all the pieces."""
         statistics = replace(self._statistics, sha256=self._sha256.hexdigest())
         statistics.characters = int(self._histogram.sum()) - statistics.lines
         statistics.replaced_characters = int(self._histogram[ord(REPLACEMENT)])
@@ -205,7 +205,7 @@ class _CharacterCounts:
         self.histogram: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 
     def count(self, text: str) -> int:
-        """The words of the text; its characters are added to the histogram."""
+        """Return the words of the text; its characters are added to the histogram."""
         codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
         if not len(codes):
             return 0
@@ -217,7 +217,7 @@ class _CharacterCounts:
 
 
 def _look_up(codes: npt.NDArray[np.uint32], different: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """The role of each code point; `different` are those that occur."""
+    """Return the role of each code point; `different` are those that occur."""
     for code in different[_ROLES[different] == _UNKNOWN].tolist():
         _ROLES[code] = _role(chr(code))
     return _ROLES[codes]
@@ -238,7 +238,7 @@ def _role(character: str) -> int:
 
 
 def _word_starts(roles: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:
-    """Where the words begin in a text of these roles."""
+    """Return where the words begin in a text of these roles."""
     places = np.flatnonzero(roles != _TRANSPARENT)
     padded = np.full(len(places) + 3, _BREAK, dtype=np.uint8)
     padded[2:-1] = roles[places]

@@ -120,13 +120,13 @@ class TextStream:
         return len(self._sources)
 
     def excluding(self, digests: frozenset[int]) -> TextStream:
-        """The same stream without the lines of these digests."""
+        """Return the same stream without the lines of these digests."""
         other = object.__new__(TextStream)
         other.__dict__ |= self.__dict__ | {"_excluded": self._excluded | digests}
         return other
 
     def lines(self, order: Sequence[int] | None = None) -> Iterator[StreamedLine]:
-        """Every line but empty, excluded and recently repeated ones.
+        """Yield every line but empty, excluded and recently repeated ones.
 
         Args:
             order: Of the sources; as they were given if None. It changes no source's lines.
@@ -233,7 +233,7 @@ def stream_corpus(
 
 
 def _report(names: tuple[str, ...], held_out: list[bytes]) -> CorpusReport:
-    """What is known of a stream: its held-out text."""
+    """Return what is known of a stream: its held-out text."""
     figures = measure([[text.decode() for text in held_out]])
     return CorpusReport(
         files=names,
@@ -263,7 +263,7 @@ def _report(names: tuple[str, ...], held_out: list[bytes]) -> CorpusReport:
 
 
 def _take(stream: TextStream, num_bytes: int) -> list[StreamedLine]:
-    """The first different lines of the stream."""
+    """Return the first different lines of the stream."""
     taken: dict[int, StreamedLine] = {}
     size = 0
     for line in stream.lines():
@@ -328,7 +328,8 @@ class StreamedBlocks:
         return num_tokens / (len(self) * self.max_length)
 
     def token_counts(self, vocab_size: int) -> Ids:
-        """How often each token is among the first `COUNTED_TOKENS`, read anew, `(vocab_size,)`.
+        """Return how often each token is among the first `COUNTED_TOKENS`, read anew,
+        `(vocab_size,)`.
 
         What was trained on depends on where a run was taken up again; this does not.
         """
@@ -359,7 +360,7 @@ class StreamedBlocks:
                 yield batch
 
     def _blocks(self, seed: int, skipped: int) -> Iterator[npt.NDArray[np.int32]]:
-        """The blocks of all epochs without their `<s>`, but for the first `skipped`."""
+        """Yield the blocks of all epochs without their `<s>`, but for the first `skipped`."""
         epoch = 0
         while True:
             random = np.random.default_rng([seed, epoch])
@@ -386,7 +387,7 @@ class StreamedBlocks:
     def _shuffled(
         self, random: np.random.Generator, offset: int
     ) -> Iterator[npt.NDArray[np.int32]]:
-        """An epoch's blocks: each new one takes a random place, whose block goes out."""
+        """Yield an epoch's blocks: each new one takes a random place, whose block goes out."""
         buffer: list[npt.NDArray[np.int32]] = []
         for block in self._cut(random.permutation(self._stream.num_sources).tolist(), offset):
             if len(buffer) < self._shuffled_blocks:
@@ -399,7 +400,7 @@ class StreamedBlocks:
             yield buffer[place]
 
     def _cut(self, order: list[int], offset: int) -> Iterator[npt.NDArray[np.int32]]:
-        """An epoch's stream from token `offset` on, in full blocks."""
+        """Yield an epoch's stream from token `offset` on, in full blocks."""
         size = self.max_length - 1
         rest = np.empty(0, dtype=np.int32)
         total = 0

@@ -41,7 +41,8 @@ _LENGTH = struct.Struct("<Q")
 
 
 def choose_num_workers(num_bytes: int, *, worker_mb: int = 80) -> int:
-    """How many processes a text is worth: one, or as many as there are cores and is memory for.
+    """Return how many processes a text is worth: one, or as many as there are cores and is memory
+    for.
 
     Args:
         num_bytes: Of the text.
@@ -181,7 +182,7 @@ def _write(stream: BinaryIO | object, message: bytes) -> None:
 
 
 def _read(stream: BinaryIO | object) -> bytes | None:
-    """The next message, or None if there is no whole one any more."""
+    """Return the next message, or None if there is no whole one any more."""
     stream = cast(BinaryIO, stream)
     header = stream.read(_LENGTH.size)
     if len(header) < _LENGTH.size:

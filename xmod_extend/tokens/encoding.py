@@ -61,7 +61,7 @@ class Encoder:
         self._words: dict[str, bytes] = {"": b""}
 
     def __call__(self, encoded: bytes) -> Tokens:
-        """The tokens of lines of UTF-8, each with a \\n.
+        """Return the tokens of lines of UTF-8, each with a \n.
 
         Raises:
             ModelError: The tokenizer fails.
@@ -78,7 +78,7 @@ class Encoder:
         return Tokens(ids, sizes, unk)
 
     def _encode_lines(self, lines: list[str]) -> Iterator[bytes]:
-        """Each line's tokens as int32."""
+        """Yield each line's tokens as int32."""
         if not self._by_word:
             yield from self._encode_whole(lines)
             return
@@ -99,7 +99,7 @@ class Encoder:
             yield ids.tobytes()
 
     def _encode_normalised(self, line: str) -> npt.NDArray[np.int32]:
-        """A line's tokens where its normal form has a special token's name: \uff1cmask\uff1e."""
+        """Return a line's tokens where its normal form has a special token's name: ＜mask＞."""
         if self._backend.normalizer is not None:
             line = self._break_special(self._backend.normalizer.normalize_str(line))
         encoding = self._backend.encode(line, add_special_tokens=False)
@@ -143,7 +143,7 @@ class Encoder:
 
 
 def goes_by_word(backend: Tokenizer) -> bool:
-    """Whether the tokenizer is of the kind of which it is known: XLM-R's.
+    """Return whether the tokenizer is of the kind of which it is known: XLM-R's.
 
     Its words begin with the sign of a space, the first one of a text too; its normalisation, if it
     has one, is of single characters with their marks; and its model knows words alone.

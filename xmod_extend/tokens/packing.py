@@ -60,7 +60,7 @@ class PackedBlocks:
         return self._tokenised.num_documents
 
     def token_counts(self, vocab_size: int) -> Ids:
-        """How often each token is in the stream, `(vocab_size,)`."""
+        """Return how often each token is in the stream, `(vocab_size,)`."""
         counts = np.zeros(vocab_size, dtype=np.int64)
         for start in range(0, self.num_tokens, _COUNTED_AT_A_TIME):
             tokens = self._tokenised.read(start, _COUNTED_AT_A_TIME)
@@ -76,11 +76,11 @@ class PackedBlocks:
         return self.num_blocks()
 
     def num_epochs(self, num_tokens: int) -> float:
-        """How often the text was gone through, of tokens in blocks with their `<s>`."""
+        """Return how often the text was gone through, of tokens in blocks with their `<s>`."""
         return num_tokens / (len(self) * self.max_length)
 
     def get(self, indices: Sequence[int] | Ids, offset: int = 0) -> Ids:
-        """The blocks `(B, T)`.
+        """Return the blocks `(B, T)`.
 
         Args:
             indices: `(B,)`, each below `num_blocks(offset)`.
@@ -135,17 +135,20 @@ class PackedBlocks:
             yield np.concatenate(rows)
 
     def _epoch(self, seed: int, epoch: int) -> tuple[np.random.Generator, int]:
-        """The generator of an epoch's order, and where its first block begins in the stream."""
+        """Return the generator of an epoch's order, and where its first block begins in
+        the stream."""
         random = np.random.default_rng([seed, epoch])
         offset = int(random.integers(self.max_length - 1))
         return random, offset if self.num_blocks(offset) else 0
 
     def document_ids(self, indices: Sequence[int] | Ids, offset: int = 0) -> Ids:
-        """Which document each position of the blocks belongs to, `(B, T)`; -1 for the `<s>`."""
+        """Return which document each position of the blocks belongs to, `(B, T)`; -1 for
+        the `<s>`."""
         return self._documents(self._starts(indices, offset), self.max_length - 1)
 
     def tail(self) -> Ids | None:
-        """The last, short block `(1, t)` behind the full ones, or None if nothing is left over."""
+        """Return the last, short block `(1, t)` behind the full ones, or None if nothing is left
+        over."""
         start = len(self) * (self.max_length - 1)
         if start == self.num_tokens:
             return None
@@ -155,7 +158,8 @@ class PackedBlocks:
         return block
 
     def tail_document_ids(self) -> Ids | None:
-        """Which document each position of the tail belongs to, `(1, t)`; -1 for the `<s>`."""
+        """Return which document each position of the tail belongs to, `(1, t)`; -1 for
+        the `<s>`."""
         start = len(self) * (self.max_length - 1)
         if start == self.num_tokens:
             return None
@@ -167,7 +171,7 @@ class PackedBlocks:
             raise ValueError(f"offset is {offset}; it must be from 0 to {self.max_length - 2}")
 
     def _starts(self, indices: Sequence[int] | Ids, offset: int) -> Ids:
-        """Where the blocks begin in the stream, `(B,)`."""
+        """Return where the blocks begin in the stream, `(B,)`."""
         index = np.asarray(indices, dtype=np.int64).reshape(-1)
         count = self.num_blocks(offset)
         if len(index) and (index.min() < 0 or index.max() >= count):

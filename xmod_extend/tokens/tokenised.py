@@ -39,10 +39,10 @@ class TokenisedText(Protocol):
     def counts(self) -> TokenCounts: ...
 
     def read(self, start: int, size: int) -> Numbers:
-        """The tokens from `start` on, `size` of them or those up to the end."""
+        """Return the tokens from `start` on, `size` of them or those up to the end."""
 
     def document_sizes(self) -> Numbers:
-        """Tokens of each document, its `</s>` included, `(num_documents,)`."""
+        """Return tokens of each document, its `</s>` included, `(num_documents,)`."""
 
 
 class Tokens(NamedTuple):

@@ -123,7 +123,7 @@ class LoadedTokenizer(TokenizerRecord):
         return TokenizerRecord(source=self.source, sha256=self.sha256, files=self.files)
 
     def encoder(self) -> Encoder:
-        """What finds the tokens of lines."""
+        """Return what finds the tokens of lines."""
         return Encoder(
             self.tokenizer.backend_tokenizer,
             special_tokens=self.tokenizer.all_special_tokens,
@@ -200,7 +200,7 @@ def _refuse_pointers(files: Sequence[Path]) -> None:
 
 
 def find_tokenizer(path: Path, *, vocab_size: int) -> Path:
-    """The folder of a base's tokenizer, which is not loaded: its own, or XLM-R's.
+    """Return the folder of a base's tokenizer, which is not loaded: its own, or XLM-R's.
 
     Raises:
         ModelError, HubError: As `load_tokenizer`.
@@ -217,7 +217,7 @@ def find_tokenizer(path: Path, *, vocab_size: int) -> Path:
 
 
 def find_tokenizer_files(folder: Path) -> list[Path]:
-    """The files of the tokenizer in a folder, sorted by name."""
+    """Return the files of the tokenizer in a folder, sorted by name."""
     return [
         file
         for file in sorted(folder.iterdir())
@@ -226,7 +226,7 @@ def find_tokenizer_files(folder: Path) -> list[Path]:
 
 
 def fetch_tokenizer(repository: HubRepository) -> Path:
-    """The folder with the tokenizer of a model on the Hub, downloaded without the weights.
+    """Return the folder with the tokenizer of a model on the Hub, downloaded without the weights.
 
     Without a network it is the folder of what was downloaded before.
 
@@ -256,7 +256,7 @@ def fetch_tokenizer(repository: HubRepository) -> Path:
 def tokenize(
     lines: StoredLines, loaded: LoadedTokenizer, *, num_workers: int | None = None
 ) -> StoredTokens:
-    """Each document's tokens without special ones, and `</s>` behind them, cached on disk.
+    """Return each document's tokens without special ones, and `</s>` behind them, cached on disk.
 
     Args:
         lines: `Corpus.train`, `Corpus.held_out` or `Text.lines`.
@@ -288,7 +288,7 @@ def tokenize(
 
 
 def tokenize_lines(lines: Sequence[bytes], loaded: LoadedTokenizer) -> Tokens:
-    """The same of a few lines of UTF-8 in memory."""
+    """Return the same of a few lines of UTF-8 in memory."""
     return loaded.encoder()(b"".join(line + b"\n" for line in lines))
 
 
@@ -313,7 +313,8 @@ def _fetch_xlmr() -> Path:
 
 
 def _open_as_users_will(files: Sequence[Path], config: Path, source: str) -> Any:
-    """The tokenizer that plain `AutoTokenizer` makes of the files that a checkpoint will have."""
+    """Return the tokenizer that plain `AutoTokenizer` makes of the files that a checkpoint will
+    have."""
     from transformers import AutoTokenizer
 
     with tempfile.TemporaryDirectory() as name:
@@ -329,7 +330,7 @@ def _open_as_users_will(files: Sequence[Path], config: Path, source: str) -> Any
 
 
 def _open_as_written(folder: Path, source: str) -> Any:
-    """The tokenizer exactly as tokenizer.json has it.
+    """Return the tokenizer exactly as tokenizer.json has it.
 
     transformers' own class for XLM-R puts its idea of normalisation and pre-tokenisation in the
     place of what tokenizer.json says, and its scores differ in their last bit.
@@ -369,7 +370,8 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _cut_alike(first: Any, second: Any) -> bool:
-    """Whether two tokenizers make the same tokens of every text, and have the same special ones."""
+    """Return whether two tokenizers make the same tokens of every text, and have the same special
+    ones."""
     if any(getattr(first, role) != getattr(second, role) for role in _SPECIAL_TOKENS):
         return False
     parts = [json.loads(each.backend_tokenizer.to_str()) for each in (first, second)]
@@ -415,7 +417,8 @@ def _hash(backend: Tokenizer) -> str:
 
 @contextlib.contextmanager
 def as_utf8(folder: Path) -> Iterator[Path]:
-    """A path to the folder that is UTF-8, for which the tokenizers library takes all names."""
+    """Yield a path to the folder that is UTF-8, for which the tokenizers library takes
+    all names."""
     try:
         is_utf8 = str(folder).encode() == os.fsencode(folder)
     except UnicodeEncodeError:

@@ -34,7 +34,7 @@ def make_processes() -> Processes:
 
 
 def choose_precision(wanted: str, device: torch.device) -> Precision:
-    """Resolves `auto`, `fp32`, `bf16` or `fp16`.
+    """Resolve `auto`, `fp32`, `bf16` or `fp16`.
 
     A processor without bf16 instructions emulates them at a third of the speed of fp32; asked for
     bf16 it keeps the weights in bf16, which halves their memory, and computes in fp32. fp16 is for

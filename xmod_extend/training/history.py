@@ -58,7 +58,7 @@ class History:
         return bool(self.curve) and self.curve[-1].step == self.steps_done
 
     def add_validation(self, held_out_loss: float, lr: float) -> bool:
-        """Notes a validation; True if the adapter as it is now is the best yet."""
+        """Note a validation; True if the adapter as it is now is the best yet."""
         mean = sum(self.train_losses) / len(self.train_losses)
         self.train_losses.clear()
         point = CurvePoint(
@@ -71,11 +71,11 @@ class History:
         return True
 
     def to_json(self) -> dict[str, Any]:
-        """Numbers that `from_json` reads back exactly."""
+        """Number that `from_json` reads back exactly."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> History:
-        """The history that `to_json` wrote."""
+        """Return the history that `to_json` wrote."""
         curve = [CurvePoint(**point) for point in values["curve"]]
         return cls(**(values | {"curve": curve}))

@@ -86,7 +86,7 @@ def train(
     on_step: Callable[[StepReport], None] = lambda report: None,
     on_validation: Callable[[CurvePoint], None] = lambda point: None,
 ) -> TrainingResult:
-    """Trains the adapter in the slice's slot; the result holds the best state of it.
+    """Train the adapter in the slice's slot; the result holds the best state of it.
 
     Args:
         model: From `load_slice`, on the processes' device; its slot holds the start values.
@@ -158,7 +158,7 @@ def seconds_per_step(
     *,
     processes: Processes,
 ) -> float:
-    """Times one training step after a first one; the slot's values are lost."""
+    """Time one training step after a first one; the slot's values are lost."""
     stepper = Stepper(model, scheme, config, processes)
     batches = blocks.batches(config.batch_size, config.seed)
     stepper.run(stepper.prepare(0, next(batches))).tolist()
@@ -199,7 +199,7 @@ class _Run:
         return self.history.steps_done + len(self._unseen)
 
     def resume(self) -> int | None:
-        """Goes back to a saved state, if one is given; returns its step."""
+        """Go back to a saved state, if one is given; returns its step."""
         if self._saving is None or self._saving.resume_from is None:
             return None
         state, self._saving.resume_from = self._saving.resume_from, None
@@ -214,12 +214,12 @@ class _Run:
         self._unseen.append((given, self.stepper.run(given, wants_to_stop=wants_to_stop)))
 
     def looks(self, is_validation: bool) -> bool:
-        """Whether the host looks at the losses after this step."""
+        """Return whether the host looks at the losses after this step."""
         often = self._processes.device.type == "cpu"
         return often or is_validation or self.steps_run % STEPS_BETWEEN_LOOKS == 0
 
     def look(self, on_step: Callable[[StepReport], None]) -> str | None:
-        """Takes up what the steps since the last look gave; a sentence if a loss is not finite."""
+        """Take up what the steps since the last look gave; a sentence if a loss is not finite."""
         if not self._unseen:
             return None
         outcomes = torch.stack([outcome for _, outcome in self._unseen]).tolist()
@@ -252,7 +252,7 @@ class _Run:
     def validate(
         self, validate: Callable[[], float], on_validation: Callable[[CurvePoint], None]
     ) -> str | None:
-        """Scores the adapter and keeps a copy of the best; a sentence if the score is senseless."""
+        """Score the adapter and keep a copy of the best; a sentence if the score is senseless."""
         loss = validate()
         if not loss < SENSELESS_NATS:
             return f"the held-out loss was {loss} at step {self.history.steps_done}"
@@ -266,18 +266,18 @@ class _Run:
     def validate_if_new(
         self, validate: Callable[[], float], on_validation: Callable[[CurvePoint], None]
     ) -> str | None:
-        """Validates unless the adapter was, as it is now."""
+        """Validate unless the adapter was, as it is now."""
         return None if self.history.is_validated else self.validate(validate, on_validation)
 
     def save_now_and_then(self) -> None:
-        """Saves if the last time is long enough ago."""
+        """Save if the last time is long enough ago."""
         if self._saving is None or not self._processes.is_main:
             return
         if time.monotonic() - self._last_save >= self._saving.every_seconds:
             self.save()
 
     def save(self) -> None:
-        """Saves the state after the last step, which must have been looked at."""
+        """Save the state after the last step, which must have been looked at."""
         assert not self._unseen, "the adapter is ahead of the history"
         if self._saving is None or not self._processes.is_main or not self.history.steps_done:
             return
@@ -313,7 +313,7 @@ class _Run:
 def _inputs(
     stepper: Stepper, blocks: Blocks, config: TrainingConfig, start: int, processes: Processes
 ) -> Iterator[StepInput]:
-    """The inputs of the steps from `start` on, the next one prepared while a GPU works."""
+    """Yield the inputs of the steps from `start` on, the next one prepared while a GPU works."""
     batches = blocks.batches(config.batch_size, config.seed, start)
     steps = range(start, config.num_steps)
     if processes.device.type == "cpu":

@@ -37,7 +37,7 @@ class Processes:
         self.device: torch.device = state.device
 
     def rows(self, num_rows: int) -> slice:
-        """Which rows of a batch are this process's: every row is exactly one's."""
+        """Return which rows of a batch are this process's: every row is exactly one's."""
         return slice(self.rank, num_rows, self.count)
 
     def end(self) -> None:
@@ -47,7 +47,7 @@ class Processes:
         self.count = 1
 
     def gather(self, value: T) -> list[T]:
-        """What every process has at this point, in the order of their ranks.
+        """Return what every process has at this point, in the order of their ranks.
 
         Raises:
             LostProcessError: Another process ended.
@@ -60,7 +60,7 @@ class Processes:
         return found
 
     def require_same(self, value: object, place: Path) -> None:
-        """Refuses to go on if the processes read different things in a folder.
+        """Refuse to go on if the processes read different things in a folder.
 
         Raises:
             UsageError: They do; all of them raise it.
@@ -73,7 +73,7 @@ class Processes:
             )
 
     def sum(self, values: torch.Tensor) -> None:
-        """Sums `values` over all processes, in place.
+        """Sum `values` over all processes, in place.
 
         Raises:
             LostProcessError: Another process ended.
@@ -85,7 +85,7 @@ class Processes:
 
     @contextmanager
     def _losing(self) -> Iterator[None]:
-        """Says of what PyTorch raises in a block that another process was lost."""
+        """Say of what PyTorch raises in a block that another process was lost."""
         try:
             yield
         except RuntimeError as error:

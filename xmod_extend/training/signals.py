@@ -37,11 +37,11 @@ class Signals:
         return self._number is not None or self._error is not None
 
     def hold_error(self, error: Exception) -> None:
-        """Holds an error back as a signal is; of several, the first counts."""
+        """Hold an error back as a signal is; of several, the first counts."""
         self._error = self._error or error
 
     def hand_on(self) -> None:
-        """Delivers the signal that arrived, if one did, to whoever would have had it.
+        """Deliver the signal that arrived, if one did, to whoever would have had it.
 
         Raises:
             Exception: The error that was held back, if one was.
@@ -67,7 +67,7 @@ class Signals:
                 self._handlers[number] = signal.signal(number, self._note)
 
     def release(self) -> None:
-        """Puts back the handlers that were there before."""
+        """Put back the handlers that were there before."""
         for number, handler in self._handlers.items():
             if signal.getsignal(number) == self._note:
                 signal.signal(number, handler)
@@ -82,7 +82,7 @@ class Signals:
 
 @contextmanager
 def held_signals() -> Iterator[Signals]:
-    """Holds signals back in a block, and delivers behind it what nobody handed on."""
+    """Hold signals back in a block, and deliver behind it what nobody handed on."""
     signals = Signals()
     signals.hold()
     try:
@@ -95,7 +95,7 @@ def held_signals() -> Iterator[Signals]:
 
 @contextmanager
 def entered_whole(context: AbstractContextManager[Entered]) -> Iterator[Entered]:
-    """Enters a context wholly or not at all: a signal that arrives meanwhile is raised inside.
+    """Enter a context wholly or not at all: a signal that arrives meanwhile is raised inside.
 
     So what the context makes is also removed by it.
     """

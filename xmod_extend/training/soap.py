@@ -74,7 +74,7 @@ class Soap:
 
     @torch.no_grad()
     def step(self, gradients: Sequence[torch.Tensor], lr: float) -> None:
-        """Moves each parameter by its gradient, (K, M, N) or (K, M) as it is.
+        """Move each parameter by its gradient, (K, M, N) or (K, M) as it is.
 
         Nothing waits for the device but the first basis, which is worked out on the host.
         """
@@ -107,7 +107,7 @@ class Soap:
         return update.div_(spread.sqrt_().add_(self._eps))
 
     def _follow(self, gradient: torch.Tensor, state: State, has_basis: bool) -> None:
-        """Keeps the statistics of the gradients, and now and then turns the basis to them."""
+        """Keep the statistics of the gradients, and now and then turn the basis to them."""
         every = GRAM_EVERY if has_basis else 1
         if self.num_steps % every == 0:
             decay = GRAM_DECAY**every
@@ -119,8 +119,8 @@ class Soap:
 
 
 def _pieces(stack: torch.Tensor) -> list[slice]:
-    """What to work through at once: everything, but on a processor no more than `CPU_PIECE_BYTES`
-    of the gradient, where there are several matrices."""
+    """Return what to work through at once: everything, but on a processor no more than
+    `CPU_PIECE_BYTES` of the gradient, where there are several matrices."""
     size = len(stack)
     if stack.device.type == "cpu":
         size = max(1, CPU_PIECE_BYTES // stack[0].nbytes)
@@ -128,7 +128,8 @@ def _pieces(stack: torch.Tensor) -> list[slice]:
 
 
 def _lay_wide(stack: torch.Tensor) -> torch.Tensor:
-    """A view whose last dimension is the longer side of each matrix; vectors stay as they are."""
+    """Return a view whose last dimension is the longer side of each matrix; vectors stay as they
+    are."""
     return stack.mT if stack.ndim == 3 and stack.shape[1] > stack.shape[2] else stack
 
 
@@ -153,7 +154,7 @@ def _choose_basis(state: State) -> None:
 
 
 def _refresh_basis(state: State) -> None:
-    """Turns the basis towards the eigenvectors as they are now."""
+    """Turn the basis towards the eigenvectors as they are now."""
     basis = state["basis"]
     product = state["gram"] @ basis
     order = (basis * product).sum(dim=1).argsort(dim=1, descending=True)[:, None, :]

@@ -64,11 +64,11 @@ class StateFolder:
         self._identity = json.loads(json.dumps(identity))
 
     def begin(self) -> None:
-        """Makes the folder and notes in it which run all of its files are of."""
+        """Make the folder and note in it which run all of its files are of."""
         mark_run(self.path, identity=self._identity)
 
     def refuse_another_run(self) -> None:
-        """Refuses to go on in the folder of another run, whatever is in it.
+        """Refuse to go on in the folder of another run, whatever is in it.
 
         Raises:
             UsageError: The sentence names what differs.
@@ -80,7 +80,7 @@ class StateFolder:
     def save(
         self, tensors: Mapping[str, torch.Tensor], history: History, counts: Mapping[str, float]
     ) -> Path:
-        """Writes a state in one piece, and removes all but the newest two.
+        """Write a state in one piece, and remove all but the newest two.
 
         A process that is killed at any moment leaves the states before, or this one whole.
         """
@@ -97,7 +97,7 @@ class StateFolder:
         return path
 
     def load_newest(self) -> SavedState | None:
-        """The newest state that is whole, or None if there is none.
+        """Return the newest state that is whole, or None if there is none.
 
         Raises:
             UsageError: It belongs to another run; the sentence names what differs.
@@ -109,7 +109,7 @@ class StateFolder:
         return None
 
     def finish(self, tensors: Mapping[str, torch.Tensor], about: str) -> None:
-        """Writes what training gave, and `about` it, in the place of the states."""
+        """Write what training gave, and `about` it, in the place of the states."""
         metadata = {
             "version": _VERSION,
             "identity": json.dumps(self._identity),
@@ -120,7 +120,7 @@ class StateFolder:
             state.unlink()
 
     def is_finished(self) -> bool:
-        """Whether this run has nothing left to train.
+        """Return whether this run has nothing left to train.
 
         Raises:
             UsageError: Another run has; the sentence names what differs.
@@ -138,7 +138,7 @@ class StateFolder:
         return True
 
     def clear(self) -> None:
-        """Removes all that was saved; what else is in the folder stays."""
+        """Remove all that was saved; what else is in the folder stays."""
         clear_states(self.path)
 
     def _load(self, path: Path) -> SavedState | None:
@@ -172,7 +172,8 @@ class StateFolder:
 
 
 def state_bytes(shapes: Iterable[Sequence[int]]) -> int:
-    """What a state takes of an adapter whose tensors have these shapes, the best one included."""
+    """Return what a state takes of an adapter whose tensors have these shapes, the best one
+    included."""
     sizes = [
         4 * math.prod(shape) + (2 * max(shape) ** 2 if len(shape) == 2 else 0) for shape in shapes
     ]
@@ -180,7 +181,7 @@ def state_bytes(shapes: Iterable[Sequence[int]]) -> int:
 
 
 def read_finished(folder: Path) -> tuple[dict[str, torch.Tensor], str]:
-    """What `StateFolder.finish` wrote: the tensors, and what is said about them."""
+    """Return what `StateFolder.finish` wrote: the tensors, and what is said about them."""
     from safetensors import safe_open
 
     with safe_open(folder / FINISHED_NAME, framework="pt") as file:
@@ -189,14 +190,15 @@ def read_finished(folder: Path) -> tuple[dict[str, torch.Tensor], str]:
 
 
 def _read_tensors(file: Any) -> dict[str, torch.Tensor]:
-    """The tensors of an open file, copied: Windows would not remove the file while it is mapped."""
+    """Return the tensors of an open file, copied: Windows would not remove the file while it is
+    mapped."""
     return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
 
 
 def _write_tensors(
     path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
 ) -> None:
-    """Writes a safetensors file in one piece, without a copy of the tensors in memory.
+    """Write a safetensors file in one piece, without a copy of the tensors in memory.
 
     Raises:
         UsageError: The file system refuses something; what was there before is left.

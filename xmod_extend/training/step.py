@@ -108,7 +108,7 @@ class Stepper:
         self.loss_scale = LossScale() if is_fp16 else None
 
     def prepare(self, step: int, batch: Ids) -> StepInput:
-        """Masks `batch`, (B, T), and cuts out this process's rows; all of it on the host."""
+        """Mask `batch`, (B, T), and cut out this process's rows; all of it on the host."""
         inputs, labels = self._scheme.corrupt(batch, step)
         rows = np.arange(len(batch))[self._processes.rows(len(batch))]
         parts = []
@@ -120,7 +120,7 @@ class Stepper:
         return StepInput(step, tuple(parts), int((labels != IGNORED).sum()), batch.size)
 
     def run(self, given: StepInput, *, wants_to_stop: bool = False) -> torch.Tensor:
-        """Trains on a batch.
+        """Train on a batch.
 
         Nothing here waits for the device, but for fp16, whose gradients may overflow.
 
@@ -154,20 +154,21 @@ class Stepper:
         return outcome
 
     def state(self) -> dict[str, torch.Tensor]:
-        """The adapter and the optimiser's state, by name; the tensors themselves, not copies."""
+        """Return the adapter and the optimiser's state, by name; the tensors themselves, not
+        copies."""
         tensors = {"adapter": self.adapter}
         for part, state in zip(PARTS, self.optimizer.states, strict=True):
             tensors |= {f"{part}.{name}": values for name, values in state.items()}
         return tensors
 
     def counts(self) -> dict[str, float]:
-        """The rest of the state: plain numbers."""
+        """Return the rest of the state: plain numbers."""
         scale = self.loss_scale
         counts = {"optimizer_steps": float(self.optimizer.num_steps)}
         return counts | ({"factor": scale.factor, "good": float(scale.good)} if scale else {})
 
     def load_state(self, tensors: dict[str, torch.Tensor], counts: dict[str, float]) -> None:
-        """Goes back to what `state` and `counts` gave, to the bit."""
+        """Go back to what `state` and `counts` gave, to the bit."""
         self.adapter.copy_(tensors["adapter"])
         self.optimizer.num_steps = int(counts["optimizer_steps"])
         if self.loss_scale:
@@ -219,7 +220,7 @@ def _by_part(slots: list[nn.Parameter]) -> list[nn.Parameter]:
 
 
 def _stacks(slots: list[nn.Parameter], flat: torch.Tensor) -> list[torch.Tensor]:
-    """One view of `flat` for each part: (layers, *the part's shape)."""
+    """Return one view of `flat` for each part: (layers, *the part's shape)."""
     num_layers = len(slots) // len(PARTS)
     shapes = [(num_layers, *slots[part * num_layers].shape) for part in range(len(PARTS))]
     sizes = [math.prod(shape) for shape in shapes]
@@ -228,7 +229,7 @@ def _stacks(slots: list[nn.Parameter], flat: torch.Tensor) -> list[torch.Tensor]
 
 
 def _move_into(slots: list[nn.Parameter], values: torch.Tensor, gradients: torch.Tensor) -> None:
-    """Makes the slots, and their gradients, views of flat tensors that hold their values."""
+    """Make the slots, and their gradients, views of flat tensors that hold their values."""
     for slot, part, gradient in _pieces(slots, values, gradients):
         part.copy_(slot.data)
         slot.data = part
@@ -246,5 +247,5 @@ def _pieces(
 
 
 def _mix(key: tuple[int, ...]) -> int:
-    """One 64-bit seed from several numbers."""
+    """Return one 64-bit seed from several numbers."""
     return int(np.random.SeedSequence(list(key)).generate_state(1, np.uint64)[0])
