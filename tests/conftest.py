@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from checkpoints import make_checkpoint
 from hypothesis import HealthCheck, settings
+from sample_text import build_tokenizer
 from sentences import make_sentences
 
 # A busy machine is no reason to fail: what is tested is the result, not the time it took.
@@ -83,3 +84,28 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("text") / "corpus.txt"
     path.write_text("\n".join(make_sentences(800)) + "\n", encoding="utf-8")
     return path
+
+
+@pytest.fixture
+def cache_dir(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def write_lines(tmp_path: Path) -> Callable[..., Path]:
+    def write(lines: list[str], name: str = "corpus.txt") -> Path:
+        path = tmp_path / name
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def tokenizer_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base's folder as far as the tokenizer goes, with its configuration left to the class."""
+    folder = tmp_path_factory.mktemp("base")
+    build_tokenizer().save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 8}))
+    (folder / "config.json").write_text(json.dumps({"model_type": "xmod"}))
+    return folder

@@ -32,7 +32,7 @@ def torchrun(count: int, *arguments: str | Path) -> list[str]:
 @pytest.mark.slow
 def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     base = make_checkpoint(tmp_path / "base")
-    script = Path(__file__).parent / "train_together.py"
+    script = Path(__file__).parent.parent / "train_together.py"
     for count in (1, 2):
         done = subprocess.run(
             torchrun(count, script, base, tmp_path),
@@ -125,7 +125,7 @@ def test_add_runs_under_a_launcher_as_it_is(
 
 
 def run_several(failure: str, base: Path, corpus: Path, output: Path) -> tuple[int, str]:
-    script = Path(__file__).parent / "several_together.py"
+    script = Path(__file__).parent.parent / "add_many_together.py"
     command = torchrun(2, script, base, corpus, output, failure)
     done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
     return done.returncode, done.stderr

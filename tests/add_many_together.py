@@ -1,6 +1,6 @@
 """One of two processes that add several languages together; run by torchrun.
 
-usage: torchrun --nproc-per-node 2 several_together.py BASE CORPUS OUTPUT FAILURE
+usage: torchrun --nproc-per-node 2 add_many_together.py BASE CORPUS OUTPUT FAILURE
 
 FAILURE is where the second process alone fails at the first language: in `reading` its text, or in
 `training`, at the third step.
