@@ -19,10 +19,10 @@ from xmod_extend.training.step import Stepper
 next_job, run = add_many.next_job, Stepper.run
 
 
-def fail_to_read(loaded, request, observer):  # type: ignore[no-untyped-def]
+def fail_to_read(loaded, request, callback):  # type: ignore[no-untyped-def]
     if loaded.processes.rank == 1 and request.language.code == "quz_PE":
         raise CorpusError("quz.txt is not on this machine.")
-    return next_job(loaded, request, observer)
+    return next_job(loaded, request, callback)
 
 
 def fail_to_train(self, given, **options):  # type: ignore[no-untyped-def]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from xmod_extend.evaluation.verify import verify_checkpoint
     from xmod_extend.jobs.add import add_language
     from xmod_extend.jobs.add_many import add_languages
-    from xmod_extend.jobs.callbacks import Observer
+    from xmod_extend.jobs.callbacks import Callback
     from xmod_extend.jobs.inspect import check_corpus, probe_corpus
     from xmod_extend.languages import parse_language
     from xmod_extend.model.info import describe
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 
-_HOME = {
-    "Observer": "jobs.callbacks",
+_MODULE_OF = {
+    "Callback": "jobs.callbacks",
     "RunRecord": "report.record",
     "XmodExtendError": "errors",
     "add_language": "jobs.add",
@@ -39,7 +39,7 @@ _HOME = {
 }
 
 __all__ = [
-    "Observer",
+    "Callback",
     "RunRecord",
     "XmodExtendError",
     "__version__",
@@ -54,9 +54,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
 
 
 def __dir__() -> list[str]:

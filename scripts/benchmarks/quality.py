@@ -31,7 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from xmod_extend.jobs.add import evaluate_adapter, probe_base, train_adapter
-from xmod_extend.jobs.callbacks import Observer
+from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.job import Job, prepare
 from xmod_extend.jobs.options import AddOptions, merge_options
 from xmod_extend.training.configuration import TrainingConfig
@@ -142,7 +142,7 @@ def _shorten(path: str, num_bytes: int, folder: Path) -> str:
 
 def _measure(fixed: dict[str, Any], settings: list[Setting]) -> list[Measurement]:
     """Every setting on one text."""
-    job = prepare(merge_options(None, fixed), Observer())
+    job = prepare(merge_options(None, fixed), Callback())
     probe = probe_base(job)
     _tell(
         f"{job.language.code}: {job.text.train.num_tokens:,} tokens; best existing adapter "

@@ -28,7 +28,7 @@ import numpy as np
 from xmod_extend.evaluation.perplexity import MaskedText, TokenLosses, evaluate
 from xmod_extend.evaluation.unigram import unigram_losses
 from xmod_extend.jobs.add import probe_base, train_adapter
-from xmod_extend.jobs.callbacks import Observer
+from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.job import Job, prepare
 from xmod_extend.jobs.options import merge_options
 from xmod_extend.model.adapter import set_adapter
@@ -89,7 +89,7 @@ def _prepare(given: argparse.Namespace, paths: list[Path], folder: Path) -> Job:
         "max_steps": given.steps,
         "force": True,
     }
-    return prepare(merge_options(None, options), Observer())
+    return prepare(merge_options(None, options), Callback())
 
 
 def _measure(job: Job, readable: MaskedText, held_out: str) -> list[str]:

@@ -22,7 +22,7 @@ from xmod_extend.errors import (
     UsageError,
     XmodExtendError,
 )
-from xmod_extend.jobs.callbacks import Observer
+from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.report.card import model_card
 from xmod_extend.report.record import RunRecord
 from xmod_extend.training.configuration import TrainingConfig
@@ -149,7 +149,7 @@ def test_the_recorded_perplexity_is_that_of_plain_transformers(
     added: tuple[Path, RunRecord], corpus: Path
 ) -> None:
     """Scored again from the files alone, through upstream's own forward and loss."""
-    from xmod_extend.jobs.callbacks import Observer
+    from xmod_extend.jobs.callbacks import Callback
     from xmod_extend.jobs.prepared_text import prepare_text
     from xmod_extend.model.checkpoint import open_checkpoint
     from xmod_extend.text.corpus import read_corpus
@@ -157,7 +157,7 @@ def test_the_recorded_perplexity_is_that_of_plain_transformers(
     output, record = added
     model = XmodForMaskedLM.from_pretrained(output).eval()
     text = prepare_text(
-        read_corpus([corpus]), open_checkpoint(output), max_length=None, observer=Observer()
+        read_corpus([corpus]), open_checkpoint(output), max_length=None, callback=Callback()
     )
     total, count = 0.0, 0
     for inputs, labels, _ in text.held_out.batches():
@@ -260,7 +260,7 @@ def test_bad_options_are_refused_and_leave_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
-class Enough(Observer):
+class Enough(Callback):
     """Stops the run at a step, or fails there."""
 
     def __init__(self, step: int, error: Exception | None = None) -> None:
@@ -276,30 +276,30 @@ class Enough(Observer):
                 raise self.error
 
 
-def test_an_observer_can_end_training_and_keep_what_is_best(
+def test_a_callback_can_end_training_and_keep_what_is_best(
     base: Path, corpus: Path, tmp_path: Path
 ) -> None:
-    observer = Enough(9)
-    record = add(base, corpus, tmp_path / "out", observer=observer)
-    assert record.training is not None and not observer.stop_requested
+    callback = Enough(9)
+    record = add(base, corpus, tmp_path / "out", callback=callback)
+    assert record.training is not None and not callback.stop_requested
     assert record.training.stopped == "it was asked to stop"
     # The next step finds out.
     assert record.training.steps_done == record.training.curve[-1].step == 10
-    assert any("as asked" in note for note in observer.notes)
+    assert any("as asked" in note for note in callback.notes)
     assert xmod_extend.verify_checkpoint(tmp_path / "out", base).added_languages == ("quz_PE",)
     assert "ended early" in (tmp_path / "out" / "README.md").read_text()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_an_observer_that_fails_costs_no_step(
+def test_a_callback_that_fails_costs_no_step(
     base: Path, corpus: Path, added: tuple[Path, RunRecord], tmp_path: Path
 ) -> None:
     with pytest.raises(ZeroDivisionError) as caught:
-        add(base, corpus, tmp_path / "out", observer=Enough(9, ZeroDivisionError()))
+        add(base, corpus, tmp_path / "out", callback=Enough(9, ZeroDivisionError()))
     assert "resume=True" in caught.value.__notes__[0]
-    observer = Enough(0)
-    add(base, corpus, tmp_path / "out", observer=observer, resume=True)
-    assert any("after step 10" in note for note in observer.notes)
+    callback = Enough(0)
+    add(base, corpus, tmp_path / "out", callback=callback, resume=True)
+    assert any("after step 10" in note for note in callback.notes)
     shard = "model-quz_PE.safetensors"
     assert (tmp_path / "out" / shard).read_bytes() == (added[0] / shard).read_bytes()
 

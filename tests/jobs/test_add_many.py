@@ -20,7 +20,7 @@ import xmod_extend
 from xmod_extend.errors import LanguagesFailedError, UsageError
 from xmod_extend.files.run_folder import begun_languages
 from xmod_extend.jobs import add_many
-from xmod_extend.jobs.callbacks import Observer
+from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.report.record import RunRecord
 from xmod_extend.training.history import StepReport
 
@@ -103,7 +103,7 @@ def test_each_language_is_as_if_it_were_alone(
     assert '- "quz"\n- "ay"\n' in card
 
 
-class Watcher(Observer):
+class Watcher(Callback):
     def __init__(self) -> None:
         self.said: list[str] = []
 
@@ -146,7 +146,7 @@ def test_one_that_fails_fails_alone_and_resuming_trains_only_the_missing(
     with pytest.raises(UsageError, match="not empty"):
         add(base, entries, output)
     watcher = Watcher()
-    records = add(base, entries, output, resume=True, observer=watcher)
+    records = add(base, entries, output, resume=True, callback=watcher)
     assert watcher.stages("Training ") == ["ay_BO"]
     assert [record.language for record in records] == ["quz_PE", "ay_BO"]
     assert_as_alone(output, base, alone)
@@ -219,7 +219,7 @@ def test_an_interrupt_keeps_what_is_finished(
     with pytest.raises(UsageError, match=r"several languages \(quz_PE\)"):
         xmod_extend.add_language(base=str(base), output=output, **(COMMON | entries[0]))
     watcher = Watcher()
-    add(base, entries, output, resume=True, observer=watcher)
+    add(base, entries, output, resume=True, callback=watcher)
     assert watcher.stages("Training ") == ["ay_BO"]
     assert_as_alone(output, base, alone)
 
@@ -345,7 +345,7 @@ def test_the_command_line_takes_pairs_and_a_file(
     assert_as_alone(Path("out"), base, alone)
 
 
-class Stopper(Observer):
+class Stopper(Callback):
     """Stops a training when it hears a word, or the third step of the first language."""
 
     def __init__(self, word: str = "") -> None:
@@ -364,7 +364,7 @@ class Stopper(Observer):
 def test_a_stop_is_for_the_language_that_is_being_trained(
     base: Path, entries: list[dict[str, Any]], alone: dict[str, bytes], tmp_path: Path
 ) -> None:
-    first, second = add(base, entries, tmp_path / "out", observer=Stopper())
+    first, second = add(base, entries, tmp_path / "out", callback=Stopper())
     assert first.training is not None and second.training is not None
     assert first.training.stopped and first.training.steps_done == 4
     assert second.training.stopped is None
@@ -376,9 +376,9 @@ def test_a_stop_reaches_the_processes_of_the_languages(
     base: Path, entries: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     long = [entry | {"max_steps": 1000} for entry in entries]
-    observer = Stopper("held-out loss")
-    records = add(base, long, tmp_path / "out", observer=observer, jobs=2)
-    assert not observer.stop_requested
+    callback = Stopper("held-out loss")
+    records = add(base, long, tmp_path / "out", callback=callback, jobs=2)
+    assert not callback.stop_requested
     for record in records:
         assert record.training is not None and record.training.stopped
         assert record.training.steps_done < 1000

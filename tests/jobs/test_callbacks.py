@@ -13,7 +13,7 @@ import pytest
 
 import xmod_extend
 from xmod_extend.errors import UsageError
-from xmod_extend.jobs.callbacks import Observer, ProgressBars, shown
+from xmod_extend.jobs.callbacks import Callback, ProgressBars, shown
 from xmod_extend.report.record import RunRecord
 from xmod_extend.training.history import StepReport
 
@@ -40,7 +40,7 @@ def test_a_call_shows_its_progress_and_warnings_on_stderr(
     assert "Reading the corpus" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("options", [{"progress": False}, {"observer": Observer()}])
+@pytest.mark.parametrize("options", [{"progress": False}, {"callback": Callback()}])
 def test_it_is_silent_where_that_was_asked_for_or_another_hears_it(
     base: Path,
     corpus: Path,
@@ -65,10 +65,10 @@ def test_a_stream_that_nobody_reads_ends_nothing(
     monkeypatch: pytest.MonkeyPatch, stream: io.StringIO | None
 ) -> None:
     monkeypatch.setattr(sys, "stderr", stream)
-    with shown(None, True) as observer:
-        observer.on_stage("Training")
-        observer.on_warning("It is short.")
-        observer.on_step(report(1))
+    with shown(None, True) as callback:
+        callback.on_stage("Training")
+        callback.on_warning("It is short.")
+        callback.on_step(report(1))
 
 
 def report(step: int) -> StepReport:
@@ -91,8 +91,8 @@ def test_a_terminal_gets_a_bar_that_is_taken_away(monkeypatch: pytest.MonkeyPatc
     assert bars._bar is None and bar.disable
 
 
-@pytest.mark.parametrize("options", [{"observer": Observer}, {"progress": "no"}])
-def test_what_is_no_observer_is_refused(options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("options", [{"callback": Callback}, {"progress": "no"}])
+def test_what_is_no_callback_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="must be of type"):
         xmod_extend.add_language(lang="quz_PE", corpus="a.txt", **options)
 

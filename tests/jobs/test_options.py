@@ -86,7 +86,7 @@ def test_help_shows_the_options_of_add_language() -> None:
     import xmod_extend
 
     parameters = inspect.signature(xmod_extend.add_language).parameters
-    assert set(parameters) == {*AddOptions.__dataclass_fields__, "observer", "progress"}
+    assert set(parameters) == {*AddOptions.__dataclass_fields__, "callback", "progress"}
     assert parameters["base"].default == "facebook/xmod-base"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from xmod_extend.errors import LanguageError, UsageError, XmodExtendError
-from xmod_extend.jobs.callbacks import Observer
+from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.checks import check_requests
 from xmod_extend.jobs.plan_file import combine_options, pair_up, read_plan_file
 
@@ -103,5 +103,5 @@ def test_all_entries_are_checked_before_anything_heavy(
         where="here",
     )
     with pytest.raises(error, match=named):
-        check_requests(several, Observer())
+        check_requests(several, Callback())
     assert list(tmp_path.iterdir()) == []

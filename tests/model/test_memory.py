@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from xmod_extend.jobs.callbacks import Observer
+from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.prepared_text import prepare_text
 from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.memory import give_back_memory
@@ -55,7 +55,7 @@ def test_the_tokenizer_is_let_go_of_when_the_text_is_read(
 
     monkeypatch.setattr("xmod_extend.jobs.prepared_text.load_tokenizer", load)
     text = prepare_text(
-        read_corpus([corpus]), open_checkpoint(base), max_length=None, observer=Observer()
+        read_corpus([corpus]), open_checkpoint(base), max_length=None, callback=Callback()
     )
     give_back_memory()
     assert len(text.tokenizer.sha256) == 64

@@ -44,7 +44,7 @@ def check(
             held_out=held_out,
             text_field=text_field,
             encoding_errors=encoding_errors,
-            observer=display,
+            callback=display,
         )
         output.minimal(
             dataclasses.asdict(report),

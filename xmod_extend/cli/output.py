@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xmod_extend.cli.streams import give_up
-from xmod_extend.jobs.callbacks import Observer
+from xmod_extend.jobs.callbacks import Callback
 
 if TYPE_CHECKING:
     from xmod_extend.evaluation.probe import Candidate
@@ -118,7 +118,7 @@ class _Results(Console):
         raise BrokenPipeError
 
 
-class Display(Observer):
+class Display(Callback):
     """Shows a run on stderr: a progress bar on a terminal, a log line now and then elsewhere."""
 
     def __init__(self, output: Output) -> None:

@@ -43,7 +43,7 @@ def probe(
                 held_out=held_out,
                 text_field=text_field,
                 encoding_errors=encoding_errors,
-                observer=display,
+                callback=display,
             )
         finally:
             display.close()

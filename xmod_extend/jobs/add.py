@@ -31,7 +31,7 @@ from xmod_extend.evaluation.unigram import unigram_losses
 from xmod_extend.evaluation.verdict import advise, describe_result, needs_advice
 from xmod_extend.files.atomic import write_atomically
 from xmod_extend.files.run_folder import METRICS_NAME, PROBE_NAME, hold_run_folder
-from xmod_extend.jobs.callbacks import Observer, shown
+from xmod_extend.jobs.callbacks import Callback, choose_callback
 from xmod_extend.jobs.checks import Request, check_request, keeping_what_is_saved
 from xmod_extend.jobs.job import Job, identity, load_job, training_config
 from xmod_extend.jobs.options import AddOptions, merge_options
@@ -83,7 +83,7 @@ class Trained:
 
 
 def add_language(
-    *, observer: Observer | None = None, progress: bool = True, **options: Any
+    *, callback: Callback | None = None, progress: bool = True, **options: Any
 ) -> RunRecord:
     """Add a language to an X-MOD and write the extended checkpoint.
 
@@ -91,8 +91,8 @@ def add_language(
     `add_language(lang="quz_PE", corpus="data/quechua.txt", base="tiny")`.
 
     Args:
-        observer: Hears of the run's progress, in place of the display, and may end training.
-        progress: Whether progress and warnings are shown if there is no observer.
+        callback: Hears of the run's progress, in place of the display, and may end training.
+        progress: Whether progress and warnings are shown if there is no callback.
 
     Returns:
         The run record, which is also in the output's run.json.
@@ -100,8 +100,8 @@ def add_language(
     Raises:
         XmodExtendError: What cannot be done, as one of the classes in `xmod_extend.errors`.
     """
-    with shown(observer, progress) as hearer:
-        return run_add(check_request(merge_options(None, options), hearer), hearer)
+    with choose_callback(callback, progress) as callback:
+        return run_add(check_request(merge_options(None, options), callback), callback)
 
 
 # A notebook's completion and help() show the options by name.
@@ -114,15 +114,15 @@ add_language.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
 
 
 @own_global_state()
-def run_add(request: Request, observer: Observer) -> RunRecord:
+def run_add(request: Request, callback: Callback) -> RunRecord:
     """`add_language` for a request that is already checked."""
     if request.options.plan:
-        return plan_language(load_job(request, observer))
+        return plan_language(load_job(request, callback))
     with (
         keeping_what_is_saved(request.output),
-        entered_whole(hold_run_folder(request.output, observer.on_note)) as run,
+        entered_whole(hold_run_folder(request.output, callback.on_note)) as run,
     ):
-        job = load_job(request, observer)
+        job = load_job(request, callback)
         states = StateFolder(run.path, identity(job))
         trained = train_language(job, states)
         job.processes.end()
@@ -130,7 +130,7 @@ def run_add(request: Request, observer: Observer) -> RunRecord:
             return trained.record
         free_slice(job.model)
         (record,) = write_checkpoint(
-            job.checkpoint, request, [trained], job.text.tokenizer.files, observer
+            job.checkpoint, request, [trained], job.text.tokenizer.files, callback
         )
         run.clear()
         return record
@@ -178,14 +178,14 @@ def _metrics(job: Job, path: Path, last_step: int) -> Metrics:
     if job.options.report_to is not None:
         logs = logs_folder(job.output_plan.output)
         if job.options.report_to == "tensorboard":
-            job.observer.on_note(f"figures for TensorBoard go to {logs}")
+            job.callback.on_note(f"figures for TensorBoard go to {logs}")
         tracker = Tracker(
             job.options.report_to,
             job.language.code,
             options=job.options.to_json(),
             logs=logs,
             last_step=last_step,
-            warn=job.observer.on_warning,
+            warn=job.callback.on_warning,
         )
     return Metrics(path, last_step=last_step, tracker=tracker)
 
@@ -204,12 +204,12 @@ def _take_up(job: Job, states: StateFolder) -> SavedState | None:
         return None
     job.processes.require_same(None if saved is None else saved.history.steps_done, states.path)
     if saved is None:
-        job.observer.on_note(f"there is no saved state in {states.path}: starting at step 1")
+        job.callback.on_note(f"there is no saved state in {states.path}: starting at step 1")
     else:
-        job.observer.on_note(f"going on from the state saved after step {saved.history.steps_done}")
+        job.callback.on_note(f"going on from the state saved after step {saved.history.steps_done}")
         before, now = saved.history.num_processes, job.processes.count
         if before != now:
-            job.observer.on_note(
+            job.callback.on_note(
                 f"{before} processes saved it and {now} go on: the result is the same but for the "
                 "rounding of sums"
             )
@@ -232,22 +232,22 @@ def probe_base(job: Job) -> ProbeResult:
     """Rank the existing adapters on the held-out text."""
     languages = job.checkpoint.languages
     planned = planned_tokens(job.text.held_out, len(languages))
-    job.observer.on_stage(f"Probing {len(languages)} existing adapters on the held-out text")
+    job.callback.on_stage(f"Probing {len(languages)} existing adapters on the held-out text")
     probe = probe_adapters(
         job.model,
         job.checkpoint,
         job.text.held_out,
         processes=job.processes,
         sign=lambda text: job.text.signature(job.precision, text),
-        on_score=lambda candidate: job.observer.on_candidate(candidate, planned),
+        on_score=lambda candidate: job.callback.on_candidate(candidate, planned),
     )
     give_back_memory()
     best = probe.best
-    job.observer.on_note(
+    job.callback.on_note(
         f"best existing adapter: {best.language}, perplexity {best.perplexity:,.1f}"
     )
     for warning in coverage_warnings(probe):
-        job.observer.on_warning(warning)
+        job.callback.on_warning(warning)
     return probe
 
 
@@ -274,22 +274,22 @@ def train_adapter(
 
     Args:
         saving: Where the state is saved, if it is.
-        metrics: Hears of each step, as the job's observer does.
+        metrics: Hears of each step, as the job's callback does.
         changes: Fields of `TrainingConfig` that no option sets, for measuring what they do.
     """
     config = dataclasses.replace(training_config(job), **(changes or {}))
     init, adapter = _initial_adapter(job, probe)
     set_adapter(job.model, adapter)
     del adapter
-    job.observer.on_stage(
+    job.callback.on_stage(
         f"Training {config.num_steps:,} steps of {config.batch_size} x {job.text.max_length} "
         f"tokens from {init}, peak lr {config.lr:g}, {job.precision} on {job.processes.device.type}"
         + (f" in {job.processes.count} processes" if job.processes.count > 1 else "")
     )
     sample = job.text.held_out.sample(VALIDATION_TOKENS)
-    hearers: list[Observer | Metrics] = [job.observer, *filter(None, [metrics])]
+    callbacks: list[Callback | Metrics] = [job.callback, *filter(None, [metrics])]
     with held_signals() as signals:
-        telling = _Telling(hearers, signals)
+        telling = _Telling(callbacks, signals)
         result = train(
             job.model,
             job.text.train,
@@ -301,20 +301,20 @@ def train_adapter(
             validate=lambda: evaluate(job.model, sample, processes=job.processes).mean_nats,
             saving=saving,
             signals=signals,
-            is_asked_to_stop=lambda: job.observer.stop_requested,
+            is_asked_to_stop=lambda: job.callback.stop_requested,
             on_step=telling.on_step,
             on_validation=telling.on_validation,
         )
-    # It was for this training alone: the observer may hear of another one.
-    job.observer.stop_requested = False
+    # It was for this training alone: the callback may hear of another one.
+    job.callback.stop_requested = False
     give_back_memory()
     if result.stopped == ASKED_TO_STOP:
-        job.observer.on_note(
+        job.callback.on_note(
             f"Training ended after step {result.steps_done:,} of {config.num_steps:,}, as asked; "
             f"the adapter of step {result.best_step:,} is kept"
         )
     elif result.stopped:
-        job.observer.on_warning(
+        job.callback.on_warning(
             f"Training stopped early: {result.stopped}; the adapter of step {result.best_step} is "
             "kept. A lower --lr may help."
         )
@@ -324,21 +324,21 @@ def train_adapter(
 class _Telling:
     """Passes on what happens in training; an error of who hears it ends the run, its state saved.
 
-    Without that, a slip in a notebook's own observer would cost the hours since the last state.
+    Without that, a slip in a notebook's own callback would cost the hours since the last state.
     """
 
-    def __init__(self, hearers: Sequence[Observer | Metrics], signals: Signals) -> None:
-        self._hearers, self._signals = hearers, signals
+    def __init__(self, callbacks: Sequence[Callback | Metrics], signals: Signals) -> None:
+        self._callbacks, self._signals = callbacks, signals
 
     def on_step(self, report: StepReport) -> None:
-        for each in self._hearers:
+        for callback in self._callbacks:
             with self._holding_errors():
-                each.on_step(report)
+                callback.on_step(report)
 
     def on_validation(self, point: CurvePoint) -> None:
-        for each in self._hearers:
+        for callback in self._callbacks:
             with self._holding_errors():
-                each.on_validation(point)
+                callback.on_validation(point)
 
     @contextmanager
     def _holding_errors(self) -> Iterator[None]:
@@ -351,7 +351,7 @@ class _Telling:
 
 def evaluate_adapter(job: Job, probe: ProbeResult, trained: Trained) -> EvaluationRecord:
     """Score the new adapter on all of the held-out text, against the best existing one."""
-    job.observer.on_stage("Scoring the held-out text")
+    job.callback.on_stage("Scoring the held-out text")
     set_adapter(job.model, trained.result.adapter)
     losses = evaluate(job.model, job.text.held_out, processes=job.processes)
     before, after = job.signed_score(probe.best_losses), job.signed_score(losses)
@@ -378,7 +378,7 @@ def evaluate_adapter(job: Job, probe: ProbeResult, trained: Trained) -> Evaluati
     if unreadable is None and needs_advice(gain, over_unigram):
         advice = _advise(job, trained)
     if unreadable or advice:
-        job.observer.on_warning(f"{verdict} {advice}".rstrip())
+        job.callback.on_warning(f"{verdict} {advice}".rstrip())
     return EvaluationRecord(
         best_existing=probe.best.language,
         before=before,
@@ -410,7 +410,7 @@ def _words_hit(job: Job) -> float:
 
 
 def _plan(job: Job) -> PlanRecord:
-    job.observer.on_stage("Timing a training step")
+    job.callback.on_stage("Timing a training step")
     config = training_config(job)
     scheme = job.text.masking_scheme(mlm_probability=job.options.mlm_probability, seed=0)
     seconds = seconds_per_step(job.model, job.text.train, scheme, config, processes=job.processes)

@@ -20,7 +20,7 @@ from xmod_extend.arguments import Place, as_int, as_path
 from xmod_extend.errors import LanguagesFailedError, TrainingError, UsageError
 from xmod_extend.files.run_folder import METRICS_NAME, hold_run_folder, run_folder
 from xmod_extend.jobs.add import plan_language, train_language
-from xmod_extend.jobs.callbacks import Observer, shown
+from xmod_extend.jobs.callbacks import Callback, choose_callback
 from xmod_extend.jobs.checks import (
     Request,
     check_requests,
@@ -47,7 +47,7 @@ def add_languages(
     plan_file: Place | None = None,
     languages: Sequence[Mapping[str, Any]] | None = None,
     jobs: int = 1,
-    observer: Observer | None = None,
+    callback: Callback | None = None,
     progress: bool = True,
     **options: Any,
 ) -> tuple[RunRecord, ...]:
@@ -61,8 +61,8 @@ def add_languages(
         languages: Such a list, instead of the file.
         jobs: Languages that are trained at a time, each in a process of its own with its share of
             the threads. In a script, the call must then be behind `if __name__ == "__main__":`.
-        observer: Hears of the run's progress, in place of the display, and may end training.
-        progress: Whether progress and warnings are shown if there is no observer.
+        callback: Hears of the run's progress, in place of the display, and may end training.
+        progress: Whether progress and warnings are shown if there is no callback.
         options: For all languages, as in `add_language`: they come before what the file says, and
             after what an entry of `languages` says.
 
@@ -82,36 +82,36 @@ def add_languages(
         several = read_plan_file(as_path("plan_file", plan_file), given)
     else:
         several = combine_options(languages, given, {}, where="`languages`")
-    with shown(observer, progress) as hearer:
-        return run_several(check_requests(several, hearer), hearer, jobs=int(jobs))
+    with choose_callback(callback, progress) as callback:
+        return run_several(check_requests(several, callback), callback, jobs=int(jobs))
 
 
 @own_global_state()
 def run_several(
-    requests: Sequence[Request], observer: Observer, *, jobs: int = 1
+    requests: Sequence[Request], callback: Callback, *, jobs: int = 1
 ) -> tuple[RunRecord, ...]:
     """`add_languages` for requests that are already checked."""
     check_jobs(jobs)
     first = requests[0]
     if first.options.plan:
-        loaded = load_base(first, *open_base(requests, jobs=jobs), observer)
-        return tuple(plan_language(next_job(loaded, each, observer)) for each in requests)
+        loaded = load_base(first, *open_base(requests, jobs=jobs), callback)
+        return tuple(plan_language(next_job(loaded, each, callback)) for each in requests)
     is_main = os.environ.get("RANK", "0") == "0"
     with (
         keeping_what_is_saved(first.output),
-        entered_whole(hold_run_folder(first.output, observer.on_note)) as run,
+        entered_whole(hold_run_folder(first.output, callback.on_note)) as run,
     ):
         checkpoint, output_plan = open_base(requests, jobs=jobs)
         if is_main and not first.options.resume:
             run.clear()
         if jobs > 1:
-            trained, failures = _side_by_side(requests, observer, jobs)
+            trained, failures = _side_by_side(requests, callback, jobs)
         else:
-            loaded = load_base(first, checkpoint, output_plan, observer)
-            trained, failures = _one_after_another(loaded, requests, observer)
+            loaded = load_base(first, checkpoint, output_plan, callback)
+            trained, failures = _one_after_another(loaded, requests, callback)
         records = tuple(language.record for language in trained)
         if is_main and trained:
-            records = _write(checkpoint, first, trained, observer)
+            records = _write(checkpoint, first, trained, callback)
             if failures:
                 note_written_by(run.path, first.output)
         if failures:
@@ -137,13 +137,13 @@ def check_jobs(jobs: int) -> None:
 
 
 def _one_after_another(
-    loaded: LoadedBase, requests: Sequence[Request], observer: Observer
+    loaded: LoadedBase, requests: Sequence[Request], callback: Callback
 ) -> tuple[list[TrainedLanguage], dict[str, str]]:
     trained, failures = [], {}
     for request in requests:
         code = request.language.code
         try:
-            job = _agreed_job(loaded, request, _Named(observer, code))
+            job = _agreed_job(loaded, request, _Named(callback, code))
             trained.append(_train_one(job, request))
         except LostProcessError:
             raise
@@ -153,14 +153,14 @@ def _one_after_another(
                 # with the next one's. What training says of itself is from sums, the same in all.
                 raise
             failures[code] = sentence_of(error)
-            observer.on_warning(f"{code} failed: {failures[code]}")
+            callback.on_warning(f"{code} failed: {failures[code]}")
     loaded.processes.end()
     free_slice(loaded.model)
     return trained, failures
 
 
 def _side_by_side(
-    requests: Sequence[Request], observer: Observer, jobs: int
+    requests: Sequence[Request], callback: Callback, jobs: int
 ) -> tuple[list[TrainedLanguage], dict[str, str]]:
     import torch
 
@@ -169,22 +169,22 @@ def _side_by_side(
         train_alone,
         jobs=jobs,
         num_threads=max(1, torch.get_num_threads() // jobs),
-        observer=observer,
+        callback=callback,
     )
     for code, sentence in failures.items():
-        observer.on_warning(f"{code} failed: {sentence}")
+        callback.on_warning(f"{code} failed: {sentence}")
     finished = [request for request in requests if request.language.code not in failures]
     return [_read_trained(_folder(request)) for request in finished], failures
 
 
-def train_alone(request: Request, observer: Observer) -> None:
+def train_alone(request: Request, callback: Callback) -> None:
     """Train one of several languages in a process of its own, and leave it in its folder."""
     checkpoint, output_plan = open_base([request])
-    loaded = load_base(request, checkpoint, output_plan, observer)
-    _train_one(next_job(loaded, request, observer), request)
+    loaded = load_base(request, checkpoint, output_plan, callback)
+    _train_one(next_job(loaded, request, callback), request)
 
 
-def _agreed_job(loaded: LoadedBase, request: Request, observer: Observer) -> Job:
+def _agreed_job(loaded: LoadedBase, request: Request, callback: Callback) -> Job:
     """Return the language's job once every process of this run has it, or an error in all of them.
 
     Raises:
@@ -192,7 +192,7 @@ def _agreed_job(loaded: LoadedBase, request: Request, observer: Observer) -> Job
     """
     job, problem = None, None
     try:
-        job = next_job(loaded, request, observer)
+        job = next_job(loaded, request, callback)
     except Exception as error:
         if loaded.processes.count == 1:
             raise
@@ -211,7 +211,7 @@ def _train_one(job: Job, request: Request) -> TrainedLanguage:
     is_finished = request.options.resume and states.is_finished()
     job.processes.require_same(is_finished, states.path)
     if is_finished:
-        job.observer.on_note(f"{request.language.code} is trained already")
+        job.callback.on_note(f"{request.language.code} is trained already")
         return _read_trained(states.path)
     trained = train_language(job, states)
     if job.processes.is_main:
@@ -236,11 +236,11 @@ def _write(
     checkpoint: Checkpoint,
     first: Request,
     trained: Sequence[TrainedLanguage],
-    observer: Observer,
+    callback: Callback,
 ) -> tuple[RunRecord, ...]:
     folder = find_tokenizer(checkpoint.path, vocab_size=checkpoint.config["vocab_size"])
     files = find_tokenizer_files(folder)
-    records = write_checkpoint(checkpoint, first, trained, files, observer)
+    records = write_checkpoint(checkpoint, first, trained, files, callback)
     return tuple(records)
 
 
@@ -258,26 +258,26 @@ def _failed(
     )
 
 
-class _Named(Observer):
+class _Named(Callback):
     """Says which language a stage or a warning is about."""
 
-    def __init__(self, observer: Observer, code: str) -> None:
-        self._observer, self._code = observer, code
-        self.on_note = observer.on_note  # type: ignore[method-assign]
-        self.on_candidate = observer.on_candidate  # type: ignore[method-assign]
-        self.on_step = observer.on_step  # type: ignore[method-assign]
-        self.on_validation = observer.on_validation  # type: ignore[method-assign]
+    def __init__(self, callback: Callback, code: str) -> None:
+        self._callback, self._code = callback, code
+        self.on_note = callback.on_note  # type: ignore[method-assign]
+        self.on_candidate = callback.on_candidate  # type: ignore[method-assign]
+        self.on_step = callback.on_step  # type: ignore[method-assign]
+        self.on_validation = callback.on_validation  # type: ignore[method-assign]
 
     @property
     def stop_requested(self) -> bool:
-        return self._observer.stop_requested
+        return self._callback.stop_requested
 
     @stop_requested.setter
     def stop_requested(self, value: bool) -> None:
-        self._observer.stop_requested = value
+        self._callback.stop_requested = value
 
     def on_stage(self, name: str) -> None:
-        self._observer.on_stage(f"{self._code}: {name}")
+        self._callback.on_stage(f"{self._code}: {name}")
 
     def on_warning(self, text: str) -> None:
-        self._observer.on_warning(f"{self._code}: {text}")
+        self._callback.on_warning(f"{self._code}: {text}")

@@ -1,4 +1,4 @@
-"""What a run tells while it works, to an observer of the caller's or to bars in a notebook."""
+"""What a run tells while it works, to an callback of the caller's or to bars in a notebook."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from xmod_extend.training.history import CurvePoint, StepReport
 
 
-class Observer:
+class Callback:
     """Hears of everything and shows nothing; a display overrides what it wants to show.
 
     A method may also decide that enough was trained:
 
-        class Enough(Observer):
+        class Enough(Callback):
             def on_validation(self, point):
                 if point.held_out_loss < 3.0:
                     self.request_stop()
@@ -56,7 +56,7 @@ class Observer:
         """The held-out sample was scored."""
 
 
-class ProgressBars(Observer):
+class ProgressBars(Callback):
     """Shows a run in a notebook or a terminal, with tqdm's bars: what Python callers see.
 
     A result never depends on who looks at it: what cannot be shown is left out.
@@ -122,22 +122,22 @@ class ProgressBars(Observer):
 
 
 @contextmanager
-def shown(observer: Observer | None, progress: bool) -> Iterator[Observer]:
-    """Yield who hears of a run: the caller's observer, or a display if `progress` is wanted.
+def choose_callback(callback: Callback | None, progress: bool) -> Iterator[Callback]:
+    """Yield who hears of a run: the caller's callback, or a display if `progress` is wanted.
 
     Raises:
-        UsageError: The observer is none, such as a class instead of one of its objects.
+        UsageError: The callback is none, such as a class instead of one of its objects.
     """
     wants_progress = as_bool("progress", progress)
-    if observer is not None:
-        if not isinstance(observer, Observer):
-            raise wrong_type("observer", observer, "xmod_extend.Observer")
-        yield observer
+    if callback is not None:
+        if not isinstance(callback, Callback):
+            raise wrong_type("callback", callback, "xmod_extend.Callback")
+        yield callback
         return
     # Of several processes, the first one speaks.
     is_first = os.environ.get("RANK", "0") == "0"
     if not (wants_progress and is_first and sys.stderr is not None and sys.stdout is not None):
-        yield Observer()
+        yield Callback()
         return
     bars = ProgressBars()
     try:

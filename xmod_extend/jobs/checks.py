@@ -27,7 +27,7 @@ from xmod_extend.files.run_folder import (
     step_of,
     what_is_saved,
 )
-from xmod_extend.jobs.callbacks import Observer
+from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.options import AddOptions
 from xmod_extend.languages import Language, parse_language
 from xmod_extend.model.base import BaseReference, resolve_base
@@ -55,7 +55,7 @@ class Request:
     """Whether the user said --force; `options.force` may only mean the run's own checkpoint."""
 
 
-def check_request(options: AddOptions, observer: Observer) -> Request:
+def check_request(options: AddOptions, callback: Callback) -> Request:
     """Check the base's config, the language, the output and the paths of the text.
 
     Raises:
@@ -70,8 +70,8 @@ def check_request(options: AddOptions, observer: Observer) -> Request:
     base = check_places(
         options.corpus, options.held_out, base=options.base, revision=options.revision
     )
-    observer.on_stage(f"Looking at {base.base}")
-    language = _check_language(options, base, observer)
+    callback.on_stage(f"Looking at {base.base}")
+    language = _check_language(options, base, callback)
     output = options.output or Path(f"{base.name}-{language.code}")
     check_run_folder(run_folder(output))
     _check_output(output, options, base)
@@ -81,7 +81,7 @@ def check_request(options: AddOptions, observer: Observer) -> Request:
     )
 
 
-def check_requests(several: Sequence[AddOptions], observer: Observer) -> tuple[Request, ...]:
+def check_requests(several: Sequence[AddOptions], callback: Callback) -> tuple[Request, ...]:
     """Return the same for several languages that are added to one base; an error names the entry.
 
     Raises:
@@ -93,12 +93,12 @@ def check_requests(several: Sequence[AddOptions], observer: Observer) -> tuple[R
     for number, options in enumerate(several, start=1):
         with naming_entry(number, options.lang):
             check_paths([*options.corpus, *filter(None, [options.held_out])])
-    observer.on_stage(f"Looking at {base.base}")
+    callback.on_stage(f"Looking at {base.base}")
     base.load_config()
     languages: list[Language] = []
     for number, options in enumerate(several, start=1):
         with naming_entry(number, options.lang):
-            language = _check_language(options, base, observer)
+            language = _check_language(options, base, callback)
             if language.code in [other.code for other in languages]:
                 raise LanguageError(
                     f"{language.code} is there twice.", hint="Leave one of them out."
@@ -137,14 +137,14 @@ def naming_entry(number: int, lang: object) -> Iterator[None]:
         raise type(error)(f"{name}: {error.message}", hint=error.hint) from error
 
 
-def _check_language(options: AddOptions, base: BaseReference, observer: Observer) -> Language:
+def _check_language(options: AddOptions, base: BaseReference, callback: Callback) -> Language:
     config = base.load_config()
     check_extendable(config, base.name)
     if options.dropout:
         _check_dropout(config)
     languages = config.get("languages", ())
     language = parse_language(options.lang, existing=languages)
-    observer.on_note(f"new language: {language.code}, {language.name}")
+    callback.on_note(f"new language: {language.code}, {language.name}")
     _check_donor(options.init, languages)
     choose_max_length(config, options.max_length, name=base.name)
     return language

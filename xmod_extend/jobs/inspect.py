@@ -16,7 +16,7 @@ from xmod_extend.evaluation.probe import (
 )
 from xmod_extend.evaluation.unigram import unigram_losses
 from xmod_extend.evaluation.verdict import describe_probe
-from xmod_extend.jobs.callbacks import Observer, shown
+from xmod_extend.jobs.callbacks import Callback, choose_callback
 from xmod_extend.jobs.options import EncodingErrors, plain_options
 from xmod_extend.jobs.prepared_text import add_token_counts, prepare_text
 from xmod_extend.model.base import resolve_base
@@ -52,12 +52,12 @@ def check_corpus(
     held_out: Place | None = None,
     text_field: str = "text",
     encoding_errors: EncodingErrors = "strict",
-    observer: Observer | None = None,
+    callback: Callback | None = None,
     progress: bool = True,
 ) -> CorpusReport:
     """Read a corpus as `add_language` would, and report on it. Weights are not loaded.
 
-    Progress and warnings are shown unless `progress` is false or there is an `observer`.
+    Progress and warnings are shown unless `progress` is false or there is a `callback`.
 
     Raises:
         CorpusError: The text is missing, unreadable, malformed or too little.
@@ -72,23 +72,23 @@ def check_corpus(
         text_field=text_field,
         encoding_errors=encoding_errors,
     )
-    with shown(observer, progress) as hearer:
-        return _check(given, hearer)
+    with choose_callback(callback, progress) as callback:
+        return _check(given, callback)
 
 
-def _check(given: Mapping[str, Any], observer: Observer) -> CorpusReport:
+def _check(given: Mapping[str, Any], callback: Callback) -> CorpusReport:
     reference = resolve_base(given["base"], revision=given["revision"])
     vocab_size = reference.load_config()["vocab_size"]
-    observer.on_stage("Reading the corpus")
+    callback.on_stage("Reading the corpus")
     read = _read(given)
-    observer.on_stage(f"Tokenising it as {reference.name} would")
+    callback.on_stage(f"Tokenising it as {reference.name} would")
     tokenizer = load_tokenizer(reference.fetch_tokenizer(), vocab_size=vocab_size)
     if tokenizer.note:
-        observer.on_warning(tokenizer.note)
+        callback.on_warning(tokenizer.note)
     sides = tokenize(read.train, tokenizer), tokenize(read.held_out, tokenizer)
     report = add_token_counts(read, tokenizer, [side.counts for side in sides])
     for warning in (*report.notes, *report.warnings):
-        observer.on_warning(warning)
+        callback.on_warning(warning)
     return report
 
 
@@ -102,12 +102,12 @@ def probe_corpus(
     text_field: str = "text",
     encoding_errors: EncodingErrors = "strict",
     max_length: int | None = None,
-    observer: Observer | None = None,
+    callback: Callback | None = None,
     progress: bool = True,
 ) -> ProbeReport:
     """Rank the base's existing adapters on a corpus: the scores that `add_language` sees.
 
-    Progress and warnings are shown unless `progress` is false or there is an `observer`.
+    Progress and warnings are shown unless `progress` is false or there is a `callback`.
 
     Raises:
         As `add_language`.
@@ -121,20 +121,20 @@ def probe_corpus(
         encoding_errors=encoding_errors,
         max_length=max_length,
     )
-    with shown(observer, progress) as hearer:
-        return _probe(given, hearer)
+    with choose_callback(callback, progress) as callback:
+        return _probe(given, callback)
 
 
-def _probe(given: Mapping[str, Any], observer: Observer) -> ProbeReport:
+def _probe(given: Mapping[str, Any], callback: Callback) -> ProbeReport:
     reference = resolve_base(given["base"], revision=given["revision"])
     reference.load_config()
-    observer.on_stage("Reading the corpus")
+    callback.on_stage("Reading the corpus")
     read = _read(given)
     checkpoint = open_checkpoint(reference.fetch())
-    text = prepare_text(read, checkpoint, max_length=given["max_length"], observer=observer)
+    text = prepare_text(read, checkpoint, max_length=given["max_length"], callback=callback)
     for warning in (*text.report.notes, *text.report.warnings):
-        observer.on_warning(warning)
-    observer.on_stage(f"Probing {len(checkpoint.languages)} adapters")
+        callback.on_warning(warning)
+    callback.on_stage(f"Probing {len(checkpoint.languages)} adapters")
     planned = planned_tokens(text.held_out, len(checkpoint.languages))
     device = make_processes().device
     precision = choose_precision("auto", device)
@@ -145,10 +145,10 @@ def _probe(given: Mapping[str, Any], observer: Observer) -> ProbeReport:
         checkpoint,
         text.held_out,
         sign=lambda sample: text.signature(precision.name, sample),
-        on_score=lambda candidate: observer.on_candidate(candidate, planned),
+        on_score=lambda candidate: callback.on_candidate(candidate, planned),
     )
     for warning in coverage_warnings(result):
-        observer.on_warning(warning)
+        callback.on_warning(warning)
     signature = text.signature(precision.name)
     counts = text.train.token_counts(text.token_bytes.size)
     guesses = unigram_losses(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from xmod_extend.evaluation.perplexity import METRIC_VERSION, Score, TokenLosses, score
 from xmod_extend.files.run_folder import run_folder
-from xmod_extend.jobs.callbacks import Observer
+from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.checks import Request, check_request, keeping_what_is_saved
 from xmod_extend.jobs.options import AddOptions
 from xmod_extend.jobs.prepared_text import PreparedText, prepare_text
@@ -59,7 +59,7 @@ class Job(LoadedBase):
     """All that is ready before the first adapter is scored."""
 
     options: AddOptions
-    observer: Observer
+    callback: Callback
     language: Language
     text: PreparedText
     started: float
@@ -69,28 +69,28 @@ class Job(LoadedBase):
         return score(losses, token_bytes=self.text.token_bytes, signature=signature)
 
 
-def prepare(options: AddOptions, observer: Observer) -> Job:
+def prepare(options: AddOptions, callback: Callback) -> Job:
     """Check everything that can be checked, read the text and load the slice."""
-    return load_job(check_request(options, observer), observer)
+    return load_job(check_request(options, callback), callback)
 
 
-def load_job(request: Request, observer: Observer) -> Job:
+def load_job(request: Request, callback: Callback) -> Job:
     """Read the text and load the slice, in an order that refuses what it can early."""
     started = time.perf_counter()
     check_usable(request.base.load_config())
-    corpus = _read(request.options, observer)
+    corpus = _read(request.options, callback)
     checkpoint, output_plan = open_base([request])
-    text = _prepare(corpus, checkpoint, request, observer)
-    loaded = load_base(request, checkpoint, output_plan, observer)
-    return _job(loaded, request, text, observer, started)
+    text = _prepare(corpus, checkpoint, request, callback)
+    loaded = load_base(request, checkpoint, output_plan, callback)
+    return _job(loaded, request, text, callback, started)
 
 
-def next_job(loaded: LoadedBase, request: Request, observer: Observer) -> Job:
+def next_job(loaded: LoadedBase, request: Request, callback: Callback) -> Job:
     """Read the text of a language for a base that is loaded already."""
     started = time.perf_counter()
-    corpus = _read(request.options, observer)
-    text = _prepare(corpus, loaded.checkpoint, request, observer)
-    return _job(loaded, request, text, observer, started)
+    corpus = _read(request.options, callback)
+    text = _prepare(corpus, loaded.checkpoint, request, callback)
+    return _job(loaded, request, text, callback, started)
 
 
 def open_base(requests: Sequence[Request], *, jobs: int = 1) -> tuple[Checkpoint, OutputPlan]:
@@ -125,10 +125,10 @@ def _plan_states(checkpoint: Checkpoint, output: Path, num_languages: int, jobs:
 
 
 def load_base(
-    request: Request, checkpoint: Checkpoint, output_plan: OutputPlan, observer: Observer
+    request: Request, checkpoint: Checkpoint, output_plan: OutputPlan, callback: Callback
 ) -> LoadedBase:
     """Load the slice."""
-    observer.on_stage("Loading the shared weights")
+    callback.on_stage("Loading the shared weights")
     processes = make_processes()
     precision = choose_precision(request.options.precision, processes.device)
     model = load_slice(checkpoint, request.language.code, precision=precision)
@@ -144,20 +144,20 @@ def load_base(
 
 
 def _job(
-    loaded: LoadedBase, request: Request, text: PreparedText, observer: Observer, started: float
+    loaded: LoadedBase, request: Request, text: PreparedText, callback: Callback, started: float
 ) -> Job:
     return Job(
         **vars(loaded),
         options=request.options,
-        observer=observer,
+        callback=callback,
         language=request.language,
         text=text,
         started=started,
     )
 
 
-def _read(options: AddOptions, observer: Observer) -> Corpus | StreamedCorpus:
-    observer.on_stage("Reading the corpus")
+def _read(options: AddOptions, callback: Callback) -> Corpus | StreamedCorpus:
+    callback.on_stage("Reading the corpus")
     read = stream_corpus if options.streaming else read_corpus
     corpus: Corpus | StreamedCorpus = read(
         options.corpus,
@@ -169,29 +169,29 @@ def _read(options: AddOptions, observer: Observer) -> Corpus | StreamedCorpus:
 
 
 def _prepare(
-    corpus: Corpus | StreamedCorpus, checkpoint: Checkpoint, request: Request, observer: Observer
+    corpus: Corpus | StreamedCorpus, checkpoint: Checkpoint, request: Request, callback: Callback
 ) -> PreparedText:
     text = prepare_text(
         corpus,
         checkpoint,
         max_length=request.options.max_length,
-        observer=observer,
+        callback=callback,
         accept_unreadable=request.forced,
     )
     # The tokenizer's: XLM-R's takes 0.4 GB.
     give_back_memory()
     report = text.report
-    observer.on_note(
+    callback.on_note(
         f"{report.kept_lines:,} of {report.lines:,} lines kept "
         f"({report.duplicate_lines:,} duplicates, {report.empty_lines:,} empty); "
         f"{report.train_lines:,} to train on, {report.held_out_lines:,} held out"
     )
-    observer.on_note(
+    callback.on_note(
         f"{report.tokens:,} tokens, {report.fertility or 0:.2f} a word, "
         f"{report.unk_rate or 0:.2%} unknown"
     )
     for warning in (*report.notes, *report.warnings):
-        observer.on_warning(warning)
+        callback.on_warning(warning)
     return text
 
 

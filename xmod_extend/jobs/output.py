@@ -11,7 +11,7 @@ from pathlib import Path
 from xmod_extend.errors import CheckFailedError
 from xmod_extend.evaluation.verify import verify_checkpoint
 from xmod_extend.files.run_folder import METRICS_NAME
-from xmod_extend.jobs.callbacks import Observer
+from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.checks import Request
 from xmod_extend.model.adapter import Adapter, full_names
 from xmod_extend.model.checkpoint import Checkpoint
@@ -35,10 +35,10 @@ def write_checkpoint(
     request: Request,
     trained: Sequence[TrainedLanguage],
     tokenizer_files: Sequence[Path],
-    observer: Observer,
+    callback: Callback,
 ) -> list[RunRecord]:
     """Write the base with the languages and verify it; returns their complete records."""
-    observer.on_stage("Writing and verifying the checkpoint")
+    callback.on_stage("Writing and verifying the checkpoint")
     started = time.perf_counter()
     records: list[RunRecord] = []
 

@@ -17,11 +17,11 @@ from types import FrameType
 from typing import cast
 
 from xmod_extend.errors import XmodExtendError
-from xmod_extend.jobs.callbacks import Observer
+from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.checks import Request
 from xmod_extend.training.history import CurvePoint, StepReport
 
-Work = Callable[[Request, Observer], object]
+Work = Callable[[Request, Callback], object]
 
 
 def sentence_of(error: Exception) -> str:
@@ -33,7 +33,7 @@ def sentence_of(error: Exception) -> str:
 
 
 def run_side_by_side(
-    requests: Sequence[Request], work: Work, *, jobs: int, num_threads: int, observer: Observer
+    requests: Sequence[Request], work: Work, *, jobs: int, num_threads: int, callback: Callback
 ) -> dict[str, str]:
     """Do `work` for each request, `jobs` of them at a time.
 
@@ -67,9 +67,9 @@ def run_side_by_side(
                     continue
                 if kind in ("done", "failed"):
                     outcomes[code] = text
-                _pass_on(kind, f"{code}: {text}", observer)
-            if observer.stop_requested:
-                observer.stop_requested = False
+                _pass_on(kind, f"{code}: {text}", callback)
+            if callback.stop_requested:
+                callback.stop_requested = False
                 for _, _, stop in running.values():
                     stop.set()
     finally:
@@ -130,7 +130,7 @@ def _raise_exit(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-class _Teller(Observer):
+class _Teller(Callback):
     """Tells the process that started this one; when that is gone, telling ends this one too."""
 
     def __init__(self, events: Connection, stop: Event) -> None:
@@ -161,11 +161,11 @@ class _Teller(Observer):
         self._events.send(("note", f"step {point.step}  {text}"))
 
 
-def _pass_on(kind: str, text: str, observer: Observer) -> None:
+def _pass_on(kind: str, text: str, callback: Callback) -> None:
     if kind == "note":
-        observer.on_note(text)
+        callback.on_note(text)
     elif kind == "warning":
-        observer.on_warning(text)
+        callback.on_warning(text)
 
 
 def _how_it_ended(process: SpawnProcess) -> str:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from xmod_extend.errors import CorpusError, ModelError
 from xmod_extend.evaluation.perplexity import MaskedText, signature
-from xmod_extend.jobs.callbacks import Observer
+from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.checks import choose_max_length
 from xmod_extend.model.folder import UPSTREAM_PAD_ID
 from xmod_extend.objectives.masked import MaskingScheme
@@ -83,7 +83,7 @@ def prepare_text(
     checkpoint: Checkpoint,
     *,
     max_length: int | None,
-    observer: Observer,
+    callback: Callback,
     accept_unreadable: bool = True,
 ) -> PreparedText:
     """Tokenise, packs and masks a corpus for one base.
@@ -101,7 +101,7 @@ def prepare_text(
     tokenizer = load_tokenizer(checkpoint.path, vocab_size=checkpoint.config["vocab_size"])
     _check_padding(checkpoint, tokenizer)
     if tokenizer.note:
-        observer.on_warning(tokenizer.note)
+        callback.on_warning(tokenizer.note)
     train: PackedBlocks | StreamedBlocks
     held_out_tokens: TokenisedText
     if isinstance(corpus, StreamedCorpus):
