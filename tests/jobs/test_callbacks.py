@@ -13,7 +13,7 @@ import pytest
 
 import xmod_extend
 from xmod_extend.errors import UsageError
-from xmod_extend.jobs.callbacks import Callback, ProgressBars, shown
+from xmod_extend.jobs.callbacks import Callback, ProgressBars, choose_callback
 from xmod_extend.report.record import RunRecord
 from xmod_extend.training.history import StepReport
 
@@ -65,7 +65,7 @@ def test_a_stream_that_nobody_reads_ends_nothing(
     monkeypatch: pytest.MonkeyPatch, stream: io.StringIO | None
 ) -> None:
     monkeypatch.setattr(sys, "stderr", stream)
-    with shown(None, True) as callback:
+    with choose_callback(None, True) as callback:
         callback.on_stage("Training")
         callback.on_warning("It is short.")
         callback.on_step(report(1))

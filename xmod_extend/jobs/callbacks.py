@@ -1,4 +1,4 @@
-"""What a run tells while it works, to an callback of the caller's or to bars in a notebook."""
+"""What a run tells while it works, to a callback of the caller's or to bars in a notebook."""
 
 from __future__ import annotations
 
