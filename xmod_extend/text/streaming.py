@@ -39,9 +39,8 @@ from xmod_extend.text.splitting import choose_held_out
 from xmod_extend.text.statistics import measure
 
 if TYPE_CHECKING:
+    from xmod_extend.tokens.blocks import Ids
     from xmod_extend.tokens.encoding import Encoder
-
-Ids = npt.NDArray[np.int64]
 
 SAMPLE_BYTES = 4 << 20
 """Of the beginning of the stream: from it the held-out lines are taken."""

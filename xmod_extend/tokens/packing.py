@@ -17,11 +17,9 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
+from xmod_extend.tokens.blocks import Ids
 from xmod_extend.tokens.tokenised import TokenisedText
-
-Ids = npt.NDArray[np.int64]
 
 NO_DOCUMENT = -1
 """The document of a block's leading `<s>`."""
