@@ -10,6 +10,10 @@ from typing import Any
 import torch
 from transformers import XmodConfig, XmodForMaskedLM
 
+from xmod_extend.model.checkpoint import Checkpoint
+from xmod_extend.model.extension import extended_contents, planned_adapter, trained_adapter
+from xmod_extend.model.writer import DiskUse, OutputPlan, plan_output, write_checkpoint
+
 LANGUAGES = ("en_XX", "de_DE", "sw_KE")
 
 POST_NORM = {
@@ -111,3 +115,48 @@ def save_bin(tensors: dict[str, torch.Tensor], path: Path, *, sharded: bool = Fa
         weight_map |= dict.fromkeys(part, shard)
     index = {"metadata": {}, "weight_map": weight_map}
     (path / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+
+
+def new_adapter(base: Checkpoint, language: str = "quz_PE") -> dict[str, torch.Tensor]:
+    """A random adapter under the names that it would have in the base."""
+    generator = torch.Generator().manual_seed(5)
+    template = base.adapter_names(base.languages[0])
+    return {
+        name: torch.randn(base.info(known).shape, generator=generator) * 0.1
+        for name, known in zip(base.adapter_names(language), template, strict=True)
+    }
+
+
+def extend(
+    base: Checkpoint,
+    target: Path,
+    *languages: str,
+    adapters: dict[str, dict[str, torch.Tensor]] | None = None,
+    force: bool = False,
+    tokenizer_files: Sequence[Path] = (),
+) -> Path:
+    """Writes the base with random languages, or with these adapters, and a stand-in of a record."""
+    new = adapters or {code: new_adapter(base, code) for code in languages or ("quz_PE",)}
+    adapters_to_write = {
+        code: trained_adapter(base, code, adapter) for code, adapter in new.items()
+    }
+    write_checkpoint(
+        target,
+        extended_contents(base, adapters_to_write, tokenizer_files=tokenizer_files),
+        verify=lambda folder: None,
+        documents=lambda _: {"run.json": json.dumps({"language": list(new)[-1]})},
+        force=force,
+    )
+    return target
+
+
+def plan_to_extend(
+    base: Checkpoint,
+    target: Path,
+    *languages: str,
+    force: bool = False,
+    others: DiskUse | None = None,
+) -> OutputPlan:
+    """The plan of what `extend` writes."""
+    adapters = {code: planned_adapter(base, code) for code in languages or ("quz_PE",)}
+    return plan_output(target, extended_contents(base, adapters), force=force, others=others)

@@ -1,4 +1,4 @@
-"""The proof: it holds for what the graft writes, and every change breaks it."""
+"""The proof: it holds for what is written, and every change breaks it."""
 
 from __future__ import annotations
 
@@ -9,28 +9,16 @@ from typing import Any
 
 import pytest
 import torch
-from checkpoints import LANGUAGES, make_checkpoint
+from checkpoints import LANGUAGES, extend, make_checkpoint
 from safetensors.torch import load_file, save_file
 from transformers import XmodForMaskedLM
 
 from xmod_extend.errors import LanguageError, ModelError
 from xmod_extend.evaluation.verify import Verification, logits_digests, probe_inputs
 from xmod_extend.evaluation.verify import verify_checkpoint as verify
-from xmod_extend.model.checkpoint import Checkpoint, open_checkpoint
-from xmod_extend.model.writer import write_extended
+from xmod_extend.model.checkpoint import open_checkpoint
 
 ADAPTER = "roberta.encoder.layer.{}.output.adapter_modules.{}.dense1.bias"
-
-
-def extend(base: Checkpoint, target: Path, language: str = "quz_PE") -> Path:
-    adapter = {
-        name: base.read(known) * 0.5
-        for name, known in zip(
-            base.adapter_names(language), base.adapter_names("en_XX"), strict=True
-        )
-    }
-    write_extended(base, target, adapters={language: adapter}, documents={})
-    return target
 
 
 @pytest.fixture
@@ -65,7 +53,7 @@ def only_difference(result: Verification) -> str:
 
 @pytest.mark.parametrize("pre_norm", [False, True], ids=["post-norm", "pre-norm"])
 @pytest.mark.parametrize("kind", ["safetensors", "sharded", "bin"])
-def test_what_the_graft_writes_holds(tmp_path: Path, kind: str, pre_norm: bool) -> None:
+def test_what_is_written_holds(tmp_path: Path, kind: str, pre_norm: bool) -> None:
     base = make_checkpoint(tmp_path / "base", kind=kind, pre_norm=pre_norm)
     one = extend(open_checkpoint(base), tmp_path / "one")
     two = extend(open_checkpoint(one), tmp_path / "two", "fo_FO")

@@ -49,7 +49,7 @@ def test_a_run_leaves_what_is_documented(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("xmod_extend.jobs.add.write_checkpoint", look_and_interrupt)
+        patch.setattr("xmod_extend.jobs.add.write_extended", look_and_interrupt)
         with pytest.raises(KeyboardInterrupt):
             xmod_extend.add_language(
                 lang="quz_PE",

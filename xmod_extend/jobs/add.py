@@ -35,7 +35,7 @@ from xmod_extend.jobs.callbacks import Callback, choose_callback
 from xmod_extend.jobs.checks import Request, check_request, keeping_what_is_saved
 from xmod_extend.jobs.job import Job, identity, load_job, training_config
 from xmod_extend.jobs.options import AddOptions, merge_options
-from xmod_extend.jobs.output import TrainedLanguage, write_checkpoint
+from xmod_extend.jobs.output import TrainedLanguage, write_extended
 from xmod_extend.model.adapter import (
     Adapter,
     mean_adapter,
@@ -129,7 +129,7 @@ def run_add(request: Request, callback: Callback) -> RunRecord:
         if not job.processes.is_main:
             return trained.record
         free_slice(job.model)
-        (record,) = write_checkpoint(
+        (record,) = write_extended(
             job.checkpoint, request, [trained], job.text.tokenizer.files, callback
         )
         run.clear()

@@ -29,7 +29,7 @@ from xmod_extend.jobs.checks import (
 )
 from xmod_extend.jobs.job import Job, LoadedBase, identity, load_base, next_job, open_base
 from xmod_extend.jobs.options import check_names
-from xmod_extend.jobs.output import TrainedLanguage, write_checkpoint
+from xmod_extend.jobs.output import TrainedLanguage, write_extended
 from xmod_extend.jobs.parallel import run_side_by_side, sentence_of
 from xmod_extend.jobs.plan_file import combine_options, read_plan_file
 from xmod_extend.model.checkpoint import Checkpoint
@@ -240,7 +240,7 @@ def _write(
 ) -> tuple[RunRecord, ...]:
     folder = find_tokenizer(checkpoint.path, vocab_size=checkpoint.config["vocab_size"])
     files = find_tokenizer_files(folder)
-    records = write_checkpoint(checkpoint, first, trained, files, callback)
+    records = write_extended(checkpoint, first, trained, files, callback)
     return tuple(records)
 
 

@@ -31,8 +31,9 @@ from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.options import AddOptions
 from xmod_extend.languages import Language, parse_language
 from xmod_extend.model.base import BaseReference, resolve_base
+from xmod_extend.model.extension import RECORD_NAME
 from xmod_extend.model.folder import check_extendable, longest_input
-from xmod_extend.model.writer import RECORD_NAME, check_output
+from xmod_extend.model.writer import check_output
 from xmod_extend.report.metrics import check_tracker
 from xmod_extend.text.sources import check_paths
 
@@ -157,7 +158,7 @@ def _check_output(output: Path, options: AddOptions, base: BaseReference) -> Non
         check_not_held(output)
         put_right(output)
     with keeping_what_is_saved(output):
-        check_output(output, force=options.force, base=base.path)
+        check_output(output, force=options.force, source=base.path)
 
 
 @contextmanager

@@ -24,10 +24,11 @@ from xmod_extend.jobs.prepared_text import PreparedText, prepare_text
 from xmod_extend.languages import Language
 from xmod_extend.model.base import BaseReference
 from xmod_extend.model.checkpoint import Checkpoint, open_checkpoint
+from xmod_extend.model.extension import extended_contents, planned_adapter
 from xmod_extend.model.memory import give_back_memory
 from xmod_extend.model.slice import load_slice
 from xmod_extend.model.upstream import check_usable
-from xmod_extend.model.writer import OutputPlan, StatesPlan, plan_output
+from xmod_extend.model.writer import DiskUse, OutputPlan, plan_output
 from xmod_extend.text.corpus import Corpus, read_corpus
 from xmod_extend.text.streaming import StreamedCorpus, stream_corpus
 from xmod_extend.training.configuration import TrainingConfig, default_lr, default_num_steps
@@ -98,29 +99,29 @@ def open_base(requests: Sequence[Request], *, jobs: int = 1) -> tuple[Checkpoint
     first = requests[0]
     checkpoint = open_checkpoint(first.base.fetch())
     codes = [request.language.code for request in requests]
+    adapters = {code: planned_adapter(checkpoint, code) for code in codes}
     with keeping_what_is_saved(first.output):
         return checkpoint, plan_output(
-            checkpoint,
             first.output,
-            languages=codes,
+            extended_contents(checkpoint, adapters),
             force=first.options.force,
-            states=_plan_states(checkpoint, first.output, len(codes), jobs),
+            others=_plan_states(checkpoint, first.output, len(codes), jobs),
         )
 
 
-def _plan_states(checkpoint: Checkpoint, output: Path, num_languages: int, jobs: int) -> StatesPlan:
+def _plan_states(checkpoint: Checkpoint, output: Path, num_languages: int, jobs: int) -> DiskUse:
     names = checkpoint.adapter_names(checkpoint.languages[0])
     shapes = [checkpoint.info(name).shape for name in names]
     state, adapter = state_bytes(shapes), 4 * sum(map(math.prod, shapes))
     # A state is written before the oldest of those that are kept is removed.
     training = min(jobs, num_languages) * (NUM_KEPT + 1) * state
     if num_languages == 1:
-        return StatesPlan(
-            folder=run_folder(output), training_bytes=training, writing_bytes=NUM_KEPT * state
+        return DiskUse(
+            folder=run_folder(output), before_bytes=training, writing_bytes=NUM_KEPT * state
         )
     finished = num_languages * adapter
-    return StatesPlan(
-        folder=run_folder(output), training_bytes=training + finished, writing_bytes=finished
+    return DiskUse(
+        folder=run_folder(output), before_bytes=training + finished, writing_bytes=finished
     )
 
 

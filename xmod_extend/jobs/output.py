@@ -1,10 +1,10 @@
-"""The graft of trained languages, their records and the card: written and verified in one go."""
+"""Writing the base with the trained languages, their records and the card, verified in one go."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,15 @@ from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.checks import Request
 from xmod_extend.model.adapter import Adapter, full_names
 from xmod_extend.model.checkpoint import Checkpoint
+from xmod_extend.model.extension import (
+    CARD_NAME,
+    RECORD_NAME,
+    earlier_name,
+    extended_contents,
+    trained_adapter,
+)
 from xmod_extend.model.upstream import loading_faults
-from xmod_extend.model.writer import CARD_NAME, RECORD_NAME, earlier_name, write_extended
+from xmod_extend.model.writer import write_checkpoint
 from xmod_extend.report.card import model_card
 from xmod_extend.report.record import RunRecord, VerificationRecord
 
@@ -30,8 +37,8 @@ class TrainedLanguage:
     metrics: str
 
 
-def write_checkpoint(
-    checkpoint: Checkpoint,
+def write_extended(
+    base: Checkpoint,
     request: Request,
     trained: Sequence[TrainedLanguage],
     tokenizer_files: Sequence[Path],
@@ -40,13 +47,15 @@ def write_checkpoint(
     """Write the base with the languages and verify it; returns their complete records."""
     callback.on_stage("Writing and verifying the checkpoint")
     started = time.perf_counter()
-    records: list[RunRecord] = []
+    codes = [language.record.language for language in trained]
+    adapters = {
+        code: trained_adapter(base, code, full_names(language.adapter, code))
+        for code, language in zip(codes, trained, strict=True)
+    }
 
-    def documents(folder: Path) -> Mapping[str, str]:
-        # Called before the folder gets its name: what is not verified never appears there.
-        codes = tuple(language.record.language for language in trained)
-        verification = _verify(folder, checkpoint.path, codes)
-        records[:] = [
+    def verify(folder: Path) -> list[RunRecord]:
+        verification = _verify(folder, base.path, tuple(codes))
+        return [
             dataclasses.replace(
                 language.record,
                 verification=verification,
@@ -55,30 +64,32 @@ def write_checkpoint(
             )
             for language in trained
         ]
-        texts = {CARD_NAME: model_card(records)}
-        for record, language in zip(records, trained, strict=True):
-            for name, text in ((RECORD_NAME, record.to_json()), (METRICS_NAME, language.metrics)):
-                is_last = record is records[-1]
-                texts[name if is_last else earlier_name(name, record.language)] = text
-        return texts
 
-    write_extended(
-        checkpoint,
+    return write_checkpoint(
         request.output,
-        adapters={
-            language.record.language: full_names(language.adapter, language.record.language)
-            for language in trained
-        },
-        documents=documents,
-        tokenizer_files=tokenizer_files,
+        extended_contents(base, adapters, tokenizer_files=tokenizer_files),
+        verify=verify,
+        documents=lambda records: _documents(records, [language.metrics for language in trained]),
         force=request.options.force,
     )
-    return records
+
+
+def _documents(records: Sequence[RunRecord], metrics: Sequence[str]) -> dict[str, str]:
+    """Return the card, and of each language its record and the figures of its training."""
+    texts = {CARD_NAME: model_card(records)}
+    for record, figures in zip(records, metrics, strict=True):
+        for name, text in ((RECORD_NAME, record.to_json()), (METRICS_NAME, figures)):
+            is_last = record is records[-1]
+            texts[name if is_last else earlier_name(name, record.language)] = text
+    return texts
 
 
 def _verify(folder: Path, base: Path, added: tuple[str, ...]) -> VerificationRecord:
-    """Compare what was written with the base, and load it as its users will, before it gets its
-    name."""
+    """Compare what was written with the base, and load it as its users will.
+
+    Raises:
+        CheckFailedError: More than the added languages differs, or transformers cannot load it.
+    """
     result = verify_checkpoint(folder, base)
     if result.differences or result.added_languages != added:
         raise CheckFailedError(

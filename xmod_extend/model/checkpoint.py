@@ -47,8 +47,7 @@ class Checkpoint:
         path: The folder.
         config: config.json as it is; never changed.
         languages: Its codes, where a code's position is its id.
-        files: The files that hold weights.
-        index: The index that binds several files, if there is one.
+        weights: Its files of weights, and in which of them each tensor lies.
         extra_names: Tensors that `XmodForMaskedLM` has no place for, such as a pooler's, and tied
             weights that are stored twice.
     """
@@ -56,20 +55,18 @@ class Checkpoint:
     def __init__(self, path: Path, config: dict[str, Any], weights: Weights) -> None:
         self.path = path
         self.config = config
-        self.index = weights.index
-        self.files = [file.path for file in weights.files]
-        self._file_of = weights.by_name
+        self.weights = weights
         self.languages: list[str] = list(config.get("languages", ["en_XX"]))
-        check_depth(self._file_of, self.xmod_config())
+        check_depth(self.weights.by_name, self.xmod_config())
         expected = expected_shapes(self.xmod_config())
-        infos = {name: self.info(name) for name in self._file_of}
+        infos = {name: self.info(name) for name in self.weights.by_name}
         check_shapes(infos, expected, self.xmod_config())
         self._expected = expected
-        self.extra_names = [name for name in self._file_of if name not in expected]
+        self.extra_names = [name for name in self.weights.by_name if name not in expected]
 
     def names(self) -> list[str]:
         """Return all tensors, those of `extra_names` too."""
-        return list(self._file_of)
+        return list(self.weights.by_name)
 
     def shared_names(self) -> list[str]:
         """Return the shared weights, in upstream's order, each once."""
@@ -85,21 +82,23 @@ class Checkpoint:
         ]
 
     def info(self, name: str) -> TensorInfo:
-        return self._file_of[name].info(name)
+        return self.weights.by_name[name].info(name)
 
     def read(self, name: str) -> torch.Tensor:
         """Return the tensor, in memory of its own and in the dtype of the file."""
-        return self._file_of[name].read(name)
+        return self.weights.by_name[name].read(name)
 
     def iter_bytes(self, name: str) -> Iterator[memoryview]:
-        return self._file_of[name].iter_bytes(name)
+        return self.weights.by_name[name].iter_bytes(name)
 
     def digest(self, name: str) -> str:
         """SHA-256 over the tensor's dtype, shape and bytes."""
-        return self._file_of[name].digest(name)
+        return self.weights.by_name[name].digest(name)
 
-    def file_of(self, name: str) -> Path:
-        return self._file_of[name].path
+    @property
+    def files(self) -> list[Path]:
+        """The files that hold weights."""
+        return [file.path for file in self.weights.files]
 
     @property
     def num_parameters(self) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 from xmod_extend.arguments import Place, as_place
 from xmod_extend.errors import ModelError
 from xmod_extend.model.base import BUNDLED, BaseReference, resolve_base
+from xmod_extend.model.extension import RECORD_NAME
 from xmod_extend.model.folder import (
     ADAPTER_NAME,
     config_languages,
@@ -24,7 +25,6 @@ from xmod_extend.model.folder import (
 )
 from xmod_extend.model.tensors import TORCH_NAMES
 from xmod_extend.model.torch_files import TIED_NAMES
-from xmod_extend.model.writer import RECORD_NAME
 
 
 @dataclass(frozen=True, kw_only=True)

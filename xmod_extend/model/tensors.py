@@ -15,7 +15,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -138,6 +138,28 @@ class TensorFile(Protocol):
     def iter_bytes(self, name: str, chunk_bytes: int = CHUNK_BYTES) -> Iterator[memoryview]: ...
 
     def digest(self, name: str) -> str: ...
+
+
+@dataclass(frozen=True)
+class TensorSource:
+    """A tensor that is to be written, and where its bytes come from when it is.
+
+    Attributes:
+        chunks: Returns the bytes in pieces; of a tensor whose room is only planned there are none.
+    """
+
+    info: TensorInfo
+    chunks: Callable[[], Iterable[bytes | memoryview]] = tuple
+
+
+def source_of(file: TensorFile, name: str) -> TensorSource:
+    """Return a tensor of a file, to be read in pieces."""
+    return TensorSource(file.info(name), lambda: file.iter_bytes(name))
+
+
+def source_in_memory(tensor: torch.Tensor) -> TensorSource:
+    """Return a tensor that is in memory already."""
+    return TensorSource(tensor_info(tensor), lambda: [tensor_bytes(tensor)])
 
 
 def digest_of(info: TensorInfo, chunks: Iterable[bytes | memoryview]) -> str:

@@ -1,0 +1,181 @@
+"""What an extended checkpoint holds: the base's own bytes, and one file for each new language.
+
+config.json                      the base's, with the new codes at the end of `languages`
+model-base.safetensors           the base's model.safetensors, byte for byte
+model-CODE.safetensors           a new language's adapter
+README.md, run.json, ...         the card, the record and the figures of each language
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xmod_extend.errors import LanguageError, ModelError
+from xmod_extend.files.run_folder import METRICS_NAME
+from xmod_extend.model.base import DOCUMENT_PATTERNS
+from xmod_extend.model.checkpoint import Checkpoint
+from xmod_extend.model.folder import CONFIG_NAME
+from xmod_extend.model.shards import Shard, TensorShard, bind, existing_shards
+from xmod_extend.model.tensors import TensorInfo, TensorSource, source_in_memory, torch_dtype
+from xmod_extend.model.writer import CheckpointContents
+from xmod_extend.tokens.tokenizer import TOKENIZER_PATTERNS
+
+if TYPE_CHECKING:
+    import torch
+
+RECORD_NAME = "run.json"
+CARD_NAME = "README.md"
+
+AdapterSources = Mapping[str, TensorSource]
+"""One language's tensors under their names in a checkpoint."""
+
+
+def extended_contents(
+    base: Checkpoint,
+    adapters: Mapping[str, AdapterSources],
+    *,
+    tokenizer_files: Sequence[Path] = (),
+) -> CheckpointContents:
+    """Return what the base with more languages holds, and nothing else changed.
+
+    Args:
+        adapters: Of each new code, from `planned_adapter` or `trained_adapter`. The languages get
+            their ids in this order.
+        tokenizer_files: The tokenizer to store. By default the base's own files.
+
+    Raises:
+        LanguageError: The base has one of the languages already.
+    """
+    languages = list(adapters)
+    for language in languages:
+        if language in base.languages:
+            raise LanguageError(
+                f"{base.path.name} has {language} already.",
+                hint="Choose another code, or another base.",
+            )
+    return CheckpointContents(
+        weight_map=extended_shards(base, adapters),
+        config=extended_config(base, languages),
+        companions=_companions(base, tokenizer_files),
+        documents=_document_names(languages),
+        sources=[base.path],
+    )
+
+
+def extended_shards(base: Checkpoint, adapters: Mapping[str, AdapterSources]) -> dict[str, Shard]:
+    """Return the base's shards and one more for each new language."""
+    return existing_shards(base) | bind(
+        *(
+            TensorShard(f"model-{language}.safetensors", adapter)
+            for language, adapter in adapters.items()
+        )
+    )
+
+
+def planned_adapter(base: Checkpoint, language: str) -> AdapterSources:
+    """Return the adapter that a new language will have, as far as it is known before training."""
+    return {name: TensorSource(info) for name, info in _adapter_infos(base, language)}
+
+
+def trained_adapter(
+    base: Checkpoint, language: str, adapter: Mapping[str, torch.Tensor]
+) -> AdapterSources:
+    """Return an adapter in upstream's order and the base's dtype, after checking that it is whole.
+
+    Args:
+        adapter: The tensors under their names in a checkpoint, as `base.adapter_names(language)`
+            lists them.
+
+    Raises:
+        ModelError: The adapter is not one for this base, or has values that are not finite.
+    """
+    infos = dict(_adapter_infos(base, language))
+    if set(adapter) != set(infos):
+        odd = sorted(set(adapter) ^ set(infos))
+        raise ModelError(
+            f"The adapter of {language} is not one of this base: {len(odd)} names differ, "
+            f"such as {odd[0]}.",
+            hint="It must have one bottleneck for each layer.",
+        )
+    sources = {}
+    for name, info in infos.items():
+        if tuple(adapter[name].shape) != info.shape:
+            raise ModelError(
+                f"{name} has the shape {tuple(adapter[name].shape)} where the base has "
+                f"{info.shape}.",
+                hint="The adapter was trained on another base.",
+            )
+        stored = adapter[name].detach().to(device="cpu", dtype=torch_dtype(info.dtype)).contiguous()
+        if not bool(stored.isfinite().all()):
+            raise ModelError(
+                f"{name} has values that are not finite in {info.dtype}.",
+                hint="Training diverged: lower the learning rate.",
+            )
+        sources[name] = source_in_memory(stored)
+    return sources
+
+
+def _adapter_infos(base: Checkpoint, language: str) -> Iterator[tuple[str, TensorInfo]]:
+    """Yield the tensors of a new language: shaped like those of the base's first one."""
+    template = base.adapter_names(base.languages[0])
+    for name, existing in zip(base.adapter_names(language), template, strict=True):
+        yield name, TensorInfo(base.adapter_dtype, base.info(existing).shape)
+
+
+def extended_config(base: Checkpoint, languages: Sequence[str]) -> str:
+    """Return the base's config.json with more codes, every other byte as it was where possible."""
+    text = (base.path / CONFIG_NAME).read_text(encoding="utf-8")
+    config = base.config | {"languages": [*base.languages, *languages]}
+    config.setdefault("architectures", ["XmodForMaskedLM"])
+    # The last element of the list, whatever white space stands before it, and the end of the list.
+    edited = re.sub(
+        r'("languages"\s*:\s*\[(?:\s*"[^"]*"\s*,)*)(\s*)("[^"]*")(\s*\])',
+        lambda match: (
+            f"{match[1]}{match[2]}{match[3]}"
+            + "".join(f",{match[2] or ' '}{json.dumps(language)}" for language in languages)
+            + match[4]
+        ),
+        text,
+        count=1,
+    )
+    if json.loads(edited) == config:
+        return edited
+    indent = re.search(r"\n([ \t]+)", text)
+    return json.dumps(config, indent=indent[1] if indent else None) + "\n"
+
+
+def _companions(base: Checkpoint, tokenizer_files: Sequence[Path]) -> dict[str, Path]:
+    """Return what belongs with the base's weights: its tokenizer, its terms, earlier records.
+
+    run.json and metrics.jsonl always tell of the language that was added last, so the base's
+    become run-CODE.json and metrics-CODE.jsonl, after the last of its languages.
+    """
+    chosen: dict[str, Path] = {}
+    patterns = DOCUMENT_PATTERNS if tokenizer_files else (*DOCUMENT_PATTERNS, *TOKENIZER_PATTERNS)
+    for file in sorted(base.path.iterdir()):
+        if not file.is_file() or not any(fnmatch.fnmatch(file.name, glob) for glob in patterns):
+            continue
+        name = file.name
+        if name in (RECORD_NAME, METRICS_NAME):
+            name = earlier_name(name, base.languages[-1])
+        chosen.setdefault(name, file)
+    return chosen | {file.name: file for file in tokenizer_files}
+
+
+def _document_names(languages: Sequence[str]) -> list[str]:
+    """Return the documents of added languages: a card, and a record and figures of each."""
+    earlier = [
+        earlier_name(name, code) for code in languages[:-1] for name in (RECORD_NAME, METRICS_NAME)
+    ]
+    return [CARD_NAME, RECORD_NAME, METRICS_NAME, *earlier]
+
+
+def earlier_name(name: str, language: str) -> str:
+    """Return what a document of one language is called where a later language's has its name."""
+    stem, suffix = name.rsplit(".", 1)
+    return f"{stem}-{language}.{suffix}"
