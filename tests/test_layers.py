@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "xmod_extend"
 STAGES = (
     "errors",
     "arguments",
+    "options",
     "languages",
     "files",
     "hub",

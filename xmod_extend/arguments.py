@@ -13,9 +13,9 @@ from pathlib import Path
 
 from xmod_extend.errors import UsageError
 
-Place = str | os.PathLike[str]
+PathOrName = str | os.PathLike[str]
 """A path, or a name on the Hub."""
-Places = Place | Sequence[Place]
+PathsOrNames = PathOrName | Sequence[PathOrName]
 MOST_SHOWN = 60
 """Characters of a wrong value that a message shows."""
 
@@ -62,7 +62,7 @@ def as_text(name: str, value: object) -> str:
     return str.__str__(value)
 
 
-def as_place(name: str, value: object) -> str:
+def as_path_or_name(name: str, value: object) -> str:
     """Return a path or a name on the Hub, as text."""
     try:
         return as_text(name, os.fspath(value))  # type: ignore[call-overload]
@@ -72,27 +72,27 @@ def as_place(name: str, value: object) -> str:
 
 def as_path(name: str, value: object) -> Path:
     """Return a path of one file or folder."""
-    place = as_place(name, value)
-    if not place:
+    path = as_path_or_name(name, value)
+    if not path:
         raise UsageError(f"{name} is empty.", hint="Give the name of a file or folder.")
-    return Path(place)
+    return Path(path)
 
 
-def as_places(name: str, value: object) -> tuple[str, ...]:
+def as_paths_or_names(name: str, value: object) -> tuple[str, ...]:
     """Return one path, or several in a list or from a generator such as `Path.glob`."""
     if isinstance(value, str | os.PathLike):
-        return (as_place(name, value),)
+        return (as_path_or_name(name, value),)
     listed = tuple(_listed(name, value, "str, a path, or a list of these"))
-    if not all(isinstance(each, str | os.PathLike) for each in listed):
+    if not all(isinstance(item, str | os.PathLike) for item in listed):
         raise wrong_type(name, value, "a list of str or of paths")
-    return tuple(as_place(name, each) for each in listed)
+    return tuple(as_path_or_name(name, item) for item in listed)
 
 
 def as_names(name: str, value: object) -> list[str]:
     """Return one name, or several in a list."""
     if isinstance(value, str):
         return [as_text(name, value)]
-    return [as_text(name, each) for each in _listed(name, value, "str or a list of these")]
+    return [as_text(name, item) for item in _listed(name, value, "str or a list of these")]
 
 
 def _listed(name: str, value: object, needed: str) -> Sequence[object] | Iterator[object]:

@@ -353,7 +353,7 @@ YAML_ERRORS = {
     "list.yaml": "holds a list, not a mapping",
     "broken.yaml": "not valid YAML",
     "unknown.yaml": "Did you mean 'batch_size'",
-    "nested.yaml": "'hyperparameters' is an unknown option.*There are lang, corpus",
+    "nested.yaml": "'hyperparameters' is an unknown option.*There are lang, base",
     "no_word.yaml": "lang .*is False; it must be of type str.*quotes",
     "list_lang.yaml": "must be of type str",
     "mapping_corpus.yaml": "corpus .*must be of type str",

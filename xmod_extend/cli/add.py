@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +10,7 @@ import typer
 from rich.table import Table
 
 from xmod_extend.cli.errors import Boundary, error_boundary
+from xmod_extend.cli.options import Json, Quiet, takes, typed
 from xmod_extend.cli.output import Display, Output, duration, num_bytes
 from xmod_extend.errors import LanguagesFailedError, UsageError
 from xmod_extend.jobs.options import AddOptions, merge_options
@@ -19,29 +18,67 @@ from xmod_extend.jobs.options import AddOptions, merge_options
 if TYPE_CHECKING:
     from xmod_extend.report.record import EvaluationRecord, RunRecord
 
-EPILOG = (
-    "Exit codes: 0 done; 1 unexpected; 2 usage; 3 corpus; 4 model or language; 5 Hub; "
-    "6 a check failed; 130 interrupted, 143 terminated."
-)
+EXAMPLES = """\b
+Examples:
+
+\b
+  # one language from one file
+  xmod-extend add --lang quz_PE \\
+    --corpus quechua.txt
+
+\b
+  # many files; from the adapter that
+  # fits best so far
+  xmod-extend add --lang quz_PE \\
+    --corpus 'texts/*.jsonl' \\
+    --init nearest --output extended
+
+\b
+  # two languages, each on two GPUs
+  torchrun --nproc-per-node=2 \\
+    -m xmod_extend add \\
+    --lang quz_PE --corpus quz.txt \\
+    --lang ay_BO --corpus ay.txt
+"""
 
 
+@takes(AddOptions, repeated=["lang"], all_optional=True)
 def add(
-    config: Path | None,
-    plan_file: Path | None,
-    jobs: int | None,
-    json: bool,
-    quiet: bool,
-    **given: Any,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            rich_help_panel="Running",
+            help="YAML file of the same options. [default: none]",
+        ),
+    ] = None,
+    plan_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--plan-file",
+            metavar="FILE",
+            rich_help_panel="Running",
+            help="YAML file with several languages and the options of each. [default: none]",
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            metavar="N",
+            rich_help_panel="Running",
+            help="Languages that are trained at a time. [default: 1]",
+        ),
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    **options: Any,
 ) -> None:
     """Add a language: train its adapter on text, write the extended checkpoint, verify it."""
     output = Output(as_json=json, quiet=quiet)
     with error_boundary(output) as boundary:
-        # What was not typed must not hide what the file says.
-        chosen = {
-            name: value
-            for name, value in given.items()
-            if value is not None and value is not False and value != []
-        }
+        chosen = typed(options)
         languages = chosen.pop("lang", [])
         if plan_file is not None or len(languages) > 1:
             _add_several(output, boundary, config, plan_file, jobs, languages, chosen)
@@ -52,11 +89,11 @@ def add(
             )
         if languages:
             chosen["lang"] = languages[0]
-        options = merge_options(config, chosen)
+        merged = merge_options(config, chosen)
         from xmod_extend.jobs.checks import check_request
 
         display = Display(output)
-        request = check_request(options, display)
+        request = check_request(merged, display)
         boundary.watch(request.output)
         output.note("Loading torch and transformers ...")
         from xmod_extend.jobs.add import run_add
@@ -207,79 +244,3 @@ def _unigram(evaluation: EvaluationRecord) -> str:
 def _verdict(evaluation: EvaluationRecord | None) -> str:
     assert evaluation is not None
     return f"{evaluation.verdict} {evaluation.advice}".strip()
-
-
-def _signature() -> inspect.Signature:
-    """Return the command's parameters: one for each field of `AddOptions`, and what only a shell
-    has."""
-    parameters = [_parameter(item) for item in dataclasses.fields(AddOptions)]
-    extra = {
-        "config": (
-            Path | None,
-            typer.Option("--config", metavar="FILE", help="YAML file of the same options."),
-            None,
-        ),
-        "plan_file": (
-            Path | None,
-            typer.Option(
-                "--plan-file",
-                metavar="FILE",
-                help="YAML file with several languages and the options of each.",
-            ),
-            None,
-        ),
-        "jobs": (
-            int | None,
-            typer.Option(
-                "--jobs", metavar="N", help="Languages that are trained at a time [default: 1]."
-            ),
-            None,
-        ),
-        "json": (bool, typer.Option("--json", help="Print the run record on stdout."), False),
-        "quiet": (
-            bool,
-            typer.Option("--quiet", "-q", help="Print only the output folder, and warnings."),
-            False,
-        ),
-    }
-    parameters += [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=default,
-            annotation=Annotated[kind, option],
-        )
-        for name, (kind, option, default) in extra.items()
-    ]
-    return inspect.Signature(parameters)
-
-
-def _parameter(item: dataclasses.Field[Any]) -> inspect.Parameter:
-    kinds: dict[str, Any] = {"int": int, "float": float, "bool": bool}
-    spelled = str(item.type).removesuffix(" | None")
-    kind = list[str] if item.name in ("lang", "corpus") else kinds.get(spelled, str)
-    help_text = item.metadata["help"]
-    if item.name == "lang":
-        help_text += " Several, each with its --corpus, are added at once."
-    if item.default not in (dataclasses.MISSING, None, False):
-        help_text += f" [default: {item.default}]"
-    flag = "--" + item.name.replace("_", "-")
-    metavar = {"corpus": "PATH", "lang": "CODE", "held_out": "PATH", "output": "DIR"}
-    option = typer.Option(
-        flag,
-        help=help_text,
-        metavar=metavar.get(item.name),
-        show_default=False,
-    )
-    return inspect.Parameter(
-        item.name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=False if kind is bool else None,
-        annotation=Annotated[kind if kind is bool else kind | None, option],
-    )
-
-
-add.__signature__ = _signature()  # type: ignore[attr-defined]
-add.__annotations__ = {
-    name: parameter.annotation for name, parameter in _signature().parameters.items()
-}

@@ -8,8 +8,9 @@ from typing import NoReturn
 
 import typer
 
-from xmod_extend.cli.add import add
+from xmod_extend.cli.add import EXAMPLES, add
 from xmod_extend.cli.check import check
+from xmod_extend.cli.help import Command
 from xmod_extend.cli.info import info
 from xmod_extend.cli.mistyped import explain
 from xmod_extend.cli.output import Output
@@ -29,7 +30,7 @@ app = typer.Typer(
 )
 
 for command in (add, check, probe, verify, info):
-    app.command()(command)
+    app.command(cls=Command, epilog=EXAMPLES if command is add else None)(command)
 
 
 def _version(wanted: bool) -> None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from xmod_extend.cli import shared
 from xmod_extend.cli.errors import error_boundary
+from xmod_extend.cli.options import Json, Quiet, takes, typed
 from xmod_extend.cli.output import Display, Output, num_bytes
+from xmod_extend.jobs.options import CorpusOptions
 
 if TYPE_CHECKING:
     from xmod_extend.text.report import CorpusReport
@@ -18,34 +19,19 @@ LEAST_SHARE = 0.001
 """Of the letters: a script with less is not named."""
 
 
-def check(
-    corpus: shared.Corpus,
-    base: shared.Base = "facebook/xmod-base",
-    revision: shared.Revision = None,
-    held_out: shared.HeldOut = None,
-    text_field: shared.TextField = "text",
-    encoding_errors: shared.EncodingErrors = "strict",
-    json: shared.Json = False,
-    quiet: shared.Quiet = False,
-) -> None:
+@takes(CorpusOptions, without=["streaming"])
+def check(*, json: Json = False, quiet: Quiet = False, **options: Any) -> None:
     """Report on a corpus: lines, duplicates, words, tokens per word, unknown tokens, scripts."""
     output = Output(as_json=json, quiet=quiet)
     with error_boundary(output):
         from xmod_extend.jobs.checks import check_places
 
-        check_places(corpus, held_out, base=base, revision=revision)
+        chosen = typed(options)
+        check_places(CorpusOptions(**chosen))
         from xmod_extend.jobs.inspect import check_corpus
 
         display = Display(output)
-        report = check_corpus(
-            corpus,
-            base=base,
-            revision=revision,
-            held_out=held_out,
-            text_field=text_field,
-            encoding_errors=encoding_errors,
-            callback=display,
-        )
+        report = check_corpus(**chosen, callback=display)
         output.minimal(
             dataclasses.asdict(report),
             f"{report.kept_lines}",

@@ -6,17 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from xmod_extend.cli import shared
 from xmod_extend.cli.errors import error_boundary
+from xmod_extend.cli.options import CheckpointArgument, Json, Quiet
 from xmod_extend.cli.output import Output, num_bytes
 
 if TYPE_CHECKING:
     from xmod_extend.model.info import CheckpointInfo
 
 
-def info(
-    checkpoint: shared.CheckpointArgument, json: shared.Json = False, quiet: shared.Quiet = False
-) -> None:
+def info(checkpoint: CheckpointArgument, json: Json = False, quiet: Quiet = False) -> None:
     """Show a checkpoint's languages, sizes and origin."""
     output = Output(as_json=json, quiet=quiet)
     with error_boundary(output):

@@ -3,48 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from xmod_extend.cli import shared
 from xmod_extend.cli.errors import error_boundary
+from xmod_extend.cli.options import Json, Quiet, takes, typed
 from xmod_extend.cli.output import Display, Output
+from xmod_extend.jobs.options import CorpusOptions
 
 if TYPE_CHECKING:
     from xmod_extend.jobs.inspect import ProbeReport
 
 
-def probe(
-    corpus: shared.Corpus,
-    base: shared.Base = "facebook/xmod-base",
-    revision: shared.Revision = None,
-    held_out: shared.HeldOut = None,
-    text_field: shared.TextField = "text",
-    encoding_errors: shared.EncodingErrors = "strict",
-    json: shared.Json = False,
-    quiet: shared.Quiet = False,
-) -> None:
+@takes(CorpusOptions, without=["streaming"])
+def probe(*, json: Json = False, quiet: Quiet = False, **options: Any) -> None:
     """Rank the base's existing adapters by their perplexity on the held-out part of a corpus."""
     output = Output(as_json=json, quiet=quiet)
     with error_boundary(output):
         from xmod_extend.jobs.checks import check_places
 
-        check_places(corpus, held_out, base=base, revision=revision)
+        chosen = typed(options)
+        check_places(CorpusOptions(**chosen))
         output.note("Loading torch and transformers ...")
         from xmod_extend.jobs.inspect import probe_corpus
 
         display = Display(output)
         try:
-            result = probe_corpus(
-                corpus,
-                base=base,
-                revision=revision,
-                held_out=held_out,
-                text_field=text_field,
-                encoding_errors=encoding_errors,
-                callback=display,
-            )
+            result = probe_corpus(**chosen, callback=display)
         finally:
             display.close()
         output.minimal(

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from xmod_extend.cli import shared
 from xmod_extend.cli.errors import error_boundary
+from xmod_extend.cli.options import CheckpointDir, Json, Quiet, takes
 from xmod_extend.cli.output import Output
 from xmod_extend.errors import CheckFailedError
+from xmod_extend.jobs.options import BaseOptions
 
 
+@takes(BaseOptions, without=["base"])
 def verify(
-    checkpoint: shared.CheckpointDir,
+    checkpoint: CheckpointDir,
     base: Annotated[
         str | None,
         typer.Option(
-            "--base", help="The X-MOD that was extended [default: the one that run.json names]."
+            "--base",
+            metavar="BASE",
+            rich_help_panel="What",
+            help="The X-MOD that was extended. [default: the one that run.json names]",
         ),
     ] = None,
-    revision: shared.Revision = None,
-    json: shared.Json = False,
-    quiet: shared.Quiet = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    **options: Any,
 ) -> None:
     """Compare a checkpoint with its base: tensors, config, and logits of every old language."""
     output = Output(as_json=json, quiet=quiet)
+    revision = options["revision"]
     with error_boundary(output):
         from xmod_extend.model.base import resolve_base
         from xmod_extend.model.folder import read_config

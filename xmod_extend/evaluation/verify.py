@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xmod_extend.arguments import Place, as_names, as_path, as_place
+from xmod_extend.arguments import PathOrName, as_names, as_path, as_path_or_name
 from xmod_extend.errors import LanguageError, ModelError
 from xmod_extend.model.base import resolve_base
 from xmod_extend.model.checkpoint import Checkpoint, open_checkpoint
@@ -103,7 +103,10 @@ class _Findings:
 
 @own_global_state()
 def verify_checkpoint(
-    checkpoint: Place, base: Place | None = None, *, languages: str | Sequence[str] | None = None
+    checkpoint: PathOrName,
+    base: PathOrName | None = None,
+    *,
+    languages: str | Sequence[str] | None = None,
 ) -> Verification:
     """Compare a checkpoint with the base it was made from; differences are found, not raised.
 
@@ -124,7 +127,7 @@ def verify_checkpoint(
     if base is None:
         base = recorded_base(checkpoint).fetch()
     else:
-        base = resolve_base(as_place("base", base)).fetch()
+        base = resolve_base(as_path_or_name("base", base)).fetch()
     before = open_checkpoint(base)
     chosen = before.languages if languages is None else as_names("languages", languages)
     unknown = [code for code in chosen if code not in before.languages]

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from xmod_extend.arguments import Place, as_int, as_path
+from xmod_extend.arguments import PathOrName, as_int, as_path
 from xmod_extend.errors import LanguagesFailedError, TrainingError, UsageError
 from xmod_extend.files.run_folder import METRICS_NAME, hold_run_folder, run_folder
 from xmod_extend.jobs.add import plan_language, train_language
@@ -44,7 +44,7 @@ from xmod_extend.training.state import StateFolder, read_finished
 
 def add_languages(
     *,
-    plan_file: Place | None = None,
+    plan_file: PathOrName | None = None,
     languages: Sequence[Mapping[str, Any]] | None = None,
     jobs: int = 1,
     callback: Callback | None = None,

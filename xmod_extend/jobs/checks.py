@@ -28,7 +28,7 @@ from xmod_extend.files.run_folder import (
     what_is_saved,
 )
 from xmod_extend.jobs.callbacks import Callback
-from xmod_extend.jobs.options import AddOptions
+from xmod_extend.jobs.options import AddOptions, CorpusOptions
 from xmod_extend.languages import Language, parse_language
 from xmod_extend.model.base import BaseReference, resolve_base
 from xmod_extend.model.extension import RECORD_NAME
@@ -68,9 +68,7 @@ def check_request(options: AddOptions, callback: Callback) -> Request:
         CorpusError: A file of text is missing, unreadable or of an unsupported kind.
     """
     check_tracker(options.report_to)
-    base = check_places(
-        options.corpus, options.held_out, base=options.base, revision=options.revision
-    )
+    base = check_places(options)
     callback.on_stage(f"Looking at {base.base}")
     language = _check_language(options, base, callback)
     output = options.output or Path(f"{base.name}-{language.code}")
@@ -227,9 +225,7 @@ def is_written_by(run: Path, output: Path) -> bool:
         return False
 
 
-def check_places(
-    corpus: Sequence[str], held_out: str | None, *, base: str, revision: str | None
-) -> BaseReference:
+def check_places(options: CorpusOptions) -> BaseReference:
     """Check that the base may exist, and the texts do, without asking the network.
 
     Raises:
@@ -237,10 +233,8 @@ def check_places(
         UsageError: A revision is given for a folder.
         CorpusError: A file of text is missing, unreadable or of an unsupported kind.
     """
-    reference = resolve_base(base, revision=revision)
-    check_paths(corpus)
-    if held_out is not None:
-        check_paths([held_out])
+    reference = resolve_base(options.base, revision=options.revision)
+    check_paths([*options.corpus, *filter(None, [options.held_out])])
     return reference
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from xmod_extend.arguments import Place, Places
+from xmod_extend.arguments import PathOrName, PathsOrNames
 from xmod_extend.evaluation.perplexity import Score, compare, score
 from xmod_extend.evaluation.probe import (
     Candidate,
@@ -17,16 +15,18 @@ from xmod_extend.evaluation.probe import (
 from xmod_extend.evaluation.unigram import unigram_losses
 from xmod_extend.evaluation.verdict import describe_probe
 from xmod_extend.jobs.callbacks import Callback, choose_callback
-from xmod_extend.jobs.options import EncodingErrors, plain_options
+from xmod_extend.jobs.options import CorpusOptions
 from xmod_extend.jobs.prepared_text import add_token_counts, prepare_text
 from xmod_extend.model.base import resolve_base
 from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.global_state import own_global_state
 from xmod_extend.model.slice import load_slice
 from xmod_extend.text.corpus import Corpus, read_corpus
+from xmod_extend.text.options import EncodingErrors
 from xmod_extend.text.report import CorpusReport
 from xmod_extend.tokens.tokenizer import load_tokenizer, tokenize
 from xmod_extend.training.device import choose_precision, make_processes
+from xmod_extend.training.options import TrainingOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +45,11 @@ class ProbeReport:
 
 @own_global_state()
 def check_corpus(
-    corpus: Places,
+    corpus: PathsOrNames,
     *,
-    base: Place = "facebook/xmod-base",
+    base: PathOrName = "facebook/xmod-base",
     revision: str | None = None,
-    held_out: Place | None = None,
+    held_out: PathOrName | None = None,
     text_field: str = "text",
     encoding_errors: EncodingErrors = "strict",
     callback: Callback | None = None,
@@ -64,7 +64,7 @@ def check_corpus(
         ModelError: The base is no X-MOD, or has no tokenizer that fits.
         HubError: The base or the corpus cannot be had from the Hub.
     """
-    given = plain_options(
+    options = CorpusOptions.from_values(
         corpus=corpus,
         base=base,
         revision=revision,
@@ -73,20 +73,20 @@ def check_corpus(
         encoding_errors=encoding_errors,
     )
     with choose_callback(callback, progress) as callback:
-        return _check(given, callback)
+        return _check(options, callback)
 
 
-def _check(given: Mapping[str, Any], callback: Callback) -> CorpusReport:
-    reference = resolve_base(given["base"], revision=given["revision"])
+def _check(options: CorpusOptions, callback: Callback) -> CorpusReport:
+    reference = resolve_base(options.base, revision=options.revision)
     vocab_size = reference.load_config()["vocab_size"]
     callback.on_stage("Reading the corpus")
-    read = _read(given)
+    corpus = _read(options)
     callback.on_stage(f"Tokenising it as {reference.name} would")
     tokenizer = load_tokenizer(reference.fetch_tokenizer(), vocab_size=vocab_size)
     if tokenizer.note:
         callback.on_warning(tokenizer.note)
-    sides = tokenize(read.train, tokenizer), tokenize(read.held_out, tokenizer)
-    report = add_token_counts(read, tokenizer, [side.counts for side in sides])
+    sides = tokenize(corpus.train, tokenizer), tokenize(corpus.held_out, tokenizer)
+    report = add_token_counts(corpus, tokenizer, [side.counts for side in sides])
     for warning in (*report.notes, *report.warnings):
         callback.on_warning(warning)
     return report
@@ -94,11 +94,11 @@ def _check(given: Mapping[str, Any], callback: Callback) -> CorpusReport:
 
 @own_global_state()
 def probe_corpus(
-    corpus: Places,
+    corpus: PathsOrNames,
     *,
-    base: Place = "facebook/xmod-base",
+    base: PathOrName = "facebook/xmod-base",
     revision: str | None = None,
-    held_out: Place | None = None,
+    held_out: PathOrName | None = None,
     text_field: str = "text",
     encoding_errors: EncodingErrors = "strict",
     max_length: int | None = None,
@@ -112,26 +112,26 @@ def probe_corpus(
     Raises:
         As `add_language`.
     """
-    given = plain_options(
+    options = CorpusOptions.from_values(
         corpus=corpus,
         base=base,
         revision=revision,
         held_out=held_out,
         text_field=text_field,
         encoding_errors=encoding_errors,
-        max_length=max_length,
     )
+    length = TrainingOptions(max_length=max_length).max_length
     with choose_callback(callback, progress) as callback:
-        return _probe(given, callback)
+        return _probe(options, length, callback)
 
 
-def _probe(given: Mapping[str, Any], callback: Callback) -> ProbeReport:
-    reference = resolve_base(given["base"], revision=given["revision"])
+def _probe(options: CorpusOptions, max_length: int | None, callback: Callback) -> ProbeReport:
+    reference = resolve_base(options.base, revision=options.revision)
     reference.load_config()
     callback.on_stage("Reading the corpus")
-    read = _read(given)
+    corpus = _read(options)
     checkpoint = open_checkpoint(reference.fetch())
-    text = prepare_text(read, checkpoint, max_length=given["max_length"], callback=callback)
+    text = prepare_text(corpus, checkpoint, max_length=max_length, callback=callback)
     for warning in (*text.report.notes, *text.report.warnings):
         callback.on_warning(warning)
     callback.on_stage(f"Probing {len(checkpoint.languages)} adapters")
@@ -168,10 +168,10 @@ def _probe(given: Mapping[str, Any], callback: Callback) -> ProbeReport:
     )
 
 
-def _read(given: Mapping[str, Any]) -> Corpus:
+def _read(options: CorpusOptions) -> Corpus:
     return read_corpus(
-        given["corpus"],
-        held_out=given["held_out"],
-        text_field=given["text_field"],
-        encoding_errors=given["encoding_errors"],
+        options.corpus,
+        held_out=options.held_out,
+        text_field=options.text_field,
+        encoding_errors=options.encoding_errors,
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xmod_extend.arguments import Place, as_place
+from xmod_extend.arguments import PathOrName, as_path_or_name
 from xmod_extend.errors import ModelError
 from xmod_extend.model.base import BUNDLED, BaseReference, resolve_base
 from xmod_extend.model.extension import RECORD_NAME
@@ -71,13 +71,13 @@ class CheckpointInfo:
         return dataclasses.asdict(self)
 
 
-def describe(checkpoint: Place) -> CheckpointInfo:
+def describe(checkpoint: PathOrName) -> CheckpointInfo:
     """Describe any X-MOD, also one that cannot be extended: a folder, a Hub id or `tiny`.
 
     Raises:
         ModelError: It is no X-MOD, or a file of it is missing or damaged.
     """
-    path = resolve_base(as_place("checkpoint", checkpoint)).fetch()
+    path = resolve_base(as_path_or_name("checkpoint", checkpoint)).fetch()
     config = read_config(path)
     languages = config_languages(config)
     weights = open_weights(path)

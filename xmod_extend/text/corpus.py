@@ -18,7 +18,7 @@ from xmod_extend.text.cache import choose_cache_dir, find_or_make_entry
 from xmod_extend.text.fingerprinting import combine, fingerprint_sources
 from xmod_extend.text.lines import PreparedLines, prepare_lines, require_encoding_errors
 from xmod_extend.text.notices import SAMPLE_BYTES, find_near_repetitions, find_notices
-from xmod_extend.text.reading import EncodingErrors
+from xmod_extend.text.options import EncodingErrors
 from xmod_extend.text.report import CorpusReport
 from xmod_extend.text.sources import Source, describe_left_out, find_sources
 from xmod_extend.text.splitting import (

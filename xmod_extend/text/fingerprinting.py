@@ -20,7 +20,7 @@ from pathlib import Path
 
 from xmod_extend.errors import CorpusError
 from xmod_extend.text.cleaning import CLEANING_VERSION
-from xmod_extend.text.reading import EncodingErrors
+from xmod_extend.text.options import EncodingErrors
 from xmod_extend.text.sources import Source
 
 LARGE_BYTES = 64 << 20

@@ -23,7 +23,8 @@ from xmod_extend.text.cache import Entry, find_or_make_entry
 from xmod_extend.text.checked_files import CheckedFile, read_array
 from xmod_extend.text.cleaning import CUT_OVER_CHARACTERS, clean_line, cut_line
 from xmod_extend.text.fingerprinting import fingerprint_sources
-from xmod_extend.text.reading import EncodingErrors, Part, RawBlock, read_blocks, split_block
+from xmod_extend.text.options import EncodingErrors
+from xmod_extend.text.reading import Part, RawBlock, read_blocks, split_block
 from xmod_extend.text.sources import Source
 from xmod_extend.text.workers import choose_num_workers, map_in_order
 

@@ -11,11 +11,12 @@ import lzma
 import zlib
 from collections.abc import Iterator
 from enum import IntEnum
-from typing import Any, BinaryIO, Literal, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from xmod_extend.errors import CorpusError
 from xmod_extend.text.columns import read_column
 from xmod_extend.text.fields import missing_field, repeated_column
+from xmod_extend.text.options import EncodingErrors
 from xmod_extend.text.sniffing import (
     HEAD_BYTES,
     explain_undecodable,
@@ -23,8 +24,6 @@ from xmod_extend.text.sniffing import (
     refuse_if_other,
 )
 from xmod_extend.text.sources import Source
-
-EncodingErrors = Literal["strict", "replace"]
 
 _BLOCK_BYTES = 1 << 20
 _MAX_LINE_BYTES = 1 << 20

@@ -32,7 +32,8 @@ from xmod_extend.text.corpus import (
 )
 from xmod_extend.text.hub import HUB_PREFIX, HubAddress, stream_training_split
 from xmod_extend.text.lines import clean_block, require_encoding_errors
-from xmod_extend.text.reading import EncodingErrors, Part, RawBlock, read_blocks
+from xmod_extend.text.options import EncodingErrors
+from xmod_extend.text.reading import Part, RawBlock, read_blocks
 from xmod_extend.text.report import CorpusReport
 from xmod_extend.text.sources import Source, find_sources
 from xmod_extend.text.splitting import choose_held_out
