@@ -1,0 +1,138 @@
+"""The commands of the README and docs/ do what is said, in their order; training is cut short."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from document_output import assert_printed
+from documents import DOCUMENTS, NOT_RUN, ROOT, Block, read_blocks
+
+from xmod_extend.cli.app import run as run_app
+from xmod_extend.cli.output import Display
+
+LAUNCHERS = {
+    "torchrun": "torch.distributed.run",
+    "accelerate": "accelerate.commands.accelerate_cli",
+}
+FEW_STEPS = 2
+Invoke = Callable[[list[str]], str]
+
+
+@pytest.fixture
+def work(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files that the documents speak of; the current one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    lines = (ROOT / "corpora" / "quz_PE.txt").read_text(encoding="utf-8").splitlines(True)
+    # The README shows what comes of the whole corpus; elsewhere it only takes longer.
+    kept = len(lines) if request.node.callspec.params["name"] == "README.md" else 800
+    texts = {"corpora/quz_PE.txt": lines[:kept], "data/aymara.txt": lines[-800:]}
+    texts |= {"quechua.txt": lines[:800], "TRAINING": lines[100:800], "HELD_OUT": lines[:100]}
+    for name, own in texts.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("".join(own), encoding="utf-8")
+    (tmp_path / "BASE").symlink_to(ROOT / "xmod_extend" / "bases" / "tiny")
+    return tmp_path
+
+
+@pytest.fixture
+def invoke(capfd: pytest.CaptureFixture[str]) -> Invoke:
+    """Runs a command in this process, and returns what it told and printed."""
+
+    def call(words: list[str]) -> str:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            run_app(words)
+        out, err = capfd.readouterr()
+        assert not caught.value.code, err
+        return err + out
+
+    return call
+
+
+def with_tiny(words: list[str]) -> list[str]:
+    """Has `tiny` stand in for facebook/xmod-base, and its output for that base's."""
+    if {"--base", "--config", "--plan-file"} & set(words) or words[0] not in ("add", "check"):
+        return words
+    words = [*words, "--base", "tiny"]
+    if words[0] == "add" and "--output" not in words:
+        words += ["--output", f"xmod-base-{words[words.index('--lang') + 1]}"]
+    return words
+
+
+def cut_short(words: list[str]) -> list[str]:
+    """Trains for few steps, however many are asked for."""
+    if "add" not in words or "--plan" in words:
+        return words
+    if "--max-steps" in words:
+        place = words.index("--max-steps")
+        words = words[:place] + words[place + 2 :]
+    return [*words, "--max-steps", str(FEW_STEPS)]
+
+
+def run_command(command: str, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    if command in NOT_RUN:
+        return
+    program, *words = shlex.split(command)
+    if program in LAUNCHERS:
+        done = subprocess.run(
+            [sys.executable, "-m", LAUNCHERS[program], *cut_short(words)],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PYTHONWARNINGS": "ignore"},
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return
+    words = cut_short(with_tiny(words))
+    if "--resume" in words:
+        interrupt(words, invoke, monkeypatch)
+    invoke(words)
+
+
+def interrupt(words: list[str], invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves a saved state behind for a command that goes on from one."""
+
+    def stop(_: Display, name: str) -> None:
+        if name.startswith("Scoring"):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Display, "on_stage", stop)
+        with pytest.raises(AssertionError, match="Interrupted"):
+            invoke([*(word for word in words if word != "--resume"), "--save-minutes", "0"])
+    output = words[words.index("--output") + 1]
+    assert list(Path(f"{output}.run").glob("state-*.safetensors"))
+
+
+def run_block(
+    block: Block, invoke: Invoke, monkeypatch: pytest.MonkeyPatch, names: dict[str, object]
+) -> None:
+    if block.language == "yaml":
+        name = block.text.split("\n", 1)[0].removeprefix("# ")
+        Path(name).write_text(block.text, encoding="utf-8")
+    elif block.language == "python":
+        exec(block.text.replace('base="tiny"', f'base="tiny", max_steps={FEW_STEPS}'), names)
+    elif block.language == "console":
+        (command,) = block.commands
+        assert_printed(block.output, invoke(shlex.split(command)[1:]))
+    else:
+        for command in block.commands:
+            run_command(command, invoke, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("name", [name for name in DOCUMENTS if "troubleshooting" not in name])
+def test_what_a_document_shows_can_be_done(
+    name: str, work: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names: dict[str, object] = {}
+    for block in read_blocks(DOCUMENTS[name]):
+        run_block(block, invoke, monkeypatch, names)
