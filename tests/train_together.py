@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from training_runs import SCHEME, RandomBlocks, configure, run_training
 
 from xmod_extend.evaluation.perplexity import Block, MaskedText, evaluate
-from xmod_extend.model.adapter import adapter_slots, random_adapter, set_adapter
+from xmod_extend.model.adapter import adapter_set, adapter_slots, random_adapter, set_adapter
 from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.slice import load_slice
 from xmod_extend.training.processes import Processes
@@ -30,7 +30,8 @@ def held_out_text() -> MaskedText:
     random = np.random.default_rng(5)
     blocks = []
     for index, length in enumerate([16] * 3 + [9] + [16] * 2 + [5]):
-        inputs, labels = SCHEME.corrupt(random.integers(4, 119, (1, length)), index)
+        prediction = SCHEME.corrupt(random.integers(4, 119, (1, length)), index)
+        inputs, labels = prediction.input_ids, prediction.labels
         blocks.append(Block(inputs[0], labels[0], np.full(length, index)))
     return MaskedText(blocks)
 
@@ -43,7 +44,7 @@ def main() -> None:
     model = load_slice(open_checkpoint(base), "quz_PE")
     set_adapter(model, random_adapter(model, seed=1))
     scores = evaluate(model, held_out_text(), processes=processes).nats
-    stepper = Stepper(model, SCHEME, config, processes)
+    stepper = Stepper(model, adapter_set(model), SCHEME.corrupt, config, processes)
     stepper.run(stepper.prepare(0, next(RandomBlocks().batches(5, 3))))
     gradient = torch.cat([slot.grad.flatten() for _, slot in adapter_slots(model)])
 
@@ -53,7 +54,7 @@ def main() -> None:
     )
     tensors = {"gradient": gradient, "losses": torch.tensor(losses, dtype=torch.float64)}
     tensors["scores"] = torch.from_numpy(scores)
-    save_file(tensors | result.adapter, folder / f"{processes.count}-{processes.rank}.safetensors")
+    save_file(tensors | result.tensors, folder / f"{processes.count}-{processes.rank}.safetensors")
     processes.end()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from accelerate import Accelerator
 
-from xmod_extend.model.adapter import random_adapter, set_adapter
+from xmod_extend.model.adapter import adapter_set, random_adapter, set_adapter
 from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.slice import FP32, Precision, load_slice
 from xmod_extend.objectives.masked import MaskingScheme
@@ -80,8 +80,9 @@ def run_training(
 
     return train(
         model,
+        adapter_set(model),
         RandomBlocks(),
-        SCHEME,
+        SCHEME.corrupt,
         config,
         processes=processes,
         validate=validate,
@@ -92,4 +93,4 @@ def run_training(
 
 
 def adapter_bytes(result: TrainingResult) -> bytes:
-    return b"".join(values.numpy().tobytes() for values in result.adapter.values())
+    return b"".join(values.numpy().tobytes() for values in result.tensors.values())

@@ -30,10 +30,11 @@ from rich.box import MARKDOWN, SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from xmod_extend.jobs.add import evaluate_adapter, probe_base, train_adapter
 from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.job import Job, prepare
 from xmod_extend.jobs.options import AddOptions, merge_options
+from xmod_extend.jobs.scoring import probe_base, score_adapter
+from xmod_extend.jobs.training import train_adapter
 from xmod_extend.training.configuration import TrainingConfig
 from xmod_extend.training.history import CurvePoint
 
@@ -155,7 +156,7 @@ def _measure(fixed: dict[str, Any], settings: list[Setting]) -> list[Measurement
         started = time.process_time()
         trained = train_adapter(variant, probe, changes=setting.training)
         cpu_seconds = time.process_time() - started
-        scores = evaluate_adapter(variant, probe, trained)
+        scores = score_adapter(variant, probe, trained)
         run = trained.result
         measurements.append(
             Measurement(

@@ -27,12 +27,13 @@ import numpy as np
 
 from xmod_extend.evaluation.perplexity import MaskedText, TokenLosses, evaluate
 from xmod_extend.evaluation.unigram import unigram_losses
-from xmod_extend.jobs.add import probe_base, train_adapter
 from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.job import Job, prepare
 from xmod_extend.jobs.options import merge_options
+from xmod_extend.jobs.scoring import probe_base
+from xmod_extend.jobs.training import train_adapter
 from xmod_extend.model.adapter import set_adapter
-from xmod_extend.objectives.masked import IGNORED
+from xmod_extend.objectives.prediction import IGNORED
 from xmod_extend.text.coverage import Coverage, find_unknown, tally_lines
 from xmod_extend.tokens.tokenizer import load_tokenizer
 

@@ -72,7 +72,7 @@ def send_sigterm(*_: Any, **__: Any) -> None:
     ("place", "is_trained"),
     [
         ("xmod_extend.jobs.job.read_corpus", False),
-        ("xmod_extend.jobs.add.train", False),
+        ("xmod_extend.jobs.training.train", False),
         ("xmod_extend.model.writer._write_shards", True),
         ("xmod_extend.jobs.output.verify_checkpoint", True),
         ("xmod_extend.files.folders._flush_folder", True),

@@ -115,7 +115,7 @@ def test_the_machines_limits_are_named(
     def refuse(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr("xmod_extend.jobs.add.train", refuse)
+    monkeypatch.setattr("xmod_extend.jobs.training.train", refuse)
     assert_explained(invoke(*small_add(base, corpus, "a/out")), code, expected)
     assert listing(work) == []
 
@@ -128,7 +128,7 @@ def test_a_full_disk_is_named_where_the_error_names_nothing(
         monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("xmod_extend.jobs.add.train", fill)
+    monkeypatch.setattr("xmod_extend.jobs.training.train", fill)
     expected = rf"No space left on device \({work}.* or .*\)"
     assert_explained(invoke(*small_add(base, corpus, "out")), 2, expected)
 
@@ -160,7 +160,7 @@ def test_what_was_not_foreseen_is_one_line_and_its_place_on_request(
     def break_down(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("two\nlines")
 
-    monkeypatch.setattr("xmod_extend.jobs.add.train", break_down)
+    monkeypatch.setattr("xmod_extend.jobs.training.train", break_down)
     code, _, err = invoke(*small_add(base, corpus, "out"))
     assert code == 1
     assert "error: Unexpected ZeroDivisionError: two lines.\nhint: Set XMOD_EXTEND_DEBUG=1" in err

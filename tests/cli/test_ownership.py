@@ -370,7 +370,7 @@ def begun(
     command: list[object] = ["add", "--lang", "quz_PE", "--corpus", corpus, "--output", "out"]
     command += ["--base", base, "--max-steps", "1", "--batch-size", "2"]
     with monkeypatch.context() as patch:
-        patch.setattr("xmod_extend.jobs.add.train", interrupt)
+        patch.setattr("xmod_extend.jobs.training.train", interrupt)
         patch.setattr(RunFolder, "leave", lambda self, on_note: None)
         assert invoke(*command)[0] == 130
     assert (work / "out.run/probe.safetensors").exists()

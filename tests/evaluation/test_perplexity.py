@@ -17,7 +17,8 @@ from xmod_extend.evaluation.perplexity import (
     score,
     signature,
 )
-from xmod_extend.objectives.masked import IGNORED, MaskingScheme
+from xmod_extend.objectives.masked import MaskingScheme
+from xmod_extend.objectives.prediction import IGNORED
 
 SCHEME = MaskingScheme(
     mask_id=99, special_ids=(0, 1, 2, 3, 99), vocabulary_size=100, mlm_probability=0.15, seed=4

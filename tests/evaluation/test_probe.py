@@ -32,7 +32,8 @@ def text() -> MaskedText:
     )
     blocks = []
     for index, ids in enumerate(np.random.default_rng(3).integers(4, 119, (60, 32))):
-        inputs, labels = scheme.corrupt(ids[None], index)
+        prediction = scheme.corrupt(ids[None], index)
+        inputs, labels = prediction.input_ids, prediction.labels
         blocks.append(Block(inputs[0], labels[0], np.full(32, index)))
     return MaskedText(blocks)
 

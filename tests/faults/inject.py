@@ -181,16 +181,16 @@ def resuming(case: Case) -> None:
 
     def interrupted() -> None:
         datasets.config.HF_DATASETS_CACHE = str(case.folder / "cache")
-        original = add.evaluate_adapter
+        original = add.score_adapter
 
         def stop(*arguments: object) -> None:
             raise KeyboardInterrupt
 
-        add.evaluate_adapter = stop  # type: ignore[assignment]
+        add.score_adapter = stop  # type: ignore[assignment]
         try:
             run(case.command())
         finally:
-            add.evaluate_adapter = original
+            add.score_adapter = original
 
     assert in_a_child(interrupted, case.folder.parent / "stderr") == 130, said(case)
     case.options = ("--resume",)

@@ -11,7 +11,7 @@ from checkpoints import make_checkpoint
 from training_runs import SCHEME, RandomBlocks, adapter_bytes, configure, run_training
 
 from xmod_extend.files.run_folder import saved_states, step_of
-from xmod_extend.model.adapter import random_adapter, set_adapter
+from xmod_extend.model.adapter import adapter_set, random_adapter, set_adapter
 from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.slice import FP32, Precision, load_slice
 from xmod_extend.training.device import choose_precision
@@ -64,7 +64,9 @@ def test_the_step_never_waits_for_the_device(tmp_path: Path, precision: Precisio
     model = load_slice(checkpoint, "quz_PE", precision=precision)
     set_adapter(model, random_adapter(model, seed=1))
     model.to(device)
-    stepper = Stepper(model, SCHEME, configure(), Processes(Accelerator()))
+    stepper = Stepper(
+        model, adapter_set(model), SCHEME.corrupt, configure(), Processes(Accelerator())
+    )
     batches = RandomBlocks().batches(4, 3)
     stepper.run(stepper.prepare(0, next(batches)))
     torch.cuda.set_sync_debug_mode("error")

@@ -402,7 +402,13 @@ def test_a_card_of_norwegian_has_its_code_as_text(added: tuple[Path, RunRecord])
 def test_records_of_version_0_1_can_be_read(added: tuple[Path, RunRecord]) -> None:
     values = added[1].to_dict()
     newer = {
-        "training": ("adam_beta1", "adam_epsilon", "first_basis", "accumulation", "num_processes"),
+        "training": (
+            "adam_beta1",
+            "adam_epsilon",
+            "num_adam_steps",
+            "accumulation",
+            "num_processes",
+        ),
         "evaluation": ("unigram", "improvement_over_unigram", "verdict", "advice"),
         "corpus": ("coverage", "held_out_coverage", "verdict", "notes"),
     }
@@ -421,6 +427,6 @@ def test_the_record_has_every_setting_of_the_optimiser(added: tuple[Path, RunRec
     training = added[1].training
     assert training is not None
     config = TrainingConfig(num_steps=30, batch_size=8, lr=0.02, seed=0)
-    for name in ("adam_beta1", "adam_beta2", "adam_epsilon", "first_basis", "accumulation"):
+    for name in ("adam_beta1", "adam_beta2", "adam_epsilon", "num_adam_steps", "accumulation"):
         assert getattr(training, name) == getattr(config, name)
     assert training.num_processes == 1

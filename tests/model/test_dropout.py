@@ -9,11 +9,11 @@ import torch
 from checkpoints import make_checkpoint
 from torch.nn import functional as F
 
-from xmod_extend.model.adapter import adapter_slots
+from xmod_extend.model.adapter import adapter_set, adapter_slots
 from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.dropout import Dropout, draw_kept
 from xmod_extend.model.encoder import encode
-from xmod_extend.model.slice import freeze_all_but_adapter, load_slice
+from xmod_extend.model.slice import load_slice
 
 INPUT_IDS = torch.randint(4, 119, (3, 12), generator=torch.Generator().manual_seed(0))
 
@@ -58,7 +58,8 @@ def test_it_drops_where_upstream_does(
 
     def run(upstream: bool) -> tuple[torch.Tensor, list[torch.Tensor]]:
         model = load_slice(checkpoint, "en_XX")
-        slots = freeze_all_but_adapter(model)
+        adapter_set(model).freeze_others()
+        slots = [slot for _, slot in adapter_slots(model)]
         if upstream:
             model.train()
             model.set_attn_implementation("eager")

@@ -11,22 +11,24 @@ from checkpoints import make_checkpoint
 from transformers import XmodForMaskedLM
 
 from xmod_extend.model import loss as loss_module
-from xmod_extend.model.adapter import adapter_slots
+from xmod_extend.model.adapter import adapter_set, adapter_slots
+from xmod_extend.model.batch import Batch
 from xmod_extend.model.checkpoint import open_checkpoint
-from xmod_extend.model.loss import MaskedBatch, masked_lm_loss, masked_token_losses
-from xmod_extend.model.slice import freeze_all_but_adapter, load_slice
-from xmod_extend.objectives.masked import IGNORED, MaskingScheme
+from xmod_extend.model.loss import prediction_loss, token_losses
+from xmod_extend.model.slice import load_slice
+from xmod_extend.objectives.masked import MaskingScheme
+from xmod_extend.objectives.prediction import IGNORED
 
 SCHEME = MaskingScheme(
     mask_id=119, special_ids=(0, 1, 2, 3, 119), vocabulary_size=120, mlm_probability=0.3, seed=1
 )
 MASKED = SCHEME.corrupt(np.random.default_rng(0).integers(4, 119, (4, 20)), 0)
-INPUTS, LABELS = (torch.from_numpy(array) for array in MASKED)
-BATCH = MaskedBatch.of(*MASKED)
+INPUTS, LABELS = torch.from_numpy(MASKED.input_ids), torch.from_numpy(MASKED.labels)
+BATCH = Batch.from_prediction(MASKED)
 
 
 def mean_loss(model: XmodForMaskedLM, **options: bool) -> torch.Tensor:
-    return masked_lm_loss(model, BATCH, **options) / BATCH.targets.numel()
+    return prediction_loss(model, BATCH, **options) / BATCH.targets.numel()
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
@@ -46,7 +48,7 @@ def test_equals_upstreams_loss_and_gradient(
     results = []
     for compute in (upstream, lambda model: mean_loss(model, checkpointing=checkpointing)):
         model = load_slice(checkpoint, "en_XX")
-        freeze_all_but_adapter(model)
+        adapter_set(model).freeze_others()
         value = compute(model)
         (value * 3).backward()
         results.append((value.item(), {name: slot.grad for name, slot in adapter_slots(model)}))
@@ -58,7 +60,7 @@ def test_equals_upstreams_loss_and_gradient(
 
 def test_token_losses_are_those_of_the_labelled_positions_in_order(tmp_path: Path) -> None:
     model = load_slice(open_checkpoint(make_checkpoint(tmp_path / "base")), "de_DE")
-    losses = masked_token_losses(model, BATCH)
+    losses = token_losses(model, BATCH)
     with torch.no_grad():
         logits = model(INPUTS, lang_ids=torch.zeros(4, dtype=torch.long)).logits
     expected = torch.nn.functional.cross_entropy(

@@ -13,28 +13,29 @@ from transformers import XmodForMaskedLM
 from xmod_extend.model import encoder as encoder_module
 from xmod_extend.model import loss as loss_module
 from xmod_extend.model.adapter import (
+    adapter_set,
     adapter_slots,
     full_names,
-    get_adapter,
     mean_adapter,
     random_adapter,
     read_adapter,
     set_adapter,
 )
+from xmod_extend.model.batch import Batch
 from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.encoder import encode
-from xmod_extend.model.loss import MaskedBatch, masked_lm_loss, masked_token_losses
+from xmod_extend.model.loss import prediction_loss, token_losses
 from xmod_extend.model.slice import (
     FP32,
     Precision,
-    freeze_all_but_adapter,
     load_adapter,
     load_slice,
 )
+from xmod_extend.objectives.prediction import Prediction
 
 INPUT_IDS = torch.randint(4, 119, (3, 12), generator=torch.Generator().manual_seed(0))
 LABELS = torch.where(torch.arange(12) % 4 == 1, INPUT_IDS, -100)
-BATCH = MaskedBatch.of(INPUT_IDS.numpy(), LABELS.numpy())
+BATCH = Batch.from_prediction(Prediction(INPUT_IDS.numpy(), LABELS.numpy()))
 
 
 def logits(model: XmodForMaskedLM, language: int) -> torch.Tensor:
@@ -75,7 +76,7 @@ def test_the_encoder_gives_upstreams_gradients(tmp_path: Path, pre_norm: bool) -
 
     def gradients(direct: bool) -> dict[str, torch.Tensor]:
         model = load_slice(checkpoint, "en_XX")
-        freeze_all_but_adapter(model)
+        adapter_set(model).freeze_others()
         if direct:
             hidden = encode(model, INPUT_IDS)
         else:
@@ -100,8 +101,9 @@ def test_bf16_weights_train_the_fp32_adapter(
     results = []
     for precision in (FP32, bf16):
         model = load_slice(checkpoint, "en_XX", precision=precision)
-        slots = freeze_all_but_adapter(model)
-        loss = masked_lm_loss(model, BATCH) / BATCH.targets.numel()
+        adapter_set(model).freeze_others()
+        slots = [slot for _, slot in adapter_slots(model)]
+        loss = prediction_loss(model, BATCH) / BATCH.targets.numel()
         loss.backward()
         assert all(slot.dtype == slot.grad.dtype == torch.float32 for slot in slots)
         results.append((loss.item(), torch.cat([slot.grad.flatten() for slot in slots])))
@@ -125,7 +127,7 @@ def test_bf16_weights_computed_in_fp32_are_the_rounded_weights_model(tmp_path: P
     expected = torch.nn.functional.cross_entropy(
         logits(whole, 0).flatten(0, 1), LABELS.flatten(), reduction="none"
     )[LABELS.flatten() != -100]
-    torch.testing.assert_close(masked_token_losses(model, BATCH), expected)
+    torch.testing.assert_close(token_losses(model, BATCH), expected)
 
 
 @pytest.mark.parametrize("num_scored", [1, 9])
@@ -137,20 +139,20 @@ def test_weights_are_cast_a_few_at_a_time_in_the_same_memory(
     monkeypatch.setattr(loss_module, "LARGEST_CPU_CHUNK", 16)
     labels = LABELS.numpy().copy()
     labels.flat[np.flatnonzero(labels != -100)[num_scored:]] = -100
-    batch = MaskedBatch.of(INPUT_IDS.numpy(), labels)
+    batch = Batch.from_prediction(Prediction(INPUT_IDS.numpy(), labels))
     precision = Precision(name="bf16", storage=torch.bfloat16, compute=torch.float32)
     checkpoint = open_checkpoint(make_checkpoint(tmp_path / "base"))
     model = load_slice(checkpoint, "en_XX", precision=precision)
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
 
-    def recast(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        found = encoder_module.recast(weight, dtype)
+    def cast_weight(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        found = encoder_module.cast_weight(weight, dtype)
         assert torch.equal(found, weight.to(dtype))
         seen.append((weight, found))
         return found
 
-    monkeypatch.setattr(loss_module, "recast", recast)
-    masked_token_losses(model, batch)
+    monkeypatch.setattr(loss_module, "cast_weight", cast_weight)
+    token_losses(model, batch)
     rows = [len(weight) for weight, _ in seen]
     assert sum(rows) == len(model.lm_head.decoder.weight) and max(rows) <= 16
     assert len({found.data_ptr() for _, found in seen}) == 1
@@ -158,9 +160,10 @@ def test_weights_are_cast_a_few_at_a_time_in_the_same_memory(
 
 def test_only_the_adapter_is_trainable(tmp_path: Path) -> None:
     model = load_slice(open_checkpoint(make_checkpoint(tmp_path / "base")), "quz_PE")
-    freeze_all_but_adapter(model)
+    trained = adapter_set(model)
+    trained.freeze_others()
     trainable = {name for name, p in model.named_parameters() if p.requires_grad}
-    assert trainable == set(full_names(get_adapter(model), "quz_PE"))
+    assert trainable == set(full_names(trained.get_values(), "quz_PE"))
     assert len(trainable) == 2 * 4
 
 
@@ -187,4 +190,4 @@ def test_mean_adapter_is_the_mean(tmp_path: Path) -> None:
         torch.testing.assert_close(values, expected)
     model = load_slice(checkpoint, "quz_PE")
     set_adapter(model, mean)
-    assert torch.equal(get_adapter(model)["1.dense2.weight"], mean["1.dense2.weight"])
+    assert torch.equal(adapter_set(model).get_values()["1.dense2.weight"], mean["1.dense2.weight"])

@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xmod_extend.objectives.masked import IGNORED, MaskingScheme
+from xmod_extend.objectives.masked import MaskingScheme
+from xmod_extend.objectives.prediction import IGNORED
 
 SPECIAL = (0, 1, 2, 3, 199)
 SCHEME = MaskingScheme(
@@ -24,7 +25,8 @@ def text(seed: int = 0, shape: tuple[int, int] = (64, 128)) -> np.ndarray:
 def test_labels_restore_the_text(seed: int, counter: int, probability: float) -> None:
     scheme = replace(SCHEME, seed=seed, mlm_probability=probability)
     original = text(seed % 97, (4, 32))
-    corrupted, labels = scheme.corrupt(original, counter)
+    prediction = scheme.corrupt(original, counter)
+    corrupted, labels = prediction.input_ids, prediction.labels
 
     assert np.array_equal(np.where(labels == IGNORED, corrupted, labels), original)
     assert not np.isin(labels, SPECIAL).any()
@@ -37,13 +39,15 @@ def test_the_same_counter_gives_the_same_masks(counter: int) -> None:
     original = text(1, (4, 32))
     first, second = SCHEME.corrupt(original, counter), SCHEME.corrupt(original, counter)
     other = SCHEME.corrupt(original, counter + 1)
-    assert np.array_equal(first[0], second[0]) and np.array_equal(first[1], second[1])
-    assert not np.array_equal(first[1], other[1])
+    assert np.array_equal(first.input_ids, second.input_ids)
+    assert np.array_equal(first.labels, second.labels)
+    assert not np.array_equal(first.labels, other.labels)
 
 
 def test_shares_are_80_10_10() -> None:
     original = text(2, (512, 128))
-    corrupted, labels = SCHEME.corrupt(original, 0)
+    prediction = SCHEME.corrupt(original, 0)
+    corrupted, labels = prediction.input_ids, prediction.labels
     chosen = labels != IGNORED
     ordinary = ~np.isin(original, SPECIAL)
     masked = chosen & (corrupted == 199)
@@ -55,8 +59,10 @@ def test_shares_are_80_10_10() -> None:
 
 def test_measuring_hides_the_tokens_that_training_would_choose() -> None:
     original = text(4, (64, 128))
-    corrupted, labels = SCHEME.corrupt(original, 5)
-    hidden, same_labels = SCHEME.hide(original, 5)
+    prediction = SCHEME.corrupt(original, 5)
+    corrupted, labels = prediction.input_ids, prediction.labels
+    prediction = SCHEME.hide(original, 5)
+    hidden, same_labels = prediction.input_ids, prediction.labels
     assert np.array_equal(labels, same_labels)
     assert (hidden[labels != IGNORED] == 199).all()
     assert np.array_equal(hidden[labels == IGNORED], original[labels == IGNORED])
@@ -65,12 +71,14 @@ def test_measuring_hides_the_tokens_that_training_would_choose() -> None:
 
 def test_a_text_of_special_tokens_is_left_alone() -> None:
     original = np.full((2, 5), 2)
-    corrupted, labels = SCHEME.corrupt(original, 3)
+    prediction = SCHEME.corrupt(original, 3)
+    corrupted, labels = prediction.input_ids, prediction.labels
     assert np.array_equal(corrupted, original)
     assert (labels == IGNORED).all()
 
 
 def test_one_ordinary_token_is_always_scored() -> None:
     scheme = replace(SCHEME, mlm_probability=1e-9)
-    _, labels = scheme.corrupt(np.array([[0, 7, 2]]), 0)
+    prediction = scheme.corrupt(np.array([[0, 7, 2]]), 0)
+    labels = prediction.labels
     assert labels.tolist() == [[IGNORED, 7, IGNORED]]

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from checkpoints import make_checkpoint
 from transformers import XmodForMaskedLM
 
-from xmod_extend.model.adapter import Adapter, full_names, get_adapter, random_adapter, set_adapter
+from xmod_extend.model.adapter import Adapter, adapter_set, full_names, random_adapter, set_adapter
 from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.slice import load_slice
 from xmod_extend.objectives.masked import MaskingScheme
@@ -59,13 +59,14 @@ def train_full_model(
         parameter.requires_grad_(True)
     stacks = [torch.stack([p.data for p in trained[part::4]]) for part in range(4)]
     optimizer = Soap(
-        stacks, betas=(0.9, config.adam_beta2), eps=1e-6, weight_decay=0.01, first_basis=10
+        stacks, betas=(0.9, config.adam_beta2), eps=1e-6, weight_decay=0.01, num_adam_steps=10
     )
     losses = []
     model.train(False)
     batches = RandomBlocks().batches(config.batch_size, config.seed)
     for step, batch in enumerate(itertools.islice(batches, config.num_steps)):
-        inputs, labels = SCHEME.corrupt(batch, step)
+        prediction = SCHEME.corrupt(batch, step)
+        inputs, labels = prediction.input_ids, prediction.labels
         loss = model(
             input_ids=torch.from_numpy(inputs),
             attention_mask=torch.ones(inputs.shape, dtype=torch.long),
@@ -92,10 +93,12 @@ def test_slice_training_equals_full_model_training(tmp_path: Path, pre_norm: boo
     start = random_adapter(model, seed=1)
     set_adapter(model, start)
     losses: list[float] = []
+    trained = adapter_set(model)
     result = train(
         model,
+        trained,
         RandomBlocks(),
-        SCHEME,
+        SCHEME.corrupt,
         config,
         processes=Processes(Accelerator(cpu=True)),
         validate=lambda: 1.0,
@@ -107,9 +110,9 @@ def test_slice_training_equals_full_model_training(tmp_path: Path, pre_norm: boo
     for name, values in full_adapter.items():
         # Adam divides a gradient by its own size, so one that is nearly zero turns its rounding
         # into a visible part of a step; 1 % of the learning rate is far below one step.
-        torch.testing.assert_close(result.adapter[name], values, rtol=1e-5, atol=0.01 * config.lr)
+        torch.testing.assert_close(result.tensors[name], values, rtol=1e-5, atol=0.01 * config.lr)
     moved = max(float((values - start[name]).abs().max()) for name, values in full_adapter.items())
     assert moved > 1e-2, "the adapter did not train"
-    assert {name: v.tolist() for name, v in result.adapter.items()} == {
-        name: v.tolist() for name, v in get_adapter(model).items()
+    assert {name: v.tolist() for name, v in result.tensors.items()} == {
+        name: v.tolist() for name, v in trained.get_values().items()
     }

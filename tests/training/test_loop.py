@@ -17,7 +17,7 @@ from training_runs import adapter_bytes, run_training
 from transformers import XmodForMaskedLM
 
 from xmod_extend.errors import TrainingError, UsageError
-from xmod_extend.model.adapter import get_adapter, random_adapter, set_adapter
+from xmod_extend.model.adapter import adapter_set, random_adapter, set_adapter
 from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.slice import FP32, Precision, load_slice
 from xmod_extend.objectives.masked import MaskingScheme
@@ -86,8 +86,9 @@ def run(
 ) -> TrainingResult:
     return train(
         model,
+        adapter_set(model),
         CountingBlocks(20),
-        SCHEME,
+        SCHEME.corrupt,
         config,
         processes=Processes(Accelerator(cpu=True)),
         validate=validate,
@@ -99,14 +100,14 @@ def test_the_state_with_the_lowest_held_out_loss_is_kept(model: XmodForMaskedLM)
     seen = []
 
     def validate() -> float:
-        seen.append(get_adapter(model))
+        seen.append(adapter_set(model).get_values())
         return next(scores)
 
     result = run(model, configure(10), validate)
     assert result.best_step == 4 and result.steps_done == 10 and result.stopped is None
     assert [point.step for point in result.curve] == [2, 4, 6, 8, 10]
     for name, values in seen[1].items():
-        assert torch.equal(result.adapter[name], values)
+        assert torch.equal(result.tensors[name], values)
         assert name.endswith("bias") or not torch.equal(values, seen[4][name])
 
 
@@ -124,8 +125,8 @@ def test_a_batch_in_parts_is_the_batch(tmp_path: Path) -> None:
         run_training(base, configure(3, batch_size=5, accumulation=accumulation))
         for accumulation in (1, 3)
     )
-    for name, values in whole.adapter.items():
-        torch.testing.assert_close(parts.adapter[name], values, rtol=1e-4, atol=1e-5)
+    for name, values in whole.tensors.items():
+        torch.testing.assert_close(parts.tensors[name], values, rtol=1e-4, atol=1e-5)
 
 
 def test_a_processor_works_through_a_large_batch_in_parts(
@@ -136,14 +137,16 @@ def test_a_processor_works_through_a_large_batch_in_parts(
     hidden_state = 16 * model.config.hidden_size * 4
     parts, outcomes = {}, {}
     for num_rows, accumulation in ((5, 1), (2, 1), (1, 1), (0.5, 1), (2, 4), (5, 2)):
-        monkeypatch.setattr(step_module, "CPU_PART_BYTES", int(num_rows * hidden_state))
+        monkeypatch.setattr(step_module, "CPU_MICRO_BATCH_BYTES", int(num_rows * hidden_state))
         set_adapter(model, random_adapter(model, seed=1))
         config = configure(1, batch_size=5, accumulation=accumulation)
-        stepper = Stepper(model, SCHEME, config, Processes(Accelerator(cpu=True)))
-        given = stepper.prepare(0, batch)
-        parts[num_rows, accumulation] = [len(part.input_ids) for _, part in given.parts]
-        stepper.run(given)
-        outcomes[num_rows, accumulation] = stepper.adapter.clone()
+        stepper = Stepper(
+            model, adapter_set(model), SCHEME.corrupt, config, Processes(Accelerator(cpu=True))
+        )
+        prepared = stepper.prepare(0, batch)
+        parts[num_rows, accumulation] = [len(p.input_ids) for _, p in prepared.micro_batches]
+        stepper.run(prepared)
+        outcomes[num_rows, accumulation] = stepper.values.clone()
     assert parts == {
         (5, 1): [5],
         (2, 1): [2, 2, 1],
@@ -195,7 +198,7 @@ def test_a_bad_loss_after_a_validation_keeps_the_last_good_adapter(
     result = run(model, configure(10), lambda: next(scores))
     assert result.best_step == 2 and result.steps_done == 4
     assert result.stopped is not None and "nan" in result.stopped
-    assert all(bool(torch.isfinite(values).all()) for values in result.adapter.values())
+    assert all(bool(torch.isfinite(values).all()) for values in result.tensors.values())
 
 
 def test_a_bad_loss_before_any_validation_is_an_error(model: XmodForMaskedLM) -> None:

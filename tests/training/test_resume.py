@@ -18,7 +18,7 @@ from training_runs import adapter_bytes, configure, run_training
 
 from xmod_extend.errors import UsageError
 from xmod_extend.files.run_folder import saved_states, step_of
-from xmod_extend.model.adapter import PARTS
+from xmod_extend.model.adapter import ADAPTER_TENSORS
 from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.slice import FP32, Precision
 from xmod_extend.training import loop
@@ -90,9 +90,9 @@ def test_states_hold_no_frozen_weight_and_two_are_kept(base: Path, tmp_path: Pat
     for path in states:
         with safe_open(path, framework="pt") as file:
             sizes = {name: math.prod(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-        adam = {f"{part}.{name}" for part in PARTS for name in ("mean", "square")}
-        bases = {f"{part}.{name}" for part in PARTS[::2] for name in ("gram", "basis")}
-        assert sizes.keys() - {"best", *bases} == {"adapter", *adam}
+        adam = {f"{part}.{name}" for part in ADAPTER_TENSORS for name in ("exp_avg", "exp_avg_sq")}
+        bases = {f"{part}.{name}" for part in ADAPTER_TENSORS[::2] for name in ("gram", "basis")}
+        assert sizes.keys() - {"best", *bases} == {"values", *adam}
         assert sum(sizes[name] for name in adam) == 2 * size // 4
         # Two layers of a bottleneck on a hidden size of 32.
         assert sum(sizes.get(name, 0) for name in bases) in (2 * 2 * 32**2, 4 * 2 * 32**2)
@@ -143,10 +143,10 @@ def test_a_state_of_another_run_is_refused_by_name(tmp_path: Path, base: Path) -
 def late_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Losses are looked at as seldom as on a GPU."""
 
-    def looks(run: loop._Run, is_validation: bool) -> bool:
-        return is_validation or run.steps_run % loop.STEPS_BETWEEN_LOOKS == 0
+    def is_time_to_look(run: loop._Run) -> bool:
+        return run._steps_run % loop.STEPS_BETWEEN_LOOKS == 0
 
-    monkeypatch.setattr(loop._Run, "looks", looks)
+    monkeypatch.setattr(loop._Run, "_is_time_to_look", is_time_to_look)
 
 
 class LosingProcesses(Processes):

@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from xmod_extend.training.soap import REFRESH_EVERY, Soap
+from xmod_extend.training.soap import PRECONDITION_FREQUENCY, Soap
 
 BETAS = (0.9, 0.98)
 FIRST_BASIS = 10
-STEPS = 2 * REFRESH_EVERY + 5
+STEPS = 2 * PRECONDITION_FREQUENCY + 5
 
 
 def soap(parameter: torch.Tensor, *, weight_decay: float = 0.0) -> Soap:
     return Soap(
-        [parameter], betas=BETAS, eps=1e-8, weight_decay=weight_decay, first_basis=FIRST_BASIS
+        [parameter], betas=BETAS, eps=1e-8, weight_decay=weight_decay, num_adam_steps=FIRST_BASIS
     )
 
 
@@ -68,7 +68,7 @@ def test_matrices_whose_basis_is_their_own_move_as_under_adamw(shape: tuple[int,
 
 def test_between_two_refreshes_it_is_adam_in_the_turned_coordinates() -> None:
     random = torch.Generator().manual_seed(0)
-    gradients = torch.randn(REFRESH_EVERY - 1, 2, 4, 6, generator=random)
+    gradients = torch.randn(PRECONDITION_FREQUENCY - 1, 2, 4, 6, generator=random)
     parameter = torch.randn(2, 4, 6, generator=random)
     optimizer = soap(parameter)
     for gradient in gradients[:FIRST_BASIS]:
@@ -79,8 +79,8 @@ def test_between_two_refreshes_it_is_adam_in_the_turned_coordinates() -> None:
     theirs = torch.optim.AdamW([turned], lr=0.1, betas=BETAS, eps=1e-8, weight_decay=0.0)
     theirs.state[turned] = {
         "step": torch.tensor(float(FIRST_BASIS)),
-        "exp_avg": state["mean"].clone(),
-        "exp_avg_sq": state["square"].clone(),
+        "exp_avg": state["exp_avg"].clone(),
+        "exp_avg_sq": state["exp_avg_sq"].clone(),
     }
     for gradient in gradients[FIRST_BASIS:]:
         turned.grad = gradient @ basis
@@ -97,7 +97,7 @@ def test_the_mean_of_the_gradients_survives_a_refresh() -> None:
         optimizer.step([gradient], 0.1)
         mean.lerp_(gradient, 1 - BETAS[0])
     (state,) = optimizer.states
-    torch.testing.assert_close(state["mean"] @ state["basis"].mT, mean, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(state["exp_avg"] @ state["basis"].mT, mean, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(8, 12), (12, 8)])

@@ -28,14 +28,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from xmod_extend.model.loss import MaskedBatch, masked_token_losses
-from xmod_extend.objectives.masked import IGNORED, MaskingScheme
+from xmod_extend.model.batch import Batch
+from xmod_extend.model.loss import token_losses
+from xmod_extend.objectives.masked import MaskingScheme
+from xmod_extend.objectives.prediction import IGNORED, Prediction
+from xmod_extend.tokens.blocks import Ids
 from xmod_extend.training.processes import Processes
 
 if TYPE_CHECKING:
     from transformers import XmodForMaskedLM
 
-Ids = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 CPU_BATCH_TOKENS = 1024
@@ -69,6 +71,11 @@ class Block:
     labels: Ids
     document_ids: Ids
 
+    @classmethod
+    def from_prediction(cls, prediction: Prediction, document_ids: Ids) -> Block:
+        """Return the only sequence of a prediction."""
+        return cls(prediction.input_ids[0], prediction.labels[0], document_ids)
+
 
 class MaskedText:
     """A held-out text under fixed masks: what every adapter that is compared is scored on."""
@@ -84,12 +91,12 @@ class MaskedText:
         masked = []
         whole = max(1, max_tokens // max(1, blocks.get([0]).shape[1])) if len(blocks) else 0
         for index in _evenly_spaced(len(blocks), whole):
-            inputs, labels = scheme.hide(blocks.get([index]), index)
-            masked.append(Block(inputs[0], labels[0], blocks.document_ids([index])[0]))
+            hidden = scheme.hide(blocks.get([index]), index)
+            masked.append(Block.from_prediction(hidden, blocks.document_ids([index])[0]))
         tail, documents = blocks.tail(), blocks.tail_document_ids()
         if tail is not None and documents is not None and len(blocks) <= whole:
-            inputs, labels = scheme.hide(tail, len(blocks))
-            masked.append(Block(inputs[0], labels[0], documents[0]))
+            hidden = scheme.hide(tail, len(blocks))
+            masked.append(Block.from_prediction(hidden, documents[0]))
         return cls(masked)
 
     @property
@@ -103,7 +110,7 @@ class MaskedText:
 
     @property
     def scored_sha256(self) -> str:
-        """Of the ids that the model reads and of those it must guess, block by block."""
+        """Hash of the ids that the model reads and of those it must guess, block by block."""
         sha256 = hashlib.sha256()
         for block in self.blocks:
             sha256.update(block.input_ids.astype("<i4").tobytes())
@@ -111,13 +118,13 @@ class MaskedText:
         return sha256.hexdigest()
 
     def sample(self, num_tokens: int) -> MaskedText:
-        """About `num_tokens` of the text: whole blocks at even distances, with the same masks."""
+        """Return about `num_tokens` of the text: whole blocks at even distances, as masked."""
         length = max((block.input_ids.size for block in self.blocks), default=1)
-        wanted = max(1, num_tokens // length)
-        return MaskedText([self.blocks[i] for i in _evenly_spaced(len(self.blocks), wanted)])
+        chosen = _evenly_spaced(len(self.blocks), max(1, num_tokens // length))
+        return MaskedText([self.blocks[i] for i in chosen])
 
     def batches(self, num_tokens: int = CPU_BATCH_TOKENS) -> Iterator[tuple[Ids, Ids, Ids]]:
-        """(input_ids, labels, document_ids), each (B, T); blocks of one length go together."""
+        """Yield (input_ids, labels, document_ids), each (B, T), of blocks of one length."""
         start = 0
         while start < len(self.blocks):
             length = self.blocks[start].input_ids.size
@@ -189,7 +196,8 @@ def evaluate(
     for number, (inputs, labels, document_ids) in enumerate(text.batches(num_tokens)):
         scored = labels != IGNORED
         if number % count == rank and scored.any():
-            losses = masked_token_losses(model, MaskedBatch.of(inputs, labels).to(device))
+            batch = Batch.from_prediction(Prediction(inputs, labels))
+            losses = token_losses(model, batch.to(device))
         else:
             losses = torch.zeros(int(scored.sum()), device=device)
         nats.append(losses)
@@ -222,7 +230,7 @@ def score(losses: TokenLosses, *, token_bytes: Ids, signature: str) -> Score:
 
 
 def compare(before: TokenLosses, after: TokenLosses, *, seed: int) -> Comparison:
-    """Ratio of the perplexities before / after, with its interval.
+    """Return the ratio of the perplexities before / after, with its interval.
 
     Raises:
         ValueError: If the two were not scored on the same masked tokens.
@@ -253,7 +261,7 @@ def signature(
     max_length: int,
     precision: str,
 ) -> str:
-    """Everything that a masked perplexity depends on, in one line.
+    """Return all that a masked perplexity depends on, in one line.
 
     `unk` is the share of unknown tokens in the scored text, which are never scored; `scored` is a
     hash of the ids themselves, hidden and shown, and so tells two scores apart where all else is
@@ -279,7 +287,7 @@ def signature(
     return "|".join(f"{name}:{value}" for name, value in fields.items())
 
 
-def _evenly_spaced(count: int, wanted: int) -> list[int]:
-    if wanted >= count:
+def _evenly_spaced(count: int, num_chosen: int) -> list[int]:
+    if num_chosen >= count:
         return list(range(count))
-    return [int(i) for i in (np.arange(wanted) * count) // wanted]
+    return [int(i) for i in (np.arange(num_chosen) * count) // num_chosen]

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from xmod_extend.errors import ModelError
 from xmod_extend.evaluation.perplexity import MaskedText, TokenLosses, evaluate
-from xmod_extend.model.loss import SENSELESS_NATS
+from xmod_extend.model.loss import DIVERGED_NATS
 from xmod_extend.model.slice import load_adapter
 from xmod_extend.training.processes import Processes
 
@@ -90,7 +90,7 @@ class ProbeResult:
             header = json.loads(content[8 : 8 + size])
             candidates = json.loads(header["__metadata__"]["candidates"])
             return cls(
-                tuple(Candidate(**each) for each in candidates), TokenLosses(**load(content))
+                tuple(Candidate(**fields) for fields in candidates), TokenLosses(**load(content))
             )
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ValueError("not a saved probe") from error
@@ -115,14 +115,14 @@ def probe_adapters(
         sign: Gives the signature of scores on a text.
         on_score: Called after each adapter, for a progress display.
     """
-    alive = list(languages or checkpoint.languages)
+    remaining = list(languages or checkpoint.languages)
     rounds: list[list[Candidate]] = []
-    while len(alive) > NUM_FINALISTS:
-        sample = text.sample(ROUND_TOKENS // len(alive))
-        ranked = _run_round(model, checkpoint, sample, alive, processes, sign, on_score)
-        alive = [candidate.language for candidate, _ in ranked[: _num_kept(len(ranked))]]
+    while len(remaining) > NUM_FINALISTS:
+        sample = text.sample(ROUND_TOKENS // len(remaining))
+        ranked = _run_round(model, checkpoint, sample, remaining, processes, sign, on_score)
+        remaining = [candidate.language for candidate, _ in ranked[: _num_kept(len(ranked))]]
         rounds.append([candidate for candidate, _ in ranked])
-    finalists = _run_round(model, checkpoint, text, alive, processes, sign, on_score)
+    finalists = _run_round(model, checkpoint, text, remaining, processes, sign, on_score)
     rounds.append([candidate for candidate, _ in finalists])
     return ProbeResult(_on_one_scale(rounds), finalists[0][1])
 
@@ -150,11 +150,11 @@ def planned_tokens(text: MaskedText, num_languages: int) -> int:
 
     The last round alone can take most of it: it reads the whole text.
     """
-    total, alive = 0, num_languages
-    while alive > NUM_FINALISTS:
-        total += alive * text.sample(ROUND_TOKENS // alive).num_scored_tokens
-        alive = _num_kept(alive)
-    return total + alive * text.num_scored_tokens
+    total, remaining = 0, num_languages
+    while remaining > NUM_FINALISTS:
+        total += remaining * text.sample(ROUND_TOKENS // remaining).num_scored_tokens
+        remaining = _num_kept(remaining)
+    return total + remaining * text.num_scored_tokens
 
 
 def _num_kept(num_candidates: int) -> int:
@@ -189,7 +189,7 @@ def _run_round(
     for language in languages:
         load_adapter(model, checkpoint, language)
         losses = evaluate(model, text, processes=processes)
-        if not losses.mean_nats < SENSELESS_NATS:
+        if not losses.mean_nats < DIVERGED_NATS:
             raise _senseless(checkpoint, language, losses.mean_nats)
         scored.append((_candidate(language, losses, signature), losses))
         on_score(scored[-1][0])

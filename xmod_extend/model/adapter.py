@@ -12,51 +12,79 @@ Source: Pfeiffer et al. 2022 (arXiv 2205.06266), section 3.1.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
+from xmod_extend.model.trainable import Group, Tensors, TrainableSet
+
 if TYPE_CHECKING:
     from transformers import XmodForMaskedLM
-    from transformers.models.xmod.modeling_xmod import XmodOutput
 
     from xmod_extend.model.checkpoint import Checkpoint
 
-PARTS = ("dense1.weight", "dense1.bias", "dense2.weight", "dense2.bias")
+ADAPTER_TENSORS = ("dense1.weight", "dense1.bias", "dense2.weight", "dense2.bias")
+"""The tensors of a language adapter in one layer."""
 
-Adapter = dict[str, torch.Tensor]
-"""One language's adapter as `"N.dense1.weight" -> tensor`: named by layer and part and not by
+Adapter = Tensors
+"""One language's adapter as `"N.dense1.weight" -> tensor`: named by layer and tensor and not by
 language, so that one language's values can be put into another's slot."""
 
 
+def adapter_set(
+    model: XmodForMaskedLM,
+    checkpoint: Checkpoint | None = None,
+    *,
+    init: str = "random",
+    seed: int = 0,
+) -> TrainableSet:
+    """Return the trainable set of an added language: its adapter, and nothing else.
+
+    Args:
+        model: A one-language slice.
+        checkpoint: The base, whose adapters `init` may ask for.
+        init: What the adapter starts from: `random`, `mean` or `from:CODE`.
+        seed: Of random values.
+    """
+    config = model.config
+    (language,) = config.languages
+    layers = range(config.num_hidden_layers)
+    groups = [
+        Group(tensor, [_parameter_name(layer, language, tensor) for layer in layers])
+        for tensor in ADAPTER_TENSORS
+    ]
+    trained = TrainableSet(model, groups, lambda: _initial_adapter(model, checkpoint, init, seed))
+    hidden, bottleneck = config.hidden_size, config.hidden_size // config.adapter_reduction_factor
+    assert trained.num_parameters == len(layers) * (2 * hidden * bottleneck + hidden + bottleneck)
+    return trained
+
+
 def adapter_slots(model: XmodForMaskedLM) -> Iterator[tuple[str, nn.Parameter]]:
-    """Yield the parameters of a one-language slice's adapter, as (`"N.dense1.weight"`,
-    parameter)."""
-    for number, layer in enumerate(model.roberta.encoder.layer):
-        output = cast("XmodOutput", layer.output)
-        (module,) = output.adapter_modules.values()
-        for part in PARTS:
-            yield f"{number}.{part}", module.get_parameter(part)
+    """Yield each of a one-language slice's adapter's names, `"N.dense1.weight"`, and parameters."""
+    (language,) = model.config.languages
+    for layer in range(model.config.num_hidden_layers):
+        for tensor in ADAPTER_TENSORS:
+            name = _parameter_name(layer, language, tensor)
+            yield f"{layer}.{tensor}", model.get_parameter(name)
 
 
 def read_adapter(checkpoint: Checkpoint, language: str) -> Adapter:
     """Read one existing language's adapter, in fp32."""
     adapter = {}
     for name in checkpoint.adapter_names(language):
-        location, part = name.split(f".adapter_modules.{language}.")
-        number = location.removeprefix("roberta.encoder.layer.").removesuffix(".output")
-        adapter[f"{number}.{part}"] = checkpoint.read(name).float()
+        location, tensor = name.split(f".adapter_modules.{language}.")
+        layer = location.removeprefix("roberta.encoder.layer.").removesuffix(".output")
+        adapter[f"{layer}.{tensor}"] = checkpoint.read(name).float()
     return adapter
 
 
 def full_names(adapter: Mapping[str, torch.Tensor], language: str) -> dict[str, torch.Tensor]:
     """Return the same tensors under the names they have in a checkpoint."""
     named = {}
-    for short, tensor in adapter.items():
-        number, part = short.split(".", 1)
-        prefix = f"roberta.encoder.layer.{number}.output.adapter_modules.{language}"
-        named[f"{prefix}.{part}"] = tensor
+    for short, values in adapter.items():
+        layer, tensor = short.split(".", 1)
+        named[_parameter_name(layer, language, tensor)] = values
     return named
 
 
@@ -67,15 +95,10 @@ def set_adapter(model: XmodForMaskedLM, adapter: Mapping[str, torch.Tensor]) -> 
         slot.copy_(adapter[name])
 
 
-def get_adapter(model: XmodForMaskedLM) -> Adapter:
-    """Return a copy of the slot's values, on the CPU."""
-    return {name: slot.detach().cpu().clone() for name, slot in adapter_slots(model)}
-
-
 def random_adapter(model: XmodForMaskedLM, *, seed: int) -> Adapter:
-    """Weights from N(0, `initializer_range`), biases zero: what upstream gives a missing adapter.
+    """Draw weights from N(0, `initializer_range`), biases zero: upstream's for a missing adapter.
 
-    Drawn from a generator of its own, so that it depends on the seed and the shapes alone.
+    They come from a generator of their own, and so depend on the seed and the shapes alone.
     """
     generator = torch.Generator().manual_seed(seed)
     std = float(model.config.initializer_range)
@@ -97,3 +120,18 @@ def mean_adapter(checkpoint: Checkpoint, languages: Iterable[str]) -> Adapter:
         for name, tensor in read_adapter(checkpoint, language).items():
             total[name] = total[name].add_(tensor) if name in total else tensor.clone()
     return {name: tensor / count for name, tensor in total.items()}
+
+
+def _initial_adapter(
+    model: XmodForMaskedLM, checkpoint: Checkpoint | None, init: str, seed: int
+) -> Adapter:
+    if init == "random":
+        return random_adapter(model, seed=seed)
+    assert checkpoint is not None, init
+    if init == "mean":
+        return mean_adapter(checkpoint, checkpoint.languages)
+    return read_adapter(checkpoint, init.removeprefix("from:"))
+
+
+def _parameter_name(layer: int | str, language: str, tensor: str) -> str:
+    return f"roberta.encoder.layer.{layer}.output.adapter_modules.{language}.{tensor}"

@@ -1,4 +1,4 @@
-"""Dropout whose masks are a function of (seed, step, place), and cheap on a processor.
+"""Dropout whose masks are a function of (seed, step, index), and cheap on a processor.
 
 PyTorch draws a CPU mask one element at a time, which costs more than the products around it. Here
 16 random bits decide an element, so that the rate is the configured one to within 1/65536, and one
@@ -34,26 +34,26 @@ class Dropout:
         self._hidden = hidden
         self._key = key
 
-    def hidden(self, values: torch.Tensor, place: int) -> torch.Tensor:
+    def hidden(self, values: torch.Tensor, index: int) -> torch.Tensor:
         """Drop elements of a hidden state.
 
         Args:
-            place: Which of the model's dropouts this is; each has masks of its own. It is part of
-                the key, so that a part that is computed again, as in gradient checkpointing, draws
+            index: Which of the model's dropouts this is; each has masks of its own. It is part of
+                the key, so that a layer that is computed again, as in gradient checkpointing, draws
                 the same mask.
         """
-        return self._drop(values, self._hidden, place)
+        return self._drop(values, self._hidden, index)
 
-    def attention(self, weights: torch.Tensor, place: int) -> torch.Tensor:
-        """Drop attention weights; `place` as in `hidden`."""
-        return self._drop(weights, self.attention_probability, place)
+    def attention(self, weights: torch.Tensor, index: int) -> torch.Tensor:
+        """Drop attention weights; `index` as in `hidden`."""
+        return self._drop(weights, self.attention_probability, index)
 
-    def _drop(self, values: torch.Tensor, probability: float, place: int) -> torch.Tensor:
+    def _drop(self, values: torch.Tensor, probability: float, index: int) -> torch.Tensor:
         if probability == 0.0:
             return values
         if values.device.type != "cpu":
             return F.dropout(values, probability)
-        keep = draw_kept(values.shape, probability, (*self._key, place))
+        keep = draw_kept(values.shape, probability, (*self._key, index))
         arguments = (values, keep, 1.0 / (1.0 - probability))
         dropped: torch.Tensor = _Drop.apply(*arguments)  # type: ignore[no-untyped-call]
         return dropped

@@ -4,15 +4,15 @@
     T  tokens in a sequence
     D  hidden size
     H  attention heads
-    N  scored positions: about 15 % of B * T
-    P  most scored positions of one sequence
+    N  predicted positions: about 15 % of B * T in masked language modelling
+    P  most predicted positions of one sequence
 
 It reads the modules of a one-language slice, so the weights, their names and the maths are
 upstream's, in values and in gradients. What is left out:
 
 - The other languages. Upstream gathers and scatters each language's rows with a boolean mask, which
   costs time, waits for the device, and fails under bf16.
-- In the last layer, whatever does not reach a scored position: keys and values are needed
+- In the last layer, whatever does not reach a predicted position: keys and values are needed
   everywhere, but queries, the feed-forward block and the adapter only where a token is predicted.
 - Below the first adapter, the backward pass: nothing there has a gradient.
 - Gradients of frozen weights, and with them the inputs that would have to be kept.
@@ -26,14 +26,12 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from xmod_extend.objectives.masked import IGNORED
+from xmod_extend.model.batch import PredictedPositions
 
 if TYPE_CHECKING:
     from transformers import XmodForMaskedLM
@@ -45,57 +43,28 @@ if TYPE_CHECKING:
     )
 
     from xmod_extend.model.dropout import Dropout
+    from xmod_extend.objectives.prediction import Attention
 
-Ids = npt.NDArray[np.int64]
-
-_PLACES_PER_LAYER = 4
+_DROPOUTS_PER_LAYER = 4
 """Dropouts in a layer: attention weights, attention output, feed-forward output, adapter output."""
 
 
 @dataclass(frozen=True)
-class ScoredPositions:
-    """Where the labels of a batch are, as indices made on the host: no step waits for the device.
+class _Pass:
+    """What the layers of one forward pass share."""
 
-    The attention of the last layer wants as many queries from each sequence, so the N positions are
-    also laid out in B rows of P slots; a slot too many repeats position 0 and is never read.
-    """
-
-    flat: torch.Tensor
-    """(N,): positions in the batch flattened to B * T, ascending."""
-    slots: torch.Tensor
-    """(N,): each position's slot among B * P."""
-    occupants: torch.Tensor
-    """(B * P,): which of the N positions is in each slot."""
-
-    @classmethod
-    def of(cls, labels: Ids) -> ScoredPositions:
-        """Return the labelled positions of `labels`, (B, T), of which there is at least one."""
-        chosen = labels != IGNORED
-        rows, columns = np.nonzero(chosen)
-        counts = chosen.sum(axis=1)
-        most = int(counts.max())
-        rank = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-        slots = rows * most + rank
-        occupants = np.zeros(len(labels) * most, dtype=np.int64)
-        occupants[slots] = np.arange(len(rows))
-        flat = rows * labels.shape[1] + columns
-        return cls(torch.from_numpy(flat), torch.from_numpy(slots), torch.from_numpy(occupants))
-
-    def to(self, device: torch.device) -> ScoredPositions:
-        """Return the same on a device, copied without waiting where memory is pinned."""
-        return ScoredPositions(
-            *(
-                index.to(device, non_blocking=True)
-                for index in (self.flat, self.slots, self.occupants)
-            )
-        )
+    num_sequences: int
+    length: int
+    attention: Attention
+    dropout: Dropout | None
 
 
 def encode(
     model: XmodForMaskedLM,
     input_ids: torch.Tensor,
-    positions: ScoredPositions | None = None,
+    positions: PredictedPositions | None = None,
     *,
+    attention: Attention = "bidirectional",
     dropout: Dropout | None = None,
     checkpointing: bool = False,
 ) -> torch.Tensor:
@@ -104,7 +73,8 @@ def encode(
     Args:
         model: A one-language slice.
         input_ids: (B, T).
-        positions: Where hidden states are wanted; everywhere if None.
+        positions: Where hidden states are needed; everywhere if None.
+        attention: Which tokens a position sees.
         dropout: None leaves every element as it is.
         checkpointing: Keeps only the layers' inputs for the backward pass and computes the rest
             again, for about a third more time.
@@ -115,11 +85,11 @@ def encode(
     hidden = _embed(model, input_ids)
     if dropout is not None:
         hidden = dropout.hidden(hidden, 0)
+    shared = _Pass(input_ids.shape[0], input_ids.shape[1], attention, dropout)
     layers = cast("list[XmodLayer]", model.roberta.encoder.layer)
     for number, layer in enumerate(layers):
-        wanted = positions if number == len(layers) - 1 else None
-        place = 1 + _PLACES_PER_LAYER * number
-        arguments = (layer, hidden, len(input_ids), wanted, dropout, place)
+        needed = positions if number == len(layers) - 1 else None
+        arguments = (layer, hidden, needed, shared, 1 + _DROPOUTS_PER_LAYER * number)
         if checkpointing and hidden.requires_grad:
             hidden = cast(torch.Tensor, checkpoint(_run_layer, *arguments, use_reentrant=False))
         else:
@@ -146,68 +116,81 @@ def _embed(model: XmodForMaskedLM, input_ids: torch.Tensor) -> torch.Tensor:
 def _run_layer(
     layer: XmodLayer,
     hidden: torch.Tensor,
-    num_sequences: int,
-    positions: ScoredPositions | None,
-    dropout: Dropout | None,
-    place: int,
+    positions: PredictedPositions | None,
+    shared: _Pass,
+    first_dropout: int,
 ) -> torch.Tensor:
-    """Return one layer: (B * T, D) to the same, or to (N, D) at `positions`."""
+    """Run one layer: (B * T, D) to the same, or to (N, D) at `positions`."""
     attention = layer.attention
     normed = attention.output.LayerNorm(hidden) if layer.pre_norm else hidden
-    context = _attend(
-        cast("XmodSelfAttention", attention.self), normed, num_sequences, positions, dropout, place
-    )
+    own_attention = cast("XmodSelfAttention", attention.self)
+    context = _attend(own_attention, normed, positions, shared, first_dropout)
     context = linear(attention.output.dense, context)
-    if dropout is not None:
-        context = dropout.hidden(context, place + 1)
+    if shared.dropout is not None:
+        context = shared.dropout.hidden(context, first_dropout + 1)
     residual = hidden if positions is None else hidden.index_select(0, positions.flat)
     attended = context + residual
     if not layer.pre_norm:
         attended = attention.output.LayerNorm(attended)
-    return _feed_forward(layer, attended, dropout, place)
+    return _feed_forward(layer, attended, shared.dropout, first_dropout)
 
 
 def _attend(
     attention: XmodSelfAttention,
     hidden: torch.Tensor,
-    num_sequences: int,
-    positions: ScoredPositions | None,
-    dropout: Dropout | None,
-    place: int,
+    positions: PredictedPositions | None,
+    shared: _Pass,
+    first_dropout: int,
 ) -> torch.Tensor:
-    """Self-attention's weighted values before the output projection."""
+    """Return self-attention's weighted values before the output projection."""
 
     def heads(values: torch.Tensor) -> torch.Tensor:
-        """(B, H, length, D / H)."""
+        """Return the values head by head, (B, H, length, D / H)."""
         size = attention.attention_head_size
-        return values.view(num_sequences, -1, attention.num_attention_heads, size).transpose(1, 2)
+        shape = (shared.num_sequences, -1, attention.num_attention_heads, size)
+        return values.view(shape).transpose(1, 2)
 
     if positions is None:
         query = heads(linear(attention.query, hidden))
     else:
         asked = linear(attention.query, hidden.index_select(0, positions.flat))
-        query = heads(asked.index_select(0, positions.occupants))
+        query = heads(asked.index_select(0, positions.position_of_slot))
     key = heads(linear(attention.key, hidden))
     value = heads(linear(attention.value, hidden))
+    mask = _attention_mask(positions, shared, hidden.device)
+    dropout = shared.dropout
     if dropout is None or dropout.attention_probability == 0.0:
-        context = F.scaled_dot_product_attention(query, key, value)
+        context = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     else:
-        weights = torch.softmax(query @ key.transpose(2, 3) * attention.scaling, dim=-1)
-        context = dropout.attention(weights, place) @ value
+        scores = query @ key.transpose(2, 3) * attention.scaling
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -torch.inf)
+        context = dropout.attention(torch.softmax(scores, dim=-1), first_dropout) @ value
     context = context.transpose(1, 2).reshape(-1, hidden.shape[-1])
-    return context if positions is None else context.index_select(0, positions.slots)
+    return context if positions is None else context.index_select(0, positions.slot_of_position)
+
+
+def _attention_mask(
+    positions: PredictedPositions | None, shared: _Pass, device: torch.device
+) -> torch.Tensor | None:
+    """Return which keys each query may see, or None if all."""
+    if shared.attention == "bidirectional":
+        return None
+    if positions is not None:
+        return positions.causal_mask(shared.num_sequences, shared.length)
+    return torch.ones(shared.length, shared.length, dtype=torch.bool, device=device).tril()
 
 
 def _feed_forward(
-    layer: XmodLayer, attended: torch.Tensor, dropout: Dropout | None, place: int
+    layer: XmodLayer, attended: torch.Tensor, dropout: Dropout | None, first_dropout: int
 ) -> torch.Tensor:
-    """Return the feed-forward block and the language adapter behind it."""
+    """Run the feed-forward block and the language adapter behind it."""
     output: XmodOutput = layer.output
     inner = output.LayerNorm(attended) if layer.pre_norm else attended
     inner = layer.intermediate.intermediate_act_fn(linear(layer.intermediate.dense, inner))
     inner = linear(output.dense, inner)
     if dropout is not None:
-        inner = dropout.hidden(inner, place + 2)
+        inner = dropout.hidden(inner, first_dropout + 2)
     hidden = inner + attended
     residual = hidden
     own_layer_norm: nn.LayerNorm | None = output.adapter_layer_norm
@@ -219,14 +202,13 @@ def _feed_forward(
         residual = hidden
     hidden = _adapt(output, hidden)
     if dropout is not None:
-        hidden = dropout.hidden(hidden, place + 3)
+        hidden = dropout.hidden(hidden, first_dropout + 3)
     hidden = hidden + residual
     return hidden if layer.pre_norm else cast(torch.Tensor, output.LayerNorm(hidden))
 
 
 def _adapt(output: XmodOutput, hidden: torch.Tensor) -> torch.Tensor:
-    """Return the language adapter. Its fp32 weights are cast to the body's dtype, as autocast
-    would."""
+    """Run the language adapter, its fp32 weights cast to the body's dtype as autocast would."""
     (adapter,) = cast("list[XmodAdapter]", output.adapter_modules.values())
     dtype = hidden.dtype
 
@@ -237,8 +219,7 @@ def _adapt(output: XmodOutput, hidden: torch.Tensor) -> torch.Tensor:
 
 
 def linear(layer: nn.Linear, inputs: torch.Tensor) -> torch.Tensor:
-    """Return a frozen linear layer, whose weight may be stored in another dtype than is computed
-    in."""
+    """Run a frozen linear layer, whose weight may be stored in another dtype."""
     if layer.weight.dtype == inputs.dtype:
         return F.linear(inputs, layer.weight, layer.bias)
     arguments = (inputs, layer.weight, layer.bias)
@@ -247,12 +228,11 @@ def linear(layer: nn.Linear, inputs: torch.Tensor) -> torch.Tensor:
 
 
 _scratch = threading.local()
-"""What `recast` fills: one flat tensor a thread, as large as the largest weight so far."""
+"""What `cast_weight` fills: one flat tensor a thread, as large as the largest weight so far."""
 
 
-def recast(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Return a frozen weight in the dtype to compute in; another's values are there after the next
-    call.
+def cast_weight(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Return a frozen weight in the dtype to compute in, valid until the next call.
 
     On a processor all weights go through the same memory. Taken and freed for each of them, it
     would leave holes among what is kept for the backward pass: 0.3 GB at xmod-base's shape.
@@ -273,9 +253,9 @@ class _FrozenLinear(torch.autograd.Function):
         ctx: Any, inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
     ) -> torch.Tensor:
         ctx.save_for_backward(weight)
-        return F.linear(inputs, recast(weight, inputs.dtype), bias)
+        return F.linear(inputs, cast_weight(weight, inputs.dtype), bias)
 
     @staticmethod
     def backward(ctx: Any, *outputs: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         (weight,) = ctx.saved_tensors
-        return outputs[0] @ recast(weight, outputs[0].dtype), None, None
+        return outputs[0] @ cast_weight(weight, outputs[0].dtype), None, None

@@ -1,8 +1,8 @@
-"""Cross-entropy of the masked tokens over the whole vocabulary, computed only where a label is.
+"""Cross-entropy of the predicted tokens over the whole vocabulary, computed only where a label is.
 
     B  sequences in a batch
     T  tokens in a sequence
-    N  scored positions: about 15 % of all
+    N  predicted positions: about 15 % of all in masked language modelling
     D  hidden size
     V  vocabulary size: 250,002 for xmod-base
     C  rows of the vocabulary in one chunk
@@ -18,23 +18,18 @@ Source: Milakov and Gimelshein 2018 (arXiv 1805.02867) for the running maximum; 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
-from xmod_extend.model.encoder import ScoredPositions, encode, linear, recast
-from xmod_extend.objectives.masked import IGNORED
+from xmod_extend.model.batch import Batch
+from xmod_extend.model.encoder import cast_weight, encode, linear
 
 if TYPE_CHECKING:
     from transformers import XmodForMaskedLM
 
     from xmod_extend.model.dropout import Dropout
-
-Ids = npt.NDArray[np.int64]
 
 CPU_CHUNK_LOGITS = 1 << 19
 """Logits of one chunk on a processor: 2 MB in fp32, about a second-level cache."""
@@ -46,59 +41,20 @@ LARGEST_CPU_CHUNK = 1 << 12
 """Rows of a chunk on a processor at the most: where few positions are scored, they and not the
 logits take the memory, 13 MB at xmod-base's width."""
 
-SENSELESS_NATS = 100.0
+DIVERGED_NATS = 100.0
 """A mean loss that no working model has: guessing among XLM-R's 250,002 tokens loses 12.4."""
 
 
-@dataclass(frozen=True)
-class MaskedBatch:
-    """A batch under its mask, as tensors on one device."""
-
-    input_ids: torch.Tensor
-    """(B, T), corrupted; without padding."""
-    positions: ScoredPositions
-    targets: torch.Tensor
-    """(N,): the original ids at the positions."""
-
-    @classmethod
-    def of(cls, input_ids: Ids, labels: Ids) -> MaskedBatch:
-        """From what `MaskingScheme.corrupt` gives: (B, T) each, with at least one label."""
-        positions = ScoredPositions.of(labels)
-        targets = torch.from_numpy(labels[labels != IGNORED])
-        return cls(torch.from_numpy(input_ids), positions, targets)
-
-    def to(self, device: torch.device) -> MaskedBatch:
-        """Return the same batch on a device; nothing waits for the copy where memory is pinned."""
-        return MaskedBatch(
-            self.input_ids.to(device, non_blocking=True),
-            self.positions.to(device),
-            self.targets.to(device, non_blocking=True),
-        )
-
-    def pin(self) -> MaskedBatch:
-        """Return the same batch in page-locked memory."""
-        positions = self.positions
-        return MaskedBatch(
-            self.input_ids.pin_memory(),
-            ScoredPositions(
-                positions.flat.pin_memory(),
-                positions.slots.pin_memory(),
-                positions.occupants.pin_memory(),
-            ),
-            self.targets.pin_memory(),
-        )
-
-
-def masked_lm_loss(
+def prediction_loss(
     model: XmodForMaskedLM,
-    batch: MaskedBatch,
+    batch: Batch,
     *,
     dropout: Dropout | None = None,
     checkpointing: bool = False,
 ) -> torch.Tensor:
-    """Cross-entropy in nats, summed over the batch's scored positions.
+    """Return the cross-entropy in nats, summed over the batch's predicted positions.
 
-    Divided by N it is the value of `XmodForMaskedLM(...).loss`, within rounding.
+    Of masked tokens, divided by N, it is the value of `XmodForMaskedLM(...).loss`, within rounding.
 
     Args:
         model: A one-language slice.
@@ -113,8 +69,8 @@ def masked_lm_loss(
 
 
 @torch.no_grad()
-def masked_token_losses(model: XmodForMaskedLM, batch: MaskedBatch) -> torch.Tensor:
-    """Cross-entropy in nats of each scored position, (N,), in the order of the positions."""
+def token_losses(model: XmodForMaskedLM, batch: Batch) -> torch.Tensor:
+    """Return the cross-entropy in nats of each predicted position, (N,), in their order."""
     features = _features(model, batch)
     decoder = model.lm_head.decoder
     normaliser, _ = _sweep(features, decoder.weight, decoder.bias, with_mean=False)
@@ -123,14 +79,19 @@ def masked_token_losses(model: XmodForMaskedLM, batch: MaskedBatch) -> torch.Ten
 
 def _features(
     model: XmodForMaskedLM,
-    batch: MaskedBatch,
+    batch: Batch,
     *,
     dropout: Dropout | None = None,
     checkpointing: bool = False,
 ) -> torch.Tensor:
-    """Return the decoder's input at the scored positions, (N, D)."""
+    """Return the decoder's input at the predicted positions, (N, D)."""
     hidden = encode(
-        model, batch.input_ids, batch.positions, dropout=dropout, checkpointing=checkpointing
+        model,
+        batch.input_ids,
+        batch.positions,
+        attention=batch.attention,
+        dropout=dropout,
+        checkpointing=checkpointing,
     )
     head = model.lm_head
     features: torch.Tensor = head.layer_norm(F.gelu(linear(head.dense, hidden)))
@@ -140,13 +101,13 @@ def _features(
 def _sweep(
     features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *, with_mean: bool
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Return one pass over the vocabulary.
+    """Sweep once over the vocabulary.
 
     Args:
         features: (N, D), in the dtype to compute in.
         weight: (V, D), in the dtype it is stored in.
         bias: (V,).
-        with_mean: Whether the second result is wanted.
+        with_mean: Whether to compute the second result.
 
     Returns:
         The log of the summed exponentials of each position's logits, (N,), and the mean row of
@@ -163,7 +124,7 @@ def _sweep(
         size = GPU_CHUNK_LOGITS // count
     size = max(SMALLEST_CHUNK, size)
     for start in range(0, weight.shape[0], size):
-        rows = recast(weight[start : start + size], dtype)
+        rows = cast_weight(weight[start : start + size], dtype)
         logits = F.linear(features, rows, bias[start : start + size].to(dtype)).float()
         before, highest = highest, torch.maximum(highest, logits.amax(dim=1, keepdim=True))
         logits.sub_(highest).exp_()
@@ -182,7 +143,7 @@ def _sweep(
 def _target_logits(
     features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, targets: torch.Tensor
 ) -> torch.Tensor:
-    """(N,) in fp32."""
+    """Return the logit of each target, (N,), in fp32."""
     rows = weight.index_select(0, targets).float()
     return (features.float() * rows).sum(dim=1) + bias.index_select(0, targets)
 

@@ -87,26 +87,6 @@ def free_slice(model: XmodForMaskedLM) -> None:
     give_back_memory()
 
 
-def freeze_all_but_adapter(model: XmodForMaskedLM) -> list[nn.Parameter]:
-    """Freeze every shared weight and return the parameters that are left to train.
-
-    Which parameters train is asserted by name and by count: a wrong set would change other
-    languages, or train nothing, without any error.
-    """
-    model.requires_grad_(False)
-    slots = dict(adapter_slots(model))
-    for slot in slots.values():
-        slot.requires_grad_(True)
-    config = model.config
-    hidden, bottleneck = config.hidden_size, config.hidden_size // config.adapter_reduction_factor
-    expected = config.num_hidden_layers * (2 * hidden * bottleneck + hidden + bottleneck)
-    trainable = {name for name, p in model.named_parameters() if p.requires_grad}
-    (language,) = config.languages
-    assert trainable == set(full_names(slots, language)), sorted(trainable)
-    assert sum(slot.numel() for slot in slots.values()) == expected
-    return list(slots.values())
-
-
 def _assign(model: nn.Module, name: str, values: torch.Tensor) -> None:
     path, _, leaf = name.rpartition(".")
     module = model.get_submodule(path)

@@ -20,10 +20,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-IGNORED = -100
-"""Label of a position that is not scored: the default `ignore_index` of PyTorch's cross-entropy."""
-
-Ids = npt.NDArray[np.int64]
+from xmod_extend.objectives.prediction import IGNORED, Prediction
+from xmod_extend.tokens.blocks import Ids
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +48,11 @@ class MaskingScheme:
     RANDOM = 0.1
     """Share that becomes a random token; the rest stays as it is."""
 
-    def corrupt(self, input_ids: Ids, counter: int) -> tuple[Ids, Ids]:
-        """Return the corrupted `input_ids` and the `labels`, both of shape (B, T).
+    def corrupt(self, input_ids: Ids, counter: int) -> Prediction:
+        """Return what training predicts of `input_ids`, (B, T): an objective.
 
-        A label is the original id where a token was chosen and `IGNORED` elsewhere. At least one
-        token is chosen wherever there is an ordinary one, so that no batch has an undefined loss.
+        A label is the original id where a token was chosen. At least one token is chosen wherever
+        there is an ordinary one, so that no batch has an undefined loss.
         """
         chosen, random = self._choose(input_ids, counter)
         labels = np.where(chosen, input_ids, IGNORED)
@@ -62,15 +60,16 @@ class MaskingScheme:
         corrupted = np.where(chosen & (fate < self.MASKED), self.mask_id, input_ids)
         replaced = chosen & (fate >= self.MASKED) & (fate < self.MASKED + self.RANDOM)
         corrupted[replaced] = random.choice(self._replacements, size=int(replaced.sum()))
-        return corrupted, labels
+        return Prediction(corrupted, labels)
 
-    def hide(self, input_ids: Ids, counter: int) -> tuple[Ids, Ids]:
+    def hide(self, input_ids: Ids, counter: int) -> Prediction:
         """Return the same as `corrupt`, with every chosen token hidden behind `<mask>`.
 
         This is for measuring: a target that the model is shown tells nothing of what it knows.
         """
         chosen, _ = self._choose(input_ids, counter)
-        return np.where(chosen, self.mask_id, input_ids), np.where(chosen, input_ids, IGNORED)
+        hidden = np.where(chosen, self.mask_id, input_ids)
+        return Prediction(hidden, np.where(chosen, input_ids, IGNORED))
 
     def _choose(
         self, input_ids: Ids, counter: int

@@ -149,7 +149,7 @@ def _optimiser(training: TrainingRecord) -> str:
         return ""
     return (
         f"betas {training.adam_beta1:g} and {training.adam_beta2:g}, epsilon "
-        f"{training.adam_epsilon:g}, first basis after {training.first_basis} steps, "
+        f"{training.adam_epsilon:g}, first basis after {training.num_adam_steps} steps, "
     )
 
 

@@ -79,7 +79,7 @@ class TrainingRecord:
     adam_beta1: float | None = None
     """None in records of version 0.1, as all that follows."""
     adam_epsilon: float | None = None
-    first_basis: int | None = None
+    num_adam_steps: int | None = None
     """Steps of AdamW before SOAP's first basis; with as many as there are, all were AdamW's."""
     accumulation: int | None = None
     """Parts that each process's share of a batch was worked through in."""

@@ -37,14 +37,14 @@ class TrainingConfig:
     adam_beta1: float = 0.9
     adam_beta2: float = 0.98
     adam_epsilon: float = 1e-6
-    first_basis: int = 10
+    num_adam_steps: int = 10
     """Steps before SOAP's first basis; with more than there are steps it is AdamW."""
     dropout: bool = False
     """Whether the base's dropout is on in the frozen body."""
     clip_norm: float = 1.0
     """Largest norm of the adapter's gradient."""
     accumulation: int = 1
-    """Parts that each process's share of a batch is worked through in, to save memory."""
+    """Micro-batches that each process's share of a batch is worked through in, to save memory."""
     gradient_checkpointing: bool = False
     """Whether layers are computed again for the backward pass instead of kept."""
 
@@ -62,7 +62,7 @@ class TrainingConfig:
         _require(0 <= self.seed < 2**32, "--seed", self.seed, "from 0 to 4294967295")
 
     def lr_at(self, step: int) -> float:
-        """Learning rate of optimiser step `step`, counted from 0: linear warm-up and decay."""
+        """Return the learning rate of step `step`, counted from 0: linear warm-up and decay."""
         warmup = max(1, round(self.warmup_fraction * self.num_steps))
         if step < warmup:
             return self.lr * (step + 1) / warmup
@@ -75,7 +75,7 @@ def _require(holds: bool, name: str, value: object, needed: str) -> None:
 
 
 def default_lr(hidden_size: int) -> float:
-    """Peak learning rate for a base of this width, inversely proportional to it.
+    """Return the peak learning rate for a base of this width, inversely proportional to it.
 
     The rate at width 192 was measured (see the README); the rule for other widths is that of
     Yang et al. 2022 (arXiv 2203.03466), table 3, for Adam and hidden weights. It gives xmod-base
@@ -85,7 +85,7 @@ def default_lr(hidden_size: int) -> float:
 
 
 def default_num_steps(num_tokens: int) -> int:
-    """Optimiser steps for a training text of this many tokens.
+    """Return the optimiser steps for a training text of this many tokens.
 
     They grow with the square root of the text: a small text is read many times over, which without
     dropout goes on helping, and a large one need not be read to its end.

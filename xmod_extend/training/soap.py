@@ -30,7 +30,7 @@ from collections.abc import Sequence
 
 import torch
 
-REFRESH_EVERY = 30
+PRECONDITION_FREQUENCY = 30
 """Steps between two refreshes of the basis."""
 GRAM_EVERY = 5
 """Steps between two gradients that are added to the mean of G^T G, once there is a basis."""
@@ -52,7 +52,7 @@ class Soap:
             getting the basis; or (K, M), a stack of vectors. They are changed in place.
         betas: Decay of the mean of the gradients, and of their squares in the basis.
         weight_decay: Decoupled, as in AdamW.
-        first_basis: Steps before the first basis; until then, matrices move as under AdamW.
+        num_adam_steps: Steps before the first basis; until then, matrices move as under AdamW.
     """
 
     def __init__(
@@ -62,15 +62,16 @@ class Soap:
         betas: tuple[float, float],
         eps: float,
         weight_decay: float,
-        first_basis: int,
+        num_adam_steps: int,
     ) -> None:
-        self._first_basis = first_basis
+        self._num_adam_steps = num_adam_steps
         self._parameters = [_lay_wide(parameter) for parameter in parameters]
         self._beta1, self._beta2 = betas
         self._eps, self._weight_decay = eps, weight_decay
         self.num_steps = 0
         self.states: list[State] = [_first_state(parameter) for parameter in self._parameters]
-        """Of each parameter: `mean` and `square`, and of matrices `gram` and `basis`, (K, N, N)."""
+        """Of each parameter `exp_avg` and `exp_avg_sq`, of matrices also `gram` and `basis`,
+        (K, N, N)."""
 
     @torch.no_grad()
     def step(self, gradients: Sequence[torch.Tensor], lr: float) -> None:
@@ -79,18 +80,20 @@ class Soap:
         Nothing waits for the device but the first basis, which is worked out on the host.
         """
         self.num_steps += 1
-        for parameter, given, state in zip(self._parameters, gradients, self.states, strict=True):
-            if "gram" in state and self.num_steps == self._first_basis:
+        for parameter, gradient, state in zip(
+            self._parameters, gradients, self.states, strict=True
+        ):
+            if "gram" in state and self.num_steps == self._num_adam_steps:
                 state["basis"] = torch.empty_like(state["gram"])
-            gradient = _lay_wide(given)
-            for piece in _pieces(gradient):
+            wide = _lay_wide(gradient)
+            for piece in _pieces(wide):
                 pieces = {name: values[piece] for name, values in state.items()}
-                self._move(parameter[piece], gradient[piece], pieces, lr)
+                self._move(parameter[piece], wide[piece], pieces, lr)
 
     def _move(
         self, parameter: torch.Tensor, gradient: torch.Tensor, state: State, lr: float
     ) -> None:
-        has_basis = "basis" in state and self.num_steps > self._first_basis
+        has_basis = "basis" in state and self.num_steps > self._num_adam_steps
         update = self._adam(gradient @ state["basis"] if has_basis else gradient, state)
         parameter.mul_(1 - lr * self._weight_decay)
         parameter.add_(update @ state["basis"].mT if has_basis else update, alpha=-lr)
@@ -98,12 +101,12 @@ class Soap:
             self._follow(gradient, state, has_basis)
 
     def _adam(self, gradient: torch.Tensor, state: State) -> torch.Tensor:
-        """Adam's step for a gradient, both in the basis."""
-        mean = state["mean"].lerp_(gradient, 1 - self._beta1)
-        square = state["square"].mul_(self._beta2)
-        square.addcmul_(gradient, gradient, value=1 - self._beta2)
-        update = mean / (1 - self._beta1**self.num_steps)
-        spread = square / (1 - self._beta2**self.num_steps)
+        """Return Adam's step for a gradient, both in the basis."""
+        exp_avg = state["exp_avg"].lerp_(gradient, 1 - self._beta1)
+        exp_avg_sq = state["exp_avg_sq"].mul_(self._beta2)
+        exp_avg_sq.addcmul_(gradient, gradient, value=1 - self._beta2)
+        update = exp_avg / (1 - self._beta1**self.num_steps)
+        spread = exp_avg_sq / (1 - self._beta2**self.num_steps)
         return update.div_(spread.sqrt_().add_(self._eps))
 
     def _follow(self, gradient: torch.Tensor, state: State, has_basis: bool) -> None:
@@ -112,9 +115,9 @@ class Soap:
         if self.num_steps % every == 0:
             decay = GRAM_DECAY**every
             state["gram"].baddbmm_(gradient.mT, gradient, beta=decay, alpha=1 - decay)
-        if self.num_steps == self._first_basis:
+        if self.num_steps == self._num_adam_steps:
             _choose_basis(state)
-        elif has_basis and self.num_steps % REFRESH_EVERY == 0:
+        elif has_basis and self.num_steps % PRECONDITION_FREQUENCY == 0:
             _refresh_basis(state)
 
 
@@ -135,7 +138,8 @@ def _lay_wide(stack: torch.Tensor) -> torch.Tensor:
 
 def _first_state(parameter: torch.Tensor) -> State:
     state = {
-        name: torch.zeros(parameter.shape, device=parameter.device) for name in ("mean", "square")
+        name: torch.zeros(parameter.shape, device=parameter.device)
+        for name in ("exp_avg", "exp_avg_sq")
     }
     if parameter.ndim == 3:
         count, _, length = parameter.shape
@@ -144,13 +148,13 @@ def _first_state(parameter: torch.Tensor) -> State:
 
 
 def _choose_basis(state: State) -> None:
-    """The eigenvectors of each matrix's mean, as columns, the strongest first."""
+    """Set the basis to the eigenvectors of each matrix's mean, as columns, the strongest first."""
     for gram, basis in zip(state["gram"], state["basis"], strict=True):
         # Once in a run, and so in the precision in which it always converges.
         basis.copy_(torch.linalg.eigh(gram.cpu().double()).eigenvectors.flip(1))
-    state["mean"].copy_(state["mean"] @ state["basis"])
+    state["exp_avg"].copy_(state["exp_avg"] @ state["basis"])
     # What the squares would have been if the entries of the gradient were independent.
-    state["square"].copy_(state["square"] @ state["basis"].square())
+    state["exp_avg_sq"].copy_(state["exp_avg_sq"] @ state["basis"].square())
 
 
 def _refresh_basis(state: State) -> None:
@@ -160,8 +164,8 @@ def _refresh_basis(state: State) -> None:
     order = (basis * product).sum(dim=1).argsort(dim=1, descending=True)[:, None, :]
     product = product.gather(2, order.expand_as(product))
     # MPS has no QR decomposition.
-    on = product.cpu() if product.device.type == "mps" else product
-    turned = torch.linalg.qr(on).Q.to(product)
-    state["mean"].copy_(state["mean"] @ basis.mT @ turned)
-    state["square"].copy_(state["square"].gather(2, order.expand_as(state["square"])))
+    movable = product.cpu() if product.device.type == "mps" else product
+    turned = torch.linalg.qr(movable).Q.to(product)
+    state["exp_avg"].copy_(state["exp_avg"] @ basis.mT @ turned)
+    state["exp_avg_sq"].copy_(state["exp_avg_sq"].gather(2, order.expand_as(state["exp_avg_sq"])))
     basis.copy_(turned)

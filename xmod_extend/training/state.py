@@ -1,7 +1,7 @@
 """Saved states of a run, from which it goes on to the same bits as if it had never stopped.
 
     OUTPUT.run/state-00000500.safetensors
-        tensors: adapter, the optimiser's means and bases, the best adapter so far
+        tensors: the values, the optimiser's averages and bases, the best values so far
         metadata: the run's history, and what run it is
 
 Frozen weights are never saved: at xmod-base's shape the adapter and Adam's means are 85 MB, the
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import torch
 
 NUM_KEPT = 2
-_VERSION = "1"
+_VERSION = "2"
 
 Identity = Mapping[str, Any]
 """What a run is, as plain values under the names that a user knows: the same for its resumption."""

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from accelerate import Accelerator
 from harness import (
     FIRST_ORDINARY_ID,
-    IGNORED,
     LANGUAGE,
     LEARNING_RATE,
     MLM_PROBABILITY,
@@ -20,10 +19,11 @@ from harness import (
 )
 from transformers import XmodForMaskedLM
 
-from xmod_extend.model.adapter import random_adapter, set_adapter
+from xmod_extend.model.adapter import adapter_set
 from xmod_extend.model.checkpoint import open_checkpoint
-from xmod_extend.model.slice import freeze_all_but_adapter, load_slice
+from xmod_extend.model.slice import load_slice
 from xmod_extend.objectives.masked import MaskingScheme
+from xmod_extend.objectives.prediction import Prediction
 from xmod_extend.training.configuration import TrainingConfig
 from xmod_extend.training.device import choose_precision
 from xmod_extend.training.loop import train
@@ -49,10 +49,10 @@ class CountingScheme(MaskingScheme):
 
     counts: list[int]
 
-    def corrupt(self, input_ids: Ids, counter: int) -> tuple[Ids, Ids]:
-        inputs, labels = super().corrupt(input_ids, counter)
-        self.counts.append(int((labels != IGNORED).sum()))
-        return inputs, labels
+    def corrupt(self, input_ids: Ids, counter: int) -> Prediction:
+        prediction = super().corrupt(input_ids, counter)
+        self.counts.append(prediction.num_predicted)
+        return prediction
 
 
 def run_training(
@@ -75,8 +75,9 @@ def run_training(
     report.tick()
     result = train(
         model,
+        adapter_set(model),
         blocks,
-        scheme,
+        scheme.corrupt,
         config,
         processes=processes,
         validate=lambda: 0.0,
@@ -92,7 +93,8 @@ def main() -> None:
     precision = choose_precision(given.precision, processes.device)
     checkpoint = open_checkpoint(given.base)
     model = load_slice(checkpoint, LANGUAGE, precision=precision).to(processes.device)
-    set_adapter(model, random_adapter(model, seed=0))
+    trained = adapter_set(model)
+    trained.initialise()
     config = TrainingConfig(
         num_steps=given.steps,
         batch_size=given.batch_size,
@@ -103,7 +105,7 @@ def main() -> None:
     )
     packages = ("torch", "transformers", "accelerate", "xmod-extend")
     report = Report({package: version(package) for package in packages})
-    report.trainable_parameters = sum(p.numel() for p in freeze_all_but_adapter(model))
+    report.trainable_parameters = trained.num_parameters
     run_training(model, TokenBlocks(np.load(given.blocks)), config, processes, report)
     report.write()
 

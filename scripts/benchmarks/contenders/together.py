@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from xmod_extend.model.adapter import random_adapter, set_adapter
+from xmod_extend.model.adapter import adapter_set, random_adapter, set_adapter
 from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.slice import load_slice
 from xmod_extend.objectives.masked import MaskingScheme
@@ -53,7 +53,7 @@ def main() -> None:
         seed=0,
     )
     config = TrainingConfig(num_steps=steps + 1, batch_size=batch_size, lr=1e-3, seed=0)
-    stepper = Stepper(model, scheme, config, processes)
+    stepper = Stepper(model, adapter_set(model), scheme.corrupt, config, processes)
     random = np.random.default_rng(0)
     batches = random.integers(4, vocabulary - 1, (steps + 1, batch_size, max_length))
     stepper.run(stepper.prepare(0, batches[0])).tolist()
