@@ -22,7 +22,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,8 @@ from xmod_extend.training.processes import Processes
 if TYPE_CHECKING:
     from transformers import XmodForMaskedLM
 
+    from xmod_extend.tokens.packing import PackedBlocks
+
 Floats = npt.NDArray[np.float64]
 
 CPU_BATCH_TOKENS = 1024
@@ -51,16 +53,6 @@ METRIC_VERSION = 2
 """Goes up when the same text and adapter would get another score. 2: every target is hidden."""
 NUM_RESAMPLES = 1000
 INTERVAL = (2.5, 97.5)
-
-
-class Blocks(Protocol):
-    """What a held-out text offers; `text.packing.PackedBlocks` is one."""
-
-    def __len__(self) -> int: ...
-    def get(self, indices: Sequence[int] | Ids) -> Ids: ...
-    def document_ids(self, indices: Sequence[int] | Ids) -> Ids: ...
-    def tail(self) -> Ids | None: ...
-    def tail_document_ids(self) -> Ids | None: ...
 
 
 @dataclass(frozen=True)
@@ -85,7 +77,7 @@ class MaskedText:
 
     @classmethod
     def from_blocks(
-        cls, blocks: Blocks, scheme: MaskingScheme, *, max_tokens: int = MAX_TOKENS
+        cls, blocks: PackedBlocks, scheme: MaskingScheme, *, max_tokens: int = MAX_TOKENS
     ) -> MaskedText:
         """Mask each block by its own index, so that a sample has the masks of the whole."""
         masked = []

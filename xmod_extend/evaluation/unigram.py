@@ -18,7 +18,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xmod_extend.evaluation.perplexity import Ids, TokenLosses
+from xmod_extend.evaluation.perplexity import TokenLosses
+from xmod_extend.tokens.blocks import Ids
 
 
 def unigram_losses(
