@@ -162,7 +162,8 @@ def run_own(text: Path, base: Path, folder: Path) -> None:
     """Our preparation, and a few batches, so that what reading them takes is seen too."""
     from xmod_extend.text.corpus import read_corpus
     from xmod_extend.tokens.packing import PackedBlocks
-    from xmod_extend.tokens.tokenizer import load_tokenizer, tokenize
+    from xmod_extend.tokens.tokenised import tokenize
+    from xmod_extend.tokens.tokenizer import load_tokenizer
 
     corpus = read_corpus([text], cache_dir=folder / "own")
     tokenizer = load_tokenizer(base, vocab_size=1 << 30)

@@ -34,8 +34,10 @@ from xmod_extend.jobs.scoring import probe_base
 from xmod_extend.jobs.training import train_adapter
 from xmod_extend.model.adapter import set_adapter
 from xmod_extend.objectives.prediction import IGNORED
-from xmod_extend.text.coverage import Coverage, find_unknown, tally_lines
+from xmod_extend.text.lines import LinesInMemory
+from xmod_extend.text.report import Coverage
 from xmod_extend.tokens.tokenizer import load_tokenizer
+from xmod_extend.tokens.vocabulary import Tally, find_unknown
 
 COLUMNS = (
     "letters", "unknown tokens", "unknown characters", "words hit",
@@ -102,7 +104,8 @@ def _measure(job: Job, readable: MaskedText, held_out: str) -> list[str]:
     tokenizer = load_tokenizer(job.checkpoint.path, vocab_size=job.checkpoint.config["vocab_size"])
     counts = job.text.train.token_counts(len(job.text.token_bytes))
     unigram = unigram_losses(after, counts, special_ids=tokenizer.special_ids)
-    coverage = find_unknown(tally_lines(held_out.split("\n")), tokenizer.encoder())
+    lines = LinesInMemory(tuple(held_out.split("\n")), fingerprint="")
+    coverage = find_unknown(Tally.of(lines), tokenizer.encoder())
     sides = (probe.best_losses, unigram, after)
     pieces = {index: piece for piece, index in tokenizer.tokenizer.get_vocab().items()}
     whole = _words_without_unknown(job.text.held_out, pieces, tokenizer.encoder().unk_id)

@@ -12,8 +12,7 @@ from sentences import make_sentences
 
 from xmod_extend.cli.check import conclusion, report_table
 from xmod_extend.text.corpus import read_corpus
-from xmod_extend.text.coverage import Coverage
-from xmod_extend.text.report import CorpusReport
+from xmod_extend.text.report import CorpusReport, Coverage
 
 
 @pytest.fixture

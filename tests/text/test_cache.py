@@ -23,7 +23,8 @@ from xmod_extend.errors import CorpusError
 from xmod_extend.text.cache import find_entry, find_or_make_entry
 from xmod_extend.text.corpus import Corpus, read_corpus
 from xmod_extend.tokens.packing import PackedBlocks
-from xmod_extend.tokens.tokenizer import LoadedTokenizer, load_tokenizer, tokenize
+from xmod_extend.tokens.tokenised import tokenize
+from xmod_extend.tokens.tokenizer import LoadedTokenizer, load_tokenizer
 
 Write = Callable[..., Path]
 Change = Callable[[bytes, random.Random], bytes]

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from sample_text import sentences
 
 from xmod_extend.errors import CorpusError, UsageError
-from xmod_extend.text.corpus import read_corpus, read_text
+from xmod_extend.text.corpus import read_corpus
 from xmod_extend.text.splitting import choose_held_out
 
 Write = Callable[..., Path]
@@ -201,16 +201,6 @@ def test_options_reach_the_files(tmp_path: Path, cache_dir: Path) -> None:
         read_corpus([path], encoding_errors="replace", cache_dir=cache_dir)
     with pytest.raises(UsageError, match="ignore"):
         read_corpus([path], encoding_errors="ignore", cache_dir=cache_dir)  # type: ignore[arg-type]
-
-
-def test_text_that_is_not_split_keeps_all_lines(write_lines: Write, cache_dir: Path) -> None:
-    lines = sentences(100)
-    text = read_text([write_lines([*lines, "", lines[0]])], cache_dir=cache_dir)
-    assert list(text.lines) == lines
-    assert text.statistics.lines == 100
-    assert text.warnings == ()
-    with pytest.raises(CorpusError, match="too little text to measure on"):
-        read_text([write_lines(lines[:2])], cache_dir=cache_dir)
 
 
 def test_the_report_takes_token_counts(write_lines: Write, cache_dir: Path) -> None:

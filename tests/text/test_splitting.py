@@ -20,28 +20,29 @@ from sample_text import documents, sentences
 
 from xmod_extend.errors import CorpusError
 from xmod_extend.text import corpus as corpus_module
-from xmod_extend.text import fingerprinting, reading, splitting
-from xmod_extend.text import lines as lines_module
+from xmod_extend.text import fingerprinting, line_table, reading, splitting
 from xmod_extend.text.cache import Entry
 from xmod_extend.text.checked_files import write_sums
 from xmod_extend.text.corpus import read_corpus
 from xmod_extend.text.fingerprinting import fingerprint_sources
-from xmod_extend.text.lines import PreparedLines
+from xmod_extend.text.line_table import StoredTable
 from xmod_extend.text.sources import find_sources
 from xmod_extend.text.splitting import choose_held_out, find_distinct, find_shared, hold_out
-from xmod_extend.tokens import tokenizer as tokenizer_module
-from xmod_extend.tokens.tokenizer import load_tokenizer, tokenize
+from xmod_extend.tokens import tokenised
+from xmod_extend.tokens.tokenised import tokenize
+from xmod_extend.tokens.tokenizer import load_tokenizer
 
 Write = Callable[..., Path]
 
 
-def prepared(folder: Path, digests: list[int], sizes: list[int]) -> PreparedLines:
+def prepared(folder: Path, digests: list[int], sizes: list[int]) -> StoredTable:
     folder.mkdir(exist_ok=True)
     np.array(digests, dtype=np.int64).tofile(folder / "digests.bin")
     np.array(sizes, dtype=np.int32).tofile(folder / "sizes.bin")
     for name in ("digests.bin", "sizes.bin"):
         write_sums(folder / name)
-    return PreparedLines(Entry(folder, {"lines": len(digests)}), "test", ("a.txt",))
+    facts = {"lines": len(digests), "empty_lines": 0, "whole_lines": len(digests), "cut_lines": 0}
+    return StoredTable(("a.txt",), Entry(folder, facts))
 
 
 digest_lists = st.lists(
@@ -65,7 +66,7 @@ def test_ranges_and_runs_do_not_change_what_is_kept(
     run_lines: int,
 ) -> None:
     monkeypatch.setattr(splitting, "RANGE_LINES", range_lines)
-    monkeypatch.setattr(lines_module, "_LINES_A_READ", run_lines)
+    monkeypatch.setattr(line_table, "_LINES_A_READ", run_lines)
     # As with text: the same digest has the same size.
     size_of = dict(drawn)
     rows = [(digest, size_of[digest]) for digest, _ in drawn]
@@ -122,7 +123,7 @@ def test_processes_do_not_change_the_result(
     monkeypatch.setattr(reading, "_BLOCK_BYTES", 1 << 14)
     results = []
     for num_workers in (1, 3):
-        for module in (lines_module, splitting, tokenizer_module):
+        for module in (line_table, splitting, tokenised):
             monkeypatch.setattr(module, "choose_num_workers", lambda *_, n=num_workers, **__: n)
         corpus = read_corpus(paths, cache_dir=tmp_path / f"cache{num_workers}")
         tokens = tokenize(corpus.train, loaded)
@@ -145,7 +146,7 @@ def test_a_second_start_does_nothing_again(
 ) -> None:
     path = write_lines(sentences(400))
     first = read_corpus([path], cache_dir=cache_dir)
-    for name in ("prepare_lines", "find_distinct", "write_sides"):
+    for name in ("prepare_table", "choose_sides", "write_sides"):
         monkeypatch.setattr(corpus_module, name, None)
     second = read_corpus([path], cache_dir=cache_dir)
     assert second.report == first.report
@@ -156,9 +157,7 @@ def test_a_second_start_does_nothing_again(
 
 
 def fingerprint(path: Path, cache_dir: Path) -> str:
-    return fingerprint_sources(
-        find_sources([path]), text_field="text", encoding_errors="strict", cache_dir=cache_dir
-    )
+    return fingerprint_sources(find_sources([path]), cache_dir=cache_dir)
 
 
 def test_a_large_file_is_hashed_once_and_again_when_it_changed(
@@ -236,15 +235,15 @@ def test_a_text_that_changes_while_it_is_read_is_refused(
 ) -> None:
     path = write_lines(sentences(400))
     size = path.stat().st_size
-    clean_block = lines_module.clean_block
+    clean_block = line_table.clean_block
 
-    def append(*args: Any, **options: Any) -> Any:
+    def append(block: Any) -> Any:
         if path.stat().st_size == size:
             with path.open("a") as file:
                 file.write("one more\n")
-        return clean_block(*args, **options)
+        return clean_block(block)
 
-    monkeypatch.setattr(lines_module, "clean_block", append)
+    monkeypatch.setattr(line_table, "clean_block", append)
     with pytest.raises(CorpusError, match="changed while it was read"):
         read_corpus([path], cache_dir=cache_dir)
     assert not list(cache_dir.glob("*/*"))
@@ -257,7 +256,8 @@ import resource, sys
 from pathlib import Path
 from xmod_extend.text.corpus import read_corpus
 from xmod_extend.tokens.packing import PackedBlocks
-from xmod_extend.tokens.tokenizer import load_tokenizer, tokenize
+from xmod_extend.tokens.tokenised import tokenize
+from xmod_extend.tokens.tokenizer import load_tokenizer
 
 tokenizer = load_tokenizer(Path(sys.argv[2]), vocab_size=10_000)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

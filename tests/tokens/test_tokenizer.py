@@ -19,11 +19,8 @@ from xmod_extend.text.corpus import Corpus, read_corpus
 from xmod_extend.tokens import encoding
 from xmod_extend.tokens import tokenizer as tokenizer_module
 from xmod_extend.tokens.packing import PackedBlocks
-from xmod_extend.tokens.tokenizer import (
-    LoadedTokenizer,
-    load_tokenizer,
-    tokenize,
-)
+from xmod_extend.tokens.tokenised import tokenize
+from xmod_extend.tokens.tokenizer import LoadedTokenizer, load_tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from xmod_extend.evaluation.unigram import unigram_losses
 from xmod_extend.evaluation.verdict import describe_probe
 from xmod_extend.jobs.callbacks import Callback, choose_callback
 from xmod_extend.jobs.options import CorpusOptions
-from xmod_extend.jobs.prepared_text import add_token_counts, prepare_text
+from xmod_extend.jobs.prepared_text import prepare_text
 from xmod_extend.model.base import resolve_base
 from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.global_state import own_global_state
@@ -24,7 +24,9 @@ from xmod_extend.model.slice import load_slice
 from xmod_extend.text.corpus import Corpus, read_corpus
 from xmod_extend.text.options import EncodingErrors
 from xmod_extend.text.report import CorpusReport
-from xmod_extend.tokens.tokenizer import load_tokenizer, tokenize
+from xmod_extend.tokens.tokenised import tokenize
+from xmod_extend.tokens.tokenizer import load_tokenizer
+from xmod_extend.tokens.vocabulary import report_tokens
 from xmod_extend.training.device import choose_precision, make_processes
 from xmod_extend.training.options import TrainingOptions
 
@@ -86,7 +88,7 @@ def _check(options: CorpusOptions, callback: Callback) -> CorpusReport:
     if tokenizer.note:
         callback.on_warning(tokenizer.note)
     sides = tokenize(corpus.train, tokenizer), tokenize(corpus.held_out, tokenizer)
-    report = add_token_counts(corpus, tokenizer, [side.counts for side in sides])
+    report = report_tokens(corpus, tokenizer, [side.counts for side in sides])
     for warning in (*report.notes, *report.warnings):
         callback.on_warning(warning)
     return report

@@ -30,7 +30,6 @@ from xmod_extend.model.slice import load_slice
 from xmod_extend.model.upstream import check_usable
 from xmod_extend.model.writer import DiskUse, OutputPlan, plan_output
 from xmod_extend.text.corpus import Corpus, read_corpus
-from xmod_extend.text.streaming import StreamedCorpus, stream_corpus
 from xmod_extend.training.configuration import TrainingConfig, default_lr, default_num_steps
 from xmod_extend.training.device import choose_precision, make_processes
 from xmod_extend.training.processes import Processes
@@ -157,20 +156,19 @@ def _job(
     )
 
 
-def _read(options: AddOptions, callback: Callback) -> Corpus | StreamedCorpus:
+def _read(options: AddOptions, callback: Callback) -> Corpus:
     callback.on_stage("Reading the corpus")
-    read = stream_corpus if options.streaming else read_corpus
-    corpus: Corpus | StreamedCorpus = read(
+    return read_corpus(
         options.corpus,
         held_out=options.held_out,
         text_field=options.text_field,
         encoding_errors=options.encoding_errors,
+        streaming=options.streaming,
     )
-    return corpus
 
 
 def _prepare(
-    corpus: Corpus | StreamedCorpus, checkpoint: Checkpoint, request: Request, callback: Callback
+    corpus: Corpus, checkpoint: Checkpoint, request: Request, callback: Callback
 ) -> PreparedText:
     text = prepare_text(
         corpus,
@@ -225,14 +223,10 @@ def identity(job: Job) -> dict[str, Any]:
         "accumulation": "--accumulation",
         "gradient_checkpointing": "--gradient-checkpointing",
     }
-    report = job.text.report
-    # A stream was not read yet, and so has no hash of its text.
-    streamed = getattr(job.text.train, "fingerprint", "")
-    texts = f"{report.train_sha256}{streamed} {report.held_out_sha256}".encode()
     weights = " ".join(sorted(job.base_files.values())).encode()
     return {
         "base": hashlib.sha256(weights).hexdigest(),
-        "corpus": hashlib.sha256(texts).hexdigest(),
+        "corpus": job.text.fingerprint,
         "tokenizer": job.text.tokenizer.sha256,
         "--lang": job.language.code,
         "--init": job.options.init,

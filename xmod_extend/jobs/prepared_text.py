@@ -5,12 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
-
-import numpy as np
-import numpy.typing as npt
 
 from xmod_extend.errors import CorpusError, ModelError
 from xmod_extend.evaluation.perplexity import MaskedText, signature
@@ -19,18 +15,12 @@ from xmod_extend.jobs.checks import choose_max_length
 from xmod_extend.model.folder import UPSTREAM_PAD_ID
 from xmod_extend.objectives.masked import MaskingScheme
 from xmod_extend.text.corpus import Corpus
-from xmod_extend.text.coverage import Tally, find_unknown, tally_lines, tally_side
 from xmod_extend.text.report import CorpusReport
-from xmod_extend.text.streaming import StreamedBlocks, StreamedCorpus
-from xmod_extend.tokens.packing import PackedBlocks
-from xmod_extend.tokens.tokenised import TokenCounts, TokenisedText
-from xmod_extend.tokens.tokenizer import (
-    LoadedTokenizer,
-    TokenizerRecord,
-    load_tokenizer,
-    tokenize,
-    tokenize_lines,
-)
+from xmod_extend.tokens.blocks import Ids, TrainingBlocks
+from xmod_extend.tokens.packing import PackedBlocks, pack
+from xmod_extend.tokens.tokenised import tokenize
+from xmod_extend.tokens.tokenizer import LoadedTokenizer, TokenizerRecord, load_tokenizer
+from xmod_extend.tokens.vocabulary import count_token_bytes, report_tokens
 
 if TYPE_CHECKING:
     from xmod_extend.model.checkpoint import Checkpoint
@@ -52,21 +42,23 @@ class PreparedText:
     """A corpus as a model reads it."""
 
     tokenizer: TokenizerRecord
-    train: PackedBlocks | StreamedBlocks
+    train: TrainingBlocks
     held_out: MaskedText
+    fingerprint: str
+    """Of both sides, for a resumed run to know them by."""
     evaluation_scheme: MaskingScheme
-    token_bytes: npt.NDArray[np.int64]
+    token_bytes: Ids
     """(V,): UTF-8 bytes that each token stands for."""
     unk_id: int | None
     report: CorpusReport
     max_length: int
 
     def masking_scheme(self, *, mlm_probability: float, seed: int) -> MaskingScheme:
-        """For training: chosen as in evaluation, with another seed and perhaps another rate."""
+        """Return the scheme for training: as in evaluation, with another seed and perhaps rate."""
         return replace(self.evaluation_scheme, mlm_probability=mlm_probability, seed=seed)
 
     def signature(self, precision: str, text: MaskedText | None = None) -> str:
-        """Of any score of the held-out text, or of a sample of it."""
+        """Return the signature of any score of the held-out text, or of a sample of it."""
         return signature(
             text or self.held_out,
             self.evaluation_scheme,
@@ -79,14 +71,14 @@ class PreparedText:
 
 
 def prepare_text(
-    corpus: Corpus | StreamedCorpus,
+    corpus: Corpus,
     checkpoint: Checkpoint,
     *,
     max_length: int | None,
     callback: Callback,
     accept_unreadable: bool = True,
 ) -> PreparedText:
-    """Tokenise, packs and masks a corpus for one base.
+    """Tokenise, pack and mask a corpus for one base.
 
     Args:
         accept_unreadable: Whether a text of which the base can read too little is only warned
@@ -102,20 +94,8 @@ def prepare_text(
     _check_padding(checkpoint, tokenizer)
     if tokenizer.note:
         callback.on_warning(tokenizer.note)
-    train: PackedBlocks | StreamedBlocks
-    held_out_tokens: TokenisedText
-    if isinstance(corpus, StreamedCorpus):
-        held_out_tokens = tokenize_lines(corpus.held_out, tokenizer)
-        sides = [held_out_tokens.counts]
-        train = StreamedBlocks(
-            corpus.train, tokenizer.encoder(), max_length=length, bos_id=tokenizer.bos_id
-        )
-    else:
-        train_tokens = tokenize(corpus.train, tokenizer)
-        held_out_tokens = tokenize(corpus.held_out, tokenizer)
-        sides = [train_tokens.counts, held_out_tokens.counts]
-        train = PackedBlocks(train_tokens, max_length=length, bos_id=tokenizer.bos_id)
-    report = add_token_counts(corpus, tokenizer, sides)
+    train, held_out = tokenize(corpus.train, tokenizer), tokenize(corpus.held_out, tokenizer)
+    report = report_tokens(corpus, tokenizer, [train.counts, held_out.counts])
     if report.unreadable and not accept_unreadable:
         raise CorpusError(report.unreadable, hint=UNREADABLE_HINT)
     scheme = MaskingScheme(
@@ -125,15 +105,17 @@ def prepare_text(
         mlm_probability=EVALUATION_MLM_PROBABILITY,
         seed=EVALUATION_SEED,
     )
-    held_out_blocks = PackedBlocks(held_out_tokens, max_length=length, bos_id=tokenizer.bos_id)
-    held_out = MaskedText.from_blocks(held_out_blocks, scheme)
-    _require_enough_tokens(train, held_out, report)
+    blocks = pack(train, max_length=length, bos_id=tokenizer.bos_id)
+    measured = PackedBlocks(held_out, max_length=length, bos_id=tokenizer.bos_id)
+    masked = MaskedText.from_blocks(measured, scheme)
+    _require_enough_tokens(blocks, masked, report)
     return PreparedText(
         tokenizer=tokenizer.record,
-        train=train,
-        held_out=held_out,
+        train=blocks,
+        held_out=masked,
+        fingerprint=corpus.fingerprint,
         evaluation_scheme=scheme,
-        token_bytes=token_bytes(tokenizer),
+        token_bytes=count_token_bytes(tokenizer),
         unk_id=tokenizer.unk_id,
         report=report,
         max_length=length,
@@ -141,7 +123,7 @@ def prepare_text(
 
 
 def _check_padding(checkpoint: Checkpoint, tokenizer: LoadedTokenizer) -> None:
-    """Positions are counted from behind the padding: where the two differ, a text has others."""
+    """Refuse a tokenizer with another padding than the base: positions are counted from it."""
     configured = checkpoint.config.get("pad_token_id", UPSTREAM_PAD_ID)
     if configured != tokenizer.pad_id:
         raise ModelError(
@@ -152,42 +134,10 @@ def _check_padding(checkpoint: Checkpoint, tokenizer: LoadedTokenizer) -> None:
         )
 
 
-def add_token_counts(
-    corpus: Corpus | StreamedCorpus, tokenizer: LoadedTokenizer, counts: Sequence[TokenCounts]
-) -> CorpusReport:
-    """Return the corpus's report with its tokens, and with what the tokenizer does not
-    know of it."""
-    report = corpus.report.with_tokens(
-        sum(count.tokens for count in counts), sum(count.unk for count in counts)
-    )
-    train = Tally()
-    if isinstance(corpus, StreamedCorpus):
-        held_out = tally_lines(line.decode() for line in corpus.held_out)
-    else:
-        train = tally_side(corpus.train, report.train_bytes)
-        held_out = tally_side(corpus.held_out, report.held_out_bytes)
-    encode = tokenizer.encoder()
-    return report.with_coverage(
-        find_unknown(train + held_out, encode), find_unknown(held_out, encode)
-    )
-
-
-def token_bytes(tokenizer: LoadedTokenizer) -> npt.NDArray[np.int64]:
-    """Return UTF-8 bytes that each token stands for; a word's mark counts as its space, `<unk>` as
-    one."""
-    pieces = tokenizer.tokenizer.get_vocab()
-    sizes = np.ones(max(pieces.values()) + 1, dtype=np.int64)
-    for piece, index in pieces.items():
-        if index not in tokenizer.special_ids:
-            sizes[index] = len(piece.replace("▁", " ").encode())
-    return sizes
-
-
 def _require_enough_tokens(
-    train: PackedBlocks | StreamedBlocks, held_out: MaskedText, report: CorpusReport
+    train: TrainingBlocks, held_out: MaskedText, report: CorpusReport
 ) -> None:
-    # How much a stream holds shows when it is read.
-    if isinstance(train, PackedBlocks) and len(train) < MIN_TRAIN_BLOCKS:
+    if train.is_counted and len(train) < MIN_TRAIN_BLOCKS:
         raise CorpusError(
             f"The training text has {train.num_tokens:,} tokens, {len(train)} sequences of "
             f"{train.max_length}; at least {MIN_TRAIN_BLOCKS} sequences are needed.",

@@ -6,7 +6,6 @@ An Arrow file is read from its beginning to its end without being mapped into me
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +19,6 @@ PIECE_BYTES = 1 << 20
 """Of text that is worked on at a time."""
 BATCH_BYTES = 16 << 20
 """Of an Arrow record batch."""
-
-
-@dataclass(frozen=True)
-class StoredLines:
-    """The lines of an entry's file, as often as they are asked for: `list(lines)` has them all."""
-
-    path: Path
-    fingerprint: str
-    """Stands for the lines: it comes from the content of the files that they are from."""
-    num_lines: int
-
-    def __len__(self) -> int:
-        return self.num_lines
-
-    def __iter__(self) -> Iterator[str]:
-        for column in read_arrow(self.path):
-            yield from column.to_pylist()
 
 
 class ArrowFile:
@@ -64,7 +46,7 @@ class ArrowFile:
 
     def write(self, array: Any) -> None:
         self._arrays.append(array)
-        if sum(each.nbytes for each in self._arrays) >= BATCH_BYTES:
+        if sum(array.nbytes for array in self._arrays) >= BATCH_BYTES:
             self._flush()
 
     def _flush(self) -> None:
@@ -90,7 +72,7 @@ def read_arrow(path: Path) -> Iterator[Any]:
 
 
 def encode_lines(column: Any) -> Iterator[bytes]:
-    """Texts as a file has them, each with a \\n, in pieces of whole lines of about 1 MiB."""
+    """Yield texts as a file has them, each with a \\n, in pieces of whole lines of about 1 MiB."""
     import pyarrow.compute as pc
 
     with_ends = pc.binary_join_element_wise(column, "", "\n")

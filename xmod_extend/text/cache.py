@@ -190,31 +190,6 @@ def _remove(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def quiet_datasets() -> Iterator[None]:
-    """No progress bars and no log lines from `datasets` inside the block.
-
-    A user's HF_DATASETS_DISABLE_PROGRESS_BARS has priority; what was set before is restored.
-    """
-    import datasets
-
-    logger = logging.getLogger("datasets")
-    level = logger.level
-    shown = (
-        datasets.config.HF_DATASETS_DISABLE_PROGRESS_BARS is None
-        and not datasets.are_progress_bars_disabled()
-    )
-    logger.setLevel(logging.ERROR)
-    if shown:
-        datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        if shown:
-            datasets.enable_progress_bars()
-
-
-@contextlib.contextmanager
 def explain_full_disk(folder: Path | str) -> Iterator[None]:
     """Turn what the system says when prepared text cannot be written into our own error.
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
+from collections.abc import Iterator
+from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import regex
+
+from xmod_extend.text.reading import Part, RawBlock, split_block
 
 REPLACEMENT = "\ufffd"
 """What stands where a byte or a code unit could not be decoded."""
@@ -67,3 +74,59 @@ def cut_line(text: str) -> list[str]:
         start = cut
     pieces.append(text[start:].strip())
     return pieces
+
+
+class CleanBlock(NamedTuple):
+    """The cleaned lines of one block."""
+
+    text: bytes
+    """Their UTF-8, one behind another."""
+    sizes: npt.NDArray[np.int32]
+    digests: npt.NDArray[np.int64]
+    whole_lines: int
+    """Lines of the file: the pieces of an overlong one count once."""
+    cut_lines: int
+    """Lines that were cut into pieces."""
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """Yield the digest and the text of each line."""
+        ends = np.cumsum(self.sizes).tolist()
+        for digest, start, end in zip(self.digests.tolist(), [0, *ends], ends, strict=False):
+            yield digest, self.text[start:end]
+
+    def head(self, num_lines: int) -> CleanBlock:
+        """Return its first lines."""
+        sizes, digests = self.sizes[:num_lines], self.digests[:num_lines]
+        return self._replace(text=self.text[: sizes.sum()], sizes=sizes, digests=digests)
+
+
+def clean_block(block: RawBlock) -> CleanBlock:
+    """Decode, clean, cut and hash the lines of a block."""
+    lines = list(map(clean_line, split_block(block)))
+    whole, cut = len(lines), 0
+    if block.part is not Part.WHOLE:
+        cut += block.part is Part.FIRST
+        whole -= block.part is Part.FURTHER
+    if any(len(line) > CUT_OVER_CHARACTERS for line in lines) or block.part is Part.FURTHER:
+        pieces: list[str] = []
+        for number, line in enumerate(lines):
+            parts = cut_line(line)
+            is_further = number == 0 and block.part is Part.FURTHER
+            if number > 0 or block.part is Part.WHOLE:
+                cut += len(parts) > 1
+            # The first piece of a line stands for it even if it is empty.
+            pieces += [part for i, part in enumerate(parts) if part or not (i or is_further)]
+        lines = pieces
+    encoded = [line.encode() for line in lines]
+    return CleanBlock(
+        text=b"".join(encoded),
+        sizes=np.fromiter(map(len, encoded), np.int32, len(encoded)),
+        digests=np.frombuffer(b"".join(map(_digest, encoded)), dtype="<i8"),
+        whole_lines=whole,
+        cut_lines=cut,
+    )
+
+
+def _digest(encoded: bytes) -> bytes:
+    """Return 64 bits: of 100 million different lines, two share one with a chance of 1 in 3,700."""
+    return hashlib.blake2b(encoded, digest_size=8).digest()

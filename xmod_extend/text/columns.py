@@ -1,21 +1,25 @@
-"""Tables as plain text: the column that holds the text of a .csv or .tsv file."""
+"""The column that holds the text: of a .csv or .tsv file, a Parquet table or an Arrow stream."""
 
 from __future__ import annotations
 
 import contextlib
 import csv
-from collections.abc import Iterator
+import difflib
+import shlex
+from collections.abc import Iterator, Sequence
 from itertools import chain
+from pathlib import Path
+from typing import Any, Literal
 
 from xmod_extend.errors import CorpusError
-from xmod_extend.text.fields import missing_field, repeated_column
 
 _DELIMITERS = ",;\t|"
 _LONGEST_FIELD = 64 << 20
 _SHOWN = 40
+_ROWS_A_BATCH = 1_000
 
 
-def read_column(
+def read_delimited_column(
     name: str, lines: Iterator[str], column: str, *, delimiter: str | None
 ) -> Iterator[str]:
     """Yield the column's text, row by row; a row that is too short has none.
@@ -60,15 +64,70 @@ def read_column(
         yield row[index] if index < len(row) else ""
 
 
-def _find_column(name: str, names: list[str], column: str) -> tuple[int, bool]:
-    """Return the column's place, and whether the first row has the names of the columns."""
+def read_arrow_column(
+    path: Path, name: str, column: str, *, kind: Literal["parquet", "arrow"]
+) -> Iterator[list[str]]:
+    """Yield the column's text, some rows at a time; a null is an empty text.
+
+    Raises:
+        CorpusError: There is no such column, it holds no strings, or the file is damaged.
+    """
+    import pyarrow as pa
+
+    number = 0
+    try:
+        for values in _column_batches(path, name, column, kind):
+            rows = [value or "" for value in values.to_pylist()]
+            yield rows
+            number += len(rows)
+    except pa.ArrowException as error:
+        raise CorpusError(
+            f"{name} is damaged or no {kind} file: {str(error).splitlines()[0].rstrip('.')}.",
+            hint="Download or write it again.",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise CorpusError(
+            f"{name}: row {number + 1} or one of the next is not valid UTF-8.",
+            hint="Write the table again with valid text.",
+        ) from error
+
+
+def missing_field(where: str, field: str, found: Sequence[str], *, hint: str = "") -> CorpusError:
+    """Return the error for text that lacks the field or column `field`.
+
+    Args:
+        where: The record or file.
+        field: What was asked for.
+        found: What there is instead.
+        hint: What else can be done, where no name is near.
+    """
+    shown = ", ".join(map(repr, found[:8])) + (", …" if len(found) > 8 else "")
+    near = difflib.get_close_matches(field, found, n=1)
+    return CorpusError(
+        f"{where} has no field {field!r} (found {shown or 'none'}).",
+        hint=f"Did you mean --text-field {shlex.quote(near[0])}?"
+        if near
+        else hint or "Name the field that holds the text with --text-field.",
+    )
+
+
+def _refuse_repeated(where: str, column: str, names: Sequence[str]) -> None:
+    """Refuse a table in which the name of a column does not say which one is meant."""
     if names.count(column) > 1:
-        raise repeated_column(name, column, names.count(column))
+        raise CorpusError(
+            f"{where} has {names.count(column)} columns named {column!r}.",
+            hint="Give each another name, or choose another column with --text-field.",
+        )
+
+
+def _find_column(name: str, names: list[str], column: str) -> tuple[int, bool]:
+    """Return the column's index, and whether the first row has the names of the columns."""
+    _refuse_repeated(name, column, names)
     if column in names:
         return names.index(column), True
     if column.isdecimal() and 1 <= int(column) <= len(names):
         return int(column) - 1, False
-    shown = [each if len(each) <= _SHOWN else f"{each[:_SHOWN]}…" for each in names]
+    shown = [text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…" for text in names]
     hint = (
         "Name the column that holds the text with --text-field, or its number, counted from 1, if "
         "the file has no row of names."
@@ -98,3 +157,39 @@ def _long_fields() -> Iterator[None]:
         yield
     finally:
         csv.field_size_limit(before)
+
+
+def _column_batches(path: Path, name: str, column: str, kind: str) -> Iterator[Any]:
+    """Yield the text column's values, a record batch at a time."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    # Python opens the file: Arrow knows no names but UTF-8.
+    with path.open("rb") as file:
+        if kind == "parquet":
+            with pq.ParquetFile(file) as table:
+                _check_column(name, column, table.schema_arrow)
+                for batch in table.iter_batches(batch_size=_ROWS_A_BATCH, columns=[column]):
+                    yield batch.column(column)
+        else:
+            with pa.ipc.open_stream(file) as stream:
+                _check_column(name, column, stream.schema)
+                for batch in stream:
+                    yield batch.column(column)
+
+
+def _check_column(name: str, column: str, schema: Any) -> None:
+    import pyarrow.types as types
+
+    if column not in schema.names:
+        raise missing_field(name, column, list(schema.names))
+    _refuse_repeated(name, column, schema.names)
+    kind = schema.field(column).type
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    are_strings = (types.is_string, types.is_large_string, types.is_string_view, types.is_null)
+    if not any(holds(kind) for holds in are_strings):
+        raise CorpusError(
+            f"{name}: the column {column!r} does not hold strings but {kind}.",
+            hint="Choose the column that holds the text with --text-field.",
+        )

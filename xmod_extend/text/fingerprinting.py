@@ -20,7 +20,6 @@ from pathlib import Path
 
 from xmod_extend.errors import CorpusError
 from xmod_extend.text.cleaning import CLEANING_VERSION
-from xmod_extend.text.options import EncodingErrors
 from xmod_extend.text.sources import Source
 
 LARGE_BYTES = 64 << 20
@@ -30,19 +29,15 @@ _LAYOUT_VERSION = 3
 _SETTLED_SECONDS = 2.0
 
 
-def fingerprint_sources(
-    sources: Sequence[Source],
-    *,
-    text_field: str,
-    encoding_errors: EncodingErrors,
-    cache_dir: Path,
-) -> str:
-    """32 hexadecimal digits that stand for the cleaned text of the files.
+def fingerprint_sources(sources: Sequence[Source], *, cache_dir: Path) -> str:
+    """Return 32 hexadecimal digits that stand for the cleaned text of the files.
 
     Raises:
         CorpusError: A file cannot be read.
     """
-    parts: list[object] = [_LAYOUT_VERSION, CLEANING_VERSION, text_field, encoding_errors]
+    # All sources of a text are read in the same way.
+    options = [sources[0].text_field, sources[0].encoding_errors]
+    parts: list[object] = [_LAYOUT_VERSION, CLEANING_VERSION, *options]
     for source in sources:
         try:
             digest = _digest_file(source.path, cache_dir)
@@ -55,12 +50,12 @@ def fingerprint_sources(
 
 
 def combine(*parts: object) -> str:
-    """32 hexadecimal digits that stand for all of the parts, which JSON can hold."""
+    """Return 32 hexadecimal digits that stand for all of the parts, which JSON can hold."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
 def _digest_file(path: Path, cache_dir: Path) -> str:
-    """BLAKE2b of the content: as strong as SHA-256, and twice as fast without special hardware."""
+    # As strong as SHA-256, and twice as fast without special hardware.
     started = time.time()
     status = path.stat()
     state = _state(path, status)

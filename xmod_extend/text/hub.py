@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +11,6 @@ from pathlib import Path
 
 from xmod_extend.errors import CorpusError
 from xmod_extend.hub.client import HubRepository, ask_hub, first_line, hub_error, quiet_hub
-from xmod_extend.text.cache import quiet_datasets
 
 HUB_PREFIX = "hf://datasets/"
 
@@ -87,27 +88,15 @@ def fetch_training_split(address: HubAddress) -> list[Path]:
         HubError: The Hub cannot be reached, does not know it, or refuses it.
     """
     import datasets
-    from huggingface_hub import errors, is_offline_mode
+    from huggingface_hub import is_offline_mode
 
-    try:
-        with quiet_hub(), quiet_datasets():
-            problem = ask_hub(address.data_set)
-            if problem is not None and not is_offline_mode():
-                # In offline mode `datasets` finds what it has; otherwise it asks for half a minute.
-                raise problem
-            split = datasets.load_dataset(
-                address.repository, split="train", revision=address.revision
-            )
-    except Exception as error:
-        of_the_hub = (errors.HfHubHTTPError, errors.HFValidationError)
-        if isinstance(error, ValueError) and not isinstance(error, of_the_hub):
-            # An unknown split, or several configurations without a default.
-            raise CorpusError(
-                f"There is no training split in {address.data_set}: {first_line(error)}.",
-                hint=f"Name one of its files: {HUB_PREFIX}{address.repository}/path/in/repository.",
-            ) from error
-        raise hub_error(error, address.data_set) from error
-    return [Path(entry["filename"]) for entry in split.cache_files]
+    with _explained(address, f"There is no training split in {address.data_set}"):
+        problem = ask_hub(address.data_set)
+        if problem is not None and not is_offline_mode():
+            # In offline mode `datasets` finds what it has; otherwise it asks for half a minute.
+            raise problem
+        split = datasets.load_dataset(address.repository, split="train", revision=address.revision)
+        return [Path(entry["filename"]) for entry in split.cache_files]
 
 
 def stream_training_split(address: HubAddress, *, column: str) -> Iterator[list[str]]:
@@ -122,35 +111,72 @@ def stream_training_split(address: HubAddress, *, column: str) -> Iterator[list[
         HubError: The Hub cannot be reached, does not know it, or refuses it.
     """
     import datasets
-    from huggingface_hub import errors
 
     is_plain = address.path is not None and ".txt" in Path(address.path).name
     column = "text" if is_plain else column
+    with _explained(address, f"{address} cannot be streamed"):
+        if problem := ask_hub(address.data_set):
+            raise problem
+        split = datasets.load_dataset(
+            address.repository,
+            data_files=address.path,
+            split="train",
+            revision=address.revision,
+            streaming=True,
+        )
+        for batch in split.iter(batch_size=1_000):
+            if column not in batch:
+                raise CorpusError(
+                    f"{address} has no column {column!r} (found {', '.join(batch)}).",
+                    hint="Name the column that holds the text with --text-field.",
+                )
+            yield [value or "" for value in batch[column]]
+
+
+@contextlib.contextmanager
+def _explained(address: HubAddress, what: str) -> Iterator[None]:
+    """Keep `datasets` quiet inside the block, and turn what it raises into our own errors.
+
+    Args:
+        what: How a sentence begins about a split that is unknown, or a choice that is missing.
+    """
+    from huggingface_hub import errors
+
     try:
         with quiet_hub(), quiet_datasets():
-            if problem := ask_hub(address.data_set):
-                raise problem
-            split = datasets.load_dataset(
-                address.repository,
-                data_files=address.path,
-                split="train",
-                revision=address.revision,
-                streaming=True,
-            )
-            for batch in split.iter(batch_size=1_000):
-                if column not in batch:
-                    raise CorpusError(
-                        f"{address} has no column {column!r} (found {', '.join(batch)}).",
-                        hint="Name the column that holds the text with --text-field.",
-                    )
-                yield [value or "" for value in batch[column]]
+            yield
     except (CorpusError, GeneratorExit):
         raise
     except Exception as error:
         of_the_hub = (errors.HfHubHTTPError, errors.HFValidationError)
         if isinstance(error, ValueError) and not isinstance(error, of_the_hub):
             raise CorpusError(
-                f"{address} cannot be streamed: {first_line(error)}.",
+                f"{what}: {first_line(error)}.",
                 hint=f"Name one of its files: {HUB_PREFIX}{address.repository}/path/in/repository.",
             ) from error
         raise hub_error(error, address.data_set, path=address.path) from error
+
+
+@contextlib.contextmanager
+def quiet_datasets() -> Iterator[None]:
+    """Show no progress bars and log lines of `datasets` inside the block.
+
+    A user's HF_DATASETS_DISABLE_PROGRESS_BARS has priority; what was set before is restored.
+    """
+    import datasets
+
+    logger = logging.getLogger("datasets")
+    level = logger.level
+    shown = (
+        datasets.config.HF_DATASETS_DISABLE_PROGRESS_BARS is None
+        and not datasets.are_progress_bars_disabled()
+    )
+    logger.setLevel(logging.ERROR)
+    if shown:
+        datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        if shown:
+            datasets.enable_progress_bars()

@@ -1,4 +1,4 @@
-"""Which lines are kept, and which of them are held out, when there are too many for the memory.
+"""Which lines are trained on and which are held out, when there are too many for the memory.
 
 A line has one byte in memory: whether it is kept. Its digest is read from the disk, a range of
 digests at a time, so that repeated lines are found exactly: equal digests are in the same range.
@@ -10,17 +10,27 @@ import contextlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from xmod_extend.text.arrow import ArrowFile, encode_lines, read_arrow
-from xmod_extend.text.lines import PreparedLines
+from xmod_extend.errors import CorpusError
+from xmod_extend.text.arrow import ArrowFile, encode_lines
+from xmod_extend.text.line_table import LineTable
 from xmod_extend.text.statistics import Measurement, TextStatistics, count_characters
 from xmod_extend.text.workers import choose_num_workers, map_in_order
 
 Mask = npt.NDArray[np.bool_]
 """(N,) of all lines of a text."""
+
+MIN_LINES = 20
+MIN_BYTES = 10_000
+"""Of a text that is to be trained on and measured on: it leaves MIN_TRAIN_BYTES in any split."""
+
+MIN_TRAIN_BYTES = 5_000
+MIN_HELD_OUT_LINES = 3
+MIN_HELD_OUT_BYTES = 1_000
 
 HELD_OUT_SHARE = 0.05
 HELD_OUT_MIN_BYTES = 10_000
@@ -31,9 +41,51 @@ HELD_OUT_MAX_SHARE = 0.2
 RANGE_LINES = 1 << 22
 """Lines whose digests are compared at a time, about; they take some 200 MB."""
 
+_ROWS = 1_000
+"""Lines in a row that are sampled."""
 
-def find_distinct(lines: PreparedLines) -> Mask:
-    """Return which lines are neither empty nor the same as an earlier one."""
+
+class Sides(NamedTuple):
+    """Which lines are on which side of a corpus."""
+
+    train: Mask
+    held_out: Mask
+    """Of the corpus; of the held-out text if one was given."""
+    contaminated: int
+    """Different lines of the corpus that the given held-out text has too."""
+
+
+def choose_sides(corpus: LineTable, given: LineTable | None) -> Sides:
+    """Choose what is trained on and what is measured on.
+
+    Args:
+        corpus: All lines, or the beginning of a stream.
+        given: The held-out text, if there is one; its lines are left out of training.
+
+    Raises:
+        CorpusError: There is too little text for one of the sides.
+    """
+    distinct = find_distinct(corpus)
+    if given is None:
+        held_out = hold_out(corpus, distinct)
+        train = distinct & ~held_out
+        _require_enough(corpus, distinct, train, held_out, contaminated=None)
+        return Sides(train, held_out, 0)
+    held_out = find_distinct(given)
+    shared = find_shared(corpus, distinct, given)
+    train, contaminated = distinct & ~shared, int(shared.sum())
+    _require_enough(corpus, distinct, train, held_out, contaminated=contaminated)
+    _require_enough_to_measure(given, held_out)
+    return Sides(train, held_out, contaminated)
+
+
+def find_distinct(lines: LineTable) -> Mask:
+    """Return which lines are neither empty nor the same as an earlier one.
+
+    Raises:
+        CorpusError: All lines are empty, or the text is one line that cannot be cut.
+    """
+    _require_lines(lines)
     distinct = np.zeros(lines.num_lines, dtype=np.bool_)
     bits = max(0, (lines.num_lines - 1) // RANGE_LINES).bit_length()
     for which in range(1 << bits):
@@ -53,7 +105,7 @@ def find_distinct(lines: PreparedLines) -> Mask:
     return distinct
 
 
-def count_lines(lines: PreparedLines, mask: Mask) -> tuple[int, int]:
+def count_lines(lines: LineTable, mask: Mask) -> tuple[int, int]:
     """Return how many lines are in the mask, and their bytes."""
     num_bytes = 0
     for start, _, sizes in lines.runs():
@@ -61,7 +113,7 @@ def count_lines(lines: PreparedLines, mask: Mask) -> tuple[int, int]:
     return int(np.count_nonzero(mask)), num_bytes
 
 
-def find_shared(lines: PreparedLines, mask: Mask, other: PreparedLines) -> Mask:
+def find_shared(lines: LineTable, mask: Mask, other: LineTable) -> Mask:
     """Return which lines of the mask the other text has too."""
     theirs = np.unique(np.concatenate([digests[sizes > 0] for _, digests, sizes in other.runs()]))
     shared = np.zeros(lines.num_lines, dtype=np.bool_)
@@ -70,7 +122,7 @@ def find_shared(lines: PreparedLines, mask: Mask, other: PreparedLines) -> Mask:
     return shared & mask
 
 
-def hold_out(lines: PreparedLines, distinct: Mask) -> Mask:
+def hold_out(lines: LineTable, distinct: Mask) -> Mask:
     """Return which of the distinct lines are held out; see `choose_held_out`."""
     total = count_lines(lines, distinct)[1]
     target = held_out_target(total)
@@ -122,9 +174,9 @@ def choose_held_out(
 
 
 def _lowest(
-    lines: PreparedLines, mask: Mask, share: float
+    lines: LineTable, mask: Mask, share: float
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Positions, digests and sizes of the lines whose digests are in the lowest part of all."""
+    """Return positions, digests and sizes of the lines with the lowest digests, a share of all."""
     limits = np.iinfo(np.int64)
     limit = limits.max if share >= 1 else int(limits.min + share * 2.0**64)
     positions, found, found_sizes = [], [], []
@@ -137,7 +189,7 @@ def _lowest(
 
 
 def write_sides(
-    lines: PreparedLines, sides: Sequence[tuple[Path, Mask]], *, num_workers: int | None = None
+    lines: LineTable, sides: Sequence[tuple[Path, Mask]], *, num_workers: int | None = None
 ) -> list[TextStatistics]:
     """Write the lines of each mask to an Arrow file of their own, and measure them.
 
@@ -149,7 +201,7 @@ def write_sides(
     import pyarrow as pa
 
     if num_workers is None:
-        num_workers = choose_num_workers(lines.path.stat().st_size)
+        num_workers = choose_num_workers(lines.num_bytes)
     measurements = [Measurement() for _ in sides]
     owners: deque[Measurement] = deque()
     field = pa.field("text", pa.string())
@@ -158,7 +210,7 @@ def write_sides(
 
         def pieces() -> Iterator[bytes]:
             start = 0
-            for column in read_arrow(lines.path):
+            for column in lines.columns():
                 for file, measurement, (_, mask) in zip(files, measurements, sides, strict=True):
                     kept = column.filter(pa.array(mask[start : start + len(column)]))
                     file.write(kept)
@@ -171,3 +223,100 @@ def write_sides(
         for counts in map_in_order(count_characters, pieces(), num_workers=num_workers):
             owners.popleft().add(counts)
     return [measurement.result() for measurement in measurements]
+
+
+def select_lines(lines: LineTable, mask: Mask, *, every: int = 1) -> Iterator[str]:
+    """Yield the lines of the mask: all, or a thousand in a row at even distances."""
+    import pyarrow as pa
+
+    start = 0
+    for column in lines.columns():
+        kept = column.filter(pa.array(mask[start : start + len(column)]))
+        start += len(column)
+        for first in range(0, len(kept), _ROWS * every):
+            yield from kept.slice(first, _ROWS).to_pylist()
+
+
+def _require_lines(lines: LineTable) -> None:
+    if lines.empty_lines == lines.num_lines:
+        name = (
+            lines.names[0] if len(lines.names) == 1 else f"the corpus of {len(lines.names):,} files"
+        )
+        raise CorpusError(
+            f"There is no text in {name}: found {_number(lines.num_lines, 'line')}, none with "
+            "text.",
+            hint="Give UTF-8 text, one sentence or paragraph a line.",
+        )
+    if lines.num_whole_lines <= 1 and lines.cut_lines:
+        pieces = (piece for column in lines.columns() for piece in encode_lines(column))
+        if not any(b" " in piece for piece in pieces):
+            size = sum(int(sizes.sum()) for _, _, sizes in lines.runs())
+            raise CorpusError(
+                f"{_name(lines)} is one line of {size:,} bytes without a space.",
+                hint="One sentence or paragraph a line is needed.",
+            )
+
+
+def _require_enough(
+    corpus: LineTable, distinct: Mask, train: Mask, held_out: Mask, *, contaminated: int | None
+) -> None:
+    """Refuse a corpus without enough to train on, and to hold out if it is to give that too.
+
+    Args:
+        corpus: All of it.
+        distinct: Which of its lines are not empty or repeated.
+        train: Which are trained on.
+        held_out: Which are held out; of another text if that was given.
+        contaminated: How many lines a given held-out text took out; None if none was given.
+    """
+    lines, size = count_lines(corpus, distinct)
+    train_lines, train_size = count_lines(corpus, train)
+    found = f"found {_number(lines, 'line')} ({size:,} bytes)"
+    if corpus.cut_lines:
+        # Who looks into the file sees its lines, and not the pieces that they were cut into.
+        whole = _number(corpus.num_whole_lines, "line")
+        found = f"found {whole} ({size:,} bytes), cut into {lines:,} pieces"
+    if lines < corpus.num_lines:
+        found += ", empty and repeated ones left out"
+    if contaminated:
+        found += f", of which {contaminated:,} are in the held-out text too"
+        lines, size = train_lines, train_size
+    needed_bytes = MIN_TRAIN_BYTES if contaminated is not None else MIN_BYTES
+    needed = None
+    hint = "Add text; for a useful adapter a few hundred kilobytes are the least."
+    if lines < MIN_LINES:
+        needed = f"{MIN_LINES} different lines"
+        hint = "One sentence or paragraph a line is needed."
+    elif size < needed_bytes:
+        needed = f"{needed_bytes:,} bytes"
+    elif contaminated is None and (
+        held_out.sum() < MIN_HELD_OUT_LINES or train_size < MIN_TRAIN_BYTES
+    ):
+        needed = f"{MIN_LINES} lines of similar length"
+        hint = "One sentence or paragraph a line is needed."
+    if needed is not None:
+        raise CorpusError(
+            f"{_name(corpus)} has too little text: {found}; at least {needed} are needed.",
+            hint="Give a held-out text that is not in the corpus." if contaminated else hint,
+        )
+
+
+def _require_enough_to_measure(text: LineTable, mask: Mask) -> None:
+    lines, size = count_lines(text, mask)
+    if lines < MIN_HELD_OUT_LINES or size < MIN_HELD_OUT_BYTES:
+        raise CorpusError(
+            f"{_name(text)} has too little text to measure on: found "
+            f"{_number(lines, 'line')} ({size:,} bytes); at least {MIN_HELD_OUT_LINES} "
+            f"different lines and {MIN_HELD_OUT_BYTES:,} bytes are needed.",
+            hint="Give more text, one sentence or paragraph a line.",
+        )
+
+
+def _name(lines: LineTable) -> str:
+    """Return what the start of a sentence calls the text; a path keeps its spelling."""
+    names = lines.names
+    return names[0] if len(names) == 1 else f"The corpus of {len(names):,} files"
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -91,6 +92,18 @@ class TextStatistics:
     sha256: str = ""
     """Of the lines in their order, each with a \\n: what a file of them has."""
     letters_by_script: dict[str, int] = field(default_factory=dict)
+
+    def __add__(self, other: TextStatistics) -> TextStatistics:
+        """Return the figures of both texts; a hash of both there is none."""
+        letters = Counter(self.letters_by_script) + Counter(other.letters_by_script)
+        return TextStatistics(
+            lines=self.lines + other.lines,
+            bytes=self.bytes + other.bytes,
+            characters=self.characters + other.characters,
+            words=self.words + other.words,
+            replaced_characters=self.replaced_characters + other.replaced_characters,
+            letters_by_script=dict(letters.most_common()),
+        )
 
     @property
     def scripts(self) -> dict[str, float]:

@@ -1,19 +1,29 @@
-"""A text's tokens, one document behind another: in memory, or in files of the cache."""
+"""A text's tokens, one document behind another: in the cache, in memory, or found anew."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, overload
 
 import numpy as np
-import numpy.typing as npt
 
-from xmod_extend.text.cache import Entry
+from xmod_extend.text.cache import Entry, find_or_make_entry
 from xmod_extend.text.checked_files import CheckedFile
+from xmod_extend.text.fingerprinting import combine
+from xmod_extend.text.lines import LinesInMemory, StoredLines, StreamedLines
+from xmod_extend.text.workers import choose_num_workers, map_in_order
+from xmod_extend.tokens.blocks import Numbers
 
-Numbers = npt.NDArray[np.int32]
+if TYPE_CHECKING:
+    from xmod_extend.tokens.encoding import Encoder
+    from xmod_extend.tokens.tokenizer import LoadedTokenizer
 
+ENCODING_COSTS = 4
+"""Times as much as what else is done to a text: a smaller one is worth more processes."""
+
+_TOKENISING_VERSION = 3
 _IDS, _SIZES = "ids.bin", "sizes.bin"
 _KIND = np.dtype("<i4")
 
@@ -108,8 +118,67 @@ class StoredTokens:
         return np.frombuffer(self._sizes.read(0, self._sizes.size), dtype=_KIND)
 
 
+@dataclass(frozen=True)
+class StreamedTokens:
+    """The tokens of a stream, which are found anew each time."""
+
+    lines: StreamedLines
+    encode: Encoder
+    counts = TokenCounts(0, 0)
+    """Nothing is counted before it is read."""
+
+    @property
+    def num_sources(self) -> int:
+        return len(self.lines.sources)
+
+    def pieces(self, order: Sequence[int] | None = None) -> Iterator[Numbers]:
+        """Yield the tokens of the lines, each line's with its `</s>`, some at a time.
+
+        Args:
+            order: Of the sources; as they were given if None.
+        """
+        for piece in self.lines.pieces(order):
+            yield self.encode(piece).ids
+
+
+@overload
+def tokenize(lines: StreamedLines, loaded: LoadedTokenizer) -> StreamedTokens: ...
+@overload
+def tokenize(lines: StoredLines | LinesInMemory, loaded: LoadedTokenizer) -> TokenisedText: ...
+def tokenize(
+    lines: StoredLines | LinesInMemory | StreamedLines, loaded: LoadedTokenizer
+) -> TokenisedText | StreamedTokens:
+    """Return each document's tokens without special ones, and `</s>` behind them.
+
+    Args:
+        lines: A side of a corpus. The tokens of lines on the disk are kept beside them and found
+            there again.
+        loaded: The tokenizer. A special token's name in the text (`<mask>`) is ordinary text.
+
+    Raises:
+        CorpusError: The disk is full, or the lines are not what was written.
+    """
+    encode = loaded.encoder()
+    if isinstance(lines, StreamedLines):
+        return StreamedTokens(lines, encode)
+    if isinstance(lines, LinesInMemory):
+        return encode(b"".join(lines.pieces()))
+    # XLM-R's 250,002 pieces take 280 MB in each process.
+    worker_mb = 130 + len(loaded.tokenizer) // 1_000
+    num_bytes = ENCODING_COSTS * lines.path.stat().st_size
+    num_workers = choose_num_workers(num_bytes, worker_mb=worker_mb)
+    # The same tokenizer.json may be used with other special tokens.
+    key = combine(_TOKENISING_VERSION, lines.fingerprint, loaded.sha256, encode.settings)
+
+    def make(folder: Path) -> dict[str, int]:
+        return write_tokens(folder, map_in_order(encode, lines.pieces(), num_workers=num_workers))
+
+    cache_dir = lines.path.parent.parent
+    return StoredTokens(find_or_make_entry(cache_dir / f"tokens-{key}", make))
+
+
 def write_tokens(folder: Path, pieces: Iterable[Tokens]) -> dict[str, int]:
-    """Write the files of an entry for `StoredTokens`; returns its facts."""
+    """Write the files of an entry for `StoredTokens`; return its facts."""
     facts = {"tokens": 0, "unk": 0}
     with (folder / _IDS).open("wb") as ids, (folder / _SIZES).open("wb") as sizes:
         for piece in pieces:

@@ -1,4 +1,4 @@
-"""The base's tokenizer, and text turned into its tokens.
+"""The base's tokenizer: which one it is, and whether it fits.
 
 X-MOD was pretrained with XLM-R's tokenizer, and some of its checkpoints come without any tokenizer
 file; then XLM-R's own is taken from the Hub, which is said aloud.
@@ -22,13 +22,8 @@ import numpy as np
 
 from xmod_extend.errors import HubError, ModelError, XmodExtendError
 from xmod_extend.hub.client import HubRepository, ask_hub, hub_error, quiet_hub
-from xmod_extend.text.arrow import StoredLines, encode_lines, read_arrow
-from xmod_extend.text.cache import find_or_make_entry
-from xmod_extend.text.fingerprinting import combine
 from xmod_extend.text.sniffing import LFS_POINTER
-from xmod_extend.text.workers import choose_num_workers, map_in_order
 from xmod_extend.tokens.encoding import Encoder, explain_failure
-from xmod_extend.tokens.tokenised import StoredTokens, Tokens, write_tokens
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -60,10 +55,6 @@ _SPECIAL_TOKENS = {
     "pad_token": "<pad>",
     "mask_token": "<mask>",
 }
-
-_TOKENISING_VERSION = 3
-ENCODING_COSTS = 4
-"""Times as much as what else is done to a text: a smaller one is worth more processes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,45 +242,6 @@ def fetch_tokenizer(repository: HubRepository) -> Path:
             )
     except Exception as error:  # the Hub's client raises the errors of many libraries
         raise hub_error(problem or error, repository) from error
-
-
-def tokenize(
-    lines: StoredLines, loaded: LoadedTokenizer, *, num_workers: int | None = None
-) -> StoredTokens:
-    """Return each document's tokens without special ones, and `</s>` behind them, cached on disk.
-
-    Args:
-        lines: `Corpus.train`, `Corpus.held_out` or `Text.lines`.
-        loaded: The tokenizer. A special token's name in the text (`<mask>`) is ordinary text.
-        num_workers: Processes to use; by the size of the text if None. The result is the same.
-
-    Returns:
-        Tokens of as many documents as there are lines; they lie beside the lines' own file and are
-        found there again.
-
-    Raises:
-        CorpusError: The disk is full, or the lines are not what was written.
-    """
-    if num_workers is None:
-        # XLM-R's 250,002 pieces take 280 MB in each process.
-        worker_mb = 130 + len(loaded.tokenizer) // 1_000
-        num_bytes = ENCODING_COSTS * lines.path.stat().st_size
-        num_workers = choose_num_workers(num_bytes, worker_mb=worker_mb)
-    encode = loaded.encoder()
-    # The same tokenizer.json may be used with other special tokens.
-    key = combine(_TOKENISING_VERSION, lines.fingerprint, loaded.sha256, encode.settings)
-
-    def make(folder: Path) -> dict[str, int]:
-        pieces = (piece for column in read_arrow(lines.path) for piece in encode_lines(column))
-        return write_tokens(folder, map_in_order(encode, pieces, num_workers=num_workers))
-
-    cache_dir = lines.path.parent.parent
-    return StoredTokens(find_or_make_entry(cache_dir / f"tokens-{key}", make))
-
-
-def tokenize_lines(lines: Sequence[bytes], loaded: LoadedTokenizer) -> Tokens:
-    """Return the same of a few lines of UTF-8 in memory."""
-    return loaded.encoder()(b"".join(line + b"\n" for line in lines))
 
 
 def _fetch_xlmr() -> Path:

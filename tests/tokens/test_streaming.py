@@ -14,10 +14,17 @@ from sample_text import sentences
 
 from xmod_extend.errors import CorpusError, HubError, UsageError
 from xmod_extend.jobs.options import AddOptions
-from xmod_extend.text import streaming
-from xmod_extend.text.streaming import StreamedBlocks, TextStream, stream_corpus
+from xmod_extend.text import lines as lines_module
+from xmod_extend.text.cleaning import clean_block
+from xmod_extend.text.corpus import Corpus, read_corpus
+from xmod_extend.text.lines import StreamedLines
+from xmod_extend.text.reading import read_blocks
+from xmod_extend.text.sources import find_sources
+from xmod_extend.tokens import streaming
 from xmod_extend.tokens.packing import PackedBlocks
-from xmod_extend.tokens.tokenizer import LoadedTokenizer, load_tokenizer, tokenize_lines
+from xmod_extend.tokens.streaming import StreamedBlocks
+from xmod_extend.tokens.tokenised import StreamedTokens, tokenize
+from xmod_extend.tokens.tokenizer import LoadedTokenizer, load_tokenizer
 
 Write = Callable[..., Path]
 
@@ -33,12 +40,23 @@ def paths(write_lines: Write) -> list[Path]:
     return [write_lines(lines[i::3], f"{i}.txt") for i in range(3)]
 
 
+def stream(paths: list[Any], **options: Any) -> StreamedLines:
+    return StreamedLines(tuple(find_sources(paths, download=False, **options)))
+
+
+def lines_of(streamed: StreamedLines, order: list[int] | None = None) -> list[str]:
+    return b"".join(streamed.pieces(order)).decode().splitlines()
+
+
+def stream_corpus(paths: list[Path], **options: Any) -> Corpus:
+    return read_corpus(paths, streaming=True, **options)
+
+
 @pytest.fixture
 def make(paths: list[Path], loaded: LoadedTokenizer) -> Callable[..., StreamedBlocks]:
     def make(max_length: int = 16, shuffled_blocks: int = 50) -> StreamedBlocks:
         return StreamedBlocks(
-            TextStream(paths),
-            loaded.encoder(),
+            StreamedTokens(stream(paths), loaded.encoder()),
             max_length=max_length,
             bos_id=loaded.bos_id,
             shuffled_blocks=shuffled_blocks,
@@ -51,26 +69,34 @@ def take(blocks: StreamedBlocks, count: int, **options: Any) -> list[list[list[i
     return [b.tolist() for b in itertools.islice(blocks.batches(8, **options), count)]
 
 
+def pack_whole(
+    blocks: StreamedBlocks, loaded: LoadedTokenizer, order: list[int] | None = None
+) -> PackedBlocks:
+    """The same text as blocks in memory."""
+    tokens = loaded.encoder()(b"".join(blocks._tokens.lines.pieces(order)))
+    return PackedBlocks(tokens, max_length=16, bos_id=loaded.bos_id)
+
+
 def test_a_stream_is_the_lines_once_each_in_the_order_of_the_files(
     write_lines: Write, paths: list[Path]
 ) -> None:
     lines = sentences(900)
     extra = write_lines(["", " \t", lines[0], lines[0], "  one\u00ad  more "], "extra.txt")
-    stream = TextStream([*paths, extra])
+    streamed = stream([*paths, extra])
     expected = [line for i in range(3) for line in lines[i::3]] + [lines[0], "one more"]
-    assert [line.text.decode() for line in stream.lines()] == expected
-    assert b"".join(stream.pieces()).decode() == "".join(f"{line}\n" for line in expected)
-    in_order = [line.text.decode() for line in stream.lines([3, 0])]
-    assert in_order == [lines[0], "one more", *lines[0::3]]
+    assert b"".join(streamed.pieces()).decode() == "".join(f"{line}\n" for line in expected)
+    assert lines_of(streamed, [3, 0]) == [lines[0], "one more", *lines[0::3]]
 
 
 def test_only_near_repetitions_are_found(
     write_lines: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streaming, "RECENT_LINES", 2)
-    stream = TextStream([write_lines(list("abacdaa"))])
-    assert [line.text for line in stream.lines()] == [b"a", b"b", b"c", b"d", b"a"]
-    assert len(list(stream.excluding(frozenset({next(stream.lines()).digest})).lines())) == 3
+    monkeypatch.setattr(lines_module, "RECENT_LINES", 2)
+    streamed = stream([write_lines(list("abacdaa"))])
+    assert lines_of(streamed) == ["a", "b", "c", "d", "a"]
+    (block,) = map(clean_block, read_blocks(streamed.sources[0]))
+    excluded = frozenset({next(block.lines())[0]})
+    assert len(lines_of(StreamedLines(streamed.sources, excluded))) == 3
 
 
 @pytest.mark.parametrize("shuffled_blocks", [1, 50, 100_000])
@@ -81,8 +107,7 @@ def test_every_epoch_has_every_block_once(
     epoch = np.random.default_rng([5, 0])
     offset = int(epoch.integers(15))
     order = epoch.permutation(3).tolist()
-    lines = [line.text for line in blocks._stream.lines(order)]
-    packed = PackedBlocks(tokenize_lines(lines, loaded), max_length=16, bos_id=loaded.bos_id)
+    packed = pack_whole(blocks, loaded, order)
     expected = packed.get(range(packed.num_blocks(offset)), offset).tolist()
     # Of the next epoch are only the last few.
     rows = list(itertools.chain.from_iterable(take(blocks, len(expected) // 8 + 2, seed=5)))
@@ -123,8 +148,7 @@ def test_token_frequencies_are_the_same_wherever_a_run_was_taken_up(
     make: Callable[..., StreamedBlocks], loaded: LoadedTokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blocks = make()
-    lines = [line.text for line in blocks._stream.lines()]
-    packed = PackedBlocks(tokenize_lines(lines, loaded), max_length=16, bos_id=loaded.bos_id)
+    packed = pack_whole(blocks, loaded)
     size = len(loaded.tokenizer)
     whole = packed.token_counts(size)
     assert whole.sum() == packed.num_tokens
@@ -132,15 +156,14 @@ def test_token_frequencies_are_the_same_wherever_a_run_was_taken_up(
     take(blocks, 5, seed=1, start_step=3)
     assert blocks.token_counts(size).tolist() == whole.tolist()
     monkeypatch.setattr(streaming, "COUNTED_TOKENS", 10)
-    monkeypatch.setattr(streaming, "_PIECE_BYTES", 100)
-    assert 10 <= make().token_counts(size).sum() < 200
+    assert make().token_counts(size).sum() == 10
 
 
 def test_too_short_a_stream_is_refused_as_often_as_it_is_asked(
     write_lines: Write, loaded: LoadedTokenizer
 ) -> None:
-    stream = TextStream([write_lines(["runa"])])
-    blocks = StreamedBlocks(stream, loaded.encoder(), max_length=512, bos_id=0)
+    tokens = tokenize(stream([write_lines(["runa"])]), loaded)
+    blocks = StreamedBlocks(tokens, max_length=512, bos_id=0)
     for start_step in (0, 3):
         with pytest.raises(CorpusError, match="not one sequence of 512 tokens"):
             next(blocks.batches(8, seed=0, start_step=start_step))
@@ -152,13 +175,13 @@ def test_an_epoch_that_is_passed_is_not_read_again(
     blocks = make()
     take(blocks, len(make()) // 8 + 400, seed=1)
     passes: list[object] = []
-    pieces = TextStream.pieces
+    pieces = StreamedLines.pieces
 
-    def counted(self: TextStream, order: Any = None) -> Iterator[bytes]:
+    def counted(self: StreamedLines, order: Any = None) -> Iterator[bytes]:
         passes.append(order)
         return pieces(self, order)
 
-    monkeypatch.setattr(TextStream, "pieces", counted)
+    monkeypatch.setattr(StreamedLines, "pieces", counted)
     take(blocks, 1, seed=1, start_step=5 * len(blocks) // 8)
     assert len(passes) == 1
 
@@ -166,14 +189,15 @@ def test_an_epoch_that_is_passed_is_not_read_again(
 def test_held_out_lines_are_never_trained_on(paths: list[Path]) -> None:
     corpus = stream_corpus(paths)
     held_out = set(corpus.held_out)
-    trained = {line.text for line in corpus.train.lines()}
-    everything = {line.text for line in TextStream(paths).lines()}
+    assert isinstance(corpus.train, StreamedLines)
+    trained = set(lines_of(corpus.train))
+    everything = set(lines_of(stream(paths)))
     assert held_out and not held_out & trained
     assert held_out | trained == everything
     assert stream_corpus(paths).held_out == corpus.held_out
     report = corpus.report
     assert report.held_out_lines == report.kept_lines == len(held_out)
-    assert report.held_out_bytes == sum(map(len, held_out))
+    assert report.held_out_bytes == sum(len(line.encode()) for line in held_out)
     assert any("streamed" in warning for warning in report.warnings)
 
 
@@ -182,19 +206,20 @@ def test_a_given_held_out_text_is_taken_out_of_the_stream(
 ) -> None:
     other = sentences(1_000)[890:]
     corpus = stream_corpus(paths, held_out=write_lines([*other, other[0]], "held_out.txt"))
-    assert [line.decode() for line in corpus.held_out] == other
-    assert len(list(corpus.train.lines())) == 890
+    assert list(corpus.held_out) == other
+    assert isinstance(corpus.train, StreamedLines)
+    assert len(lines_of(corpus.train)) == 890
 
 
 def test_too_little_text_is_refused(
     write_lines: Write, paths: list[Path], loaded: LoadedTokenizer
 ) -> None:
-    with pytest.raises(CorpusError, match="too little text: found 30 different lines"):
+    with pytest.raises(CorpusError, match="too little text: found 30 lines"):
         stream_corpus([write_lines(sentences(30))])
     with pytest.raises(CorpusError, match="too little text to measure on: found 1 "):
         stream_corpus(paths, held_out=write_lines(["only this"], "held_out.txt"))
-    stream = TextStream([write_lines(["runa"])])
-    blocks = StreamedBlocks(stream, loaded.encoder(), max_length=512, bos_id=0)
+    tokens = tokenize(stream([write_lines(["runa"])]), loaded)
+    blocks = StreamedBlocks(tokens, max_length=512, bos_id=0)
     with pytest.raises(CorpusError, match="not one sequence of 512 tokens"):
         next(blocks.batches(4, seed=0))
 
@@ -223,8 +248,8 @@ def test_a_data_set_on_the_hub_is_streamed(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr("datasets.load_dataset", load)
     monkeypatch.setattr("xmod_extend.text.hub.ask_hub", lambda _: None)
-    stream = TextStream(["hf://datasets/me/texts@v1"], text_field="body")
-    assert [line.text.decode() for line in stream.lines()] == sentences(5)
+    streamed = stream(["hf://datasets/me/texts@v1"], text_field="body")
+    assert lines_of(streamed) == sentences(5)
     assert asked[0] == {
         "repository": "me/texts",
         "data_files": None,
@@ -232,14 +257,14 @@ def test_a_data_set_on_the_hub_is_streamed(monkeypatch: pytest.MonkeyPatch) -> N
         "revision": "v1",
         "streaming": True,
     }
-    assert stream.names == ("hf://datasets/me/texts@v1",)
+    assert streamed.names == ("hf://datasets/me/texts@v1",)
     with pytest.raises(CorpusError, match="has no column 'text' \\(found body\\)"):
-        next(TextStream(["hf://datasets/me/texts"]).lines())
+        next(stream(["hf://datasets/me/texts"]).pieces())
 
 
 def test_a_data_set_that_cannot_be_reached_is_an_error_of_the_hub() -> None:
     with pytest.raises(HubError, match="me/texts"):
-        next(TextStream(["hf://datasets/me/texts"]).lines())
+        next(stream(["hf://datasets/me/texts"]).pieces())
 
 
 def test_streaming_needs_the_number_of_steps() -> None:
@@ -252,10 +277,10 @@ def test_streaming_needs_the_number_of_steps() -> None:
 
 
 def test_a_changed_file_changes_the_fingerprint(paths: list[Path]) -> None:
-    before = TextStream(paths).fingerprint
-    assert TextStream(paths).fingerprint == before
-    assert TextStream(paths[:2]).fingerprint != before
-    assert TextStream(paths, encoding_errors="replace").fingerprint != before
+    before = stream(paths).fingerprint
+    assert stream(paths).fingerprint == before
+    assert stream(paths[:2]).fingerprint != before
+    assert stream(paths, encoding_errors="replace").fingerprint != before
     with paths[0].open("a", encoding="utf-8") as file:
         file.write("one line more\n")
-    assert TextStream(paths).fingerprint != before
+    assert stream(paths).fingerprint != before

@@ -8,22 +8,14 @@ import pyarrow as pa
 import pytest
 from sentences import make_sentences
 
-from xmod_extend.text import coverage as coverage_module
-from xmod_extend.text.arrow import ArrowFile, StoredLines
+from xmod_extend.text.arrow import ArrowFile
 from xmod_extend.text.checked_files import write_sums
-from xmod_extend.text.coverage import (
-    Coverage,
-    Tally,
-    describe_fit,
-    describe_missing,
-    describe_unreadable,
-    find_unknown,
-    is_unreadable,
-    tally_lines,
-    tally_side,
-)
+from xmod_extend.text.lines import LinesInMemory, StoredLines
+from xmod_extend.text.report import MANY_WORDS_HIT, Coverage
+from xmod_extend.tokens import vocabulary
 from xmod_extend.tokens.encoding import Encoder
 from xmod_extend.tokens.tokenizer import load_tokenizer
+from xmod_extend.tokens.vocabulary import Tally, find_unknown
 
 SENTENCES = make_sentences(200, seed=8)
 
@@ -34,14 +26,14 @@ def encode(base: Path) -> Encoder:
 
 
 def cover(text: str, encode: Encoder) -> Coverage:
-    return find_unknown(tally_lines(text.split("\n")), encode)
+    return find_unknown(Tally.of(LinesInMemory(tuple(text.split("\n")), "")), encode)
 
 
 def test_a_text_of_known_letters_lacks_nothing(encode: Encoder) -> None:
     found = cover("\n".join(SENTENCES), encode)
     assert (found.unknown_characters, found.words_hit, found.num_missing) == (0, 0, 0)
-    assert describe_missing(found) is None
-    assert "all of the characters" in describe_fit(found)
+    assert found.describe_missing() is None
+    assert "all of the characters" in found.describe_fit()
 
 
 def test_missing_letters_are_named_the_most_frequent_first(encode: Encoder) -> None:
@@ -51,7 +43,7 @@ def test_missing_letters_are_named_the_most_frequent_first(encode: Encoder) -> N
     assert found.words_hit == pytest.approx(6 / 10)
     assert found.examples == ("ťa", "ťaťa")
     assert found.unknown_scripts == ()
-    sentence = describe_missing(found)
+    sentence = found.describe_missing()
     assert sentence is not None
     for part in ("60%", "33.3%", "ť ď", "ťa and ťaťa", "spelling"):
         assert part in sentence
@@ -61,8 +53,8 @@ def test_missing_letters_are_named_the_most_frequent_first(encode: Encoder) -> N
 def test_only_a_script_without_any_letter_is_called_unknown(encode: Encoder) -> None:
     found = cover("ta ta татар теле татарча ta.", encode)
     assert found.unknown_scripts == ("Cyrillic",)
-    assert is_unreadable(found)
-    sentence = describe_unreadable(found)
+    assert found.is_unreadable
+    sentence = found.describe_unreadable()
     assert "does not know the Cyrillic script" in sentence and "а т е" in sentence
 
 
@@ -72,9 +64,9 @@ def test_a_letter_that_normalisation_makes_known_is_not_missing(encode: Encoder)
 
 def test_rare_missing_letters_are_not_warned_about(encode: Encoder) -> None:
     found = cover("\n".join(SENTENCES) + "\nťa", encode)
-    assert 0 < found.words_hit < coverage_module.MANY_WORDS_HIT
-    assert describe_missing(found) is None
-    assert describe_fit(found).startswith("The base can read this text: 0.0")
+    assert 0 < found.words_hit < MANY_WORDS_HIT
+    assert found.describe_missing() is None
+    assert found.describe_fit().startswith("The base can read this text: 0.0")
 
 
 def test_signs_alone_are_named_where_no_letter_is_missing(encode: Encoder) -> None:
@@ -90,10 +82,10 @@ def test_a_long_side_is_sampled_evenly(
     with ArrowFile(path, pa.field("text", pa.string())) as file:
         file.write(pa.array(lines))
     write_sums(path)
-    side = StoredLines(path, fingerprint="", num_lines=len(lines))
     size = sum(len(line.encode()) for line in lines)
-    monkeypatch.setattr(coverage_module, "SAMPLE_BYTES", size // 9)
-    tally = tally_side(side, size)
+    side = StoredLines(path, fingerprint="", num_lines=len(lines), num_bytes=size)
+    monkeypatch.setattr(vocabulary, "SAMPLE_BYTES", size // 9)
+    tally = Tally.of(side)
     assert tally.is_sample and tally.words.total() < 5_000
     assert find_unknown(tally, encode).words_hit == pytest.approx(0.5, abs=0.03)
     both = tally + Tally()

@@ -15,11 +15,11 @@ import pytest
 from sample_text import sentences
 
 from xmod_extend.errors import CorpusError
-from xmod_extend.text import lines as lines_module
-from xmod_extend.text.arrow import StoredLines
-from xmod_extend.text.cache import choose_cache_dir, quiet_datasets
+from xmod_extend.text import line_table
+from xmod_extend.text.cache import choose_cache_dir
 from xmod_extend.text.fingerprinting import fingerprint_sources
-from xmod_extend.text.lines import prepare_lines
+from xmod_extend.text.hub import quiet_datasets
+from xmod_extend.text.line_table import prepare_table
 from xmod_extend.text.reading import read_blocks
 from xmod_extend.text.sources import find_sources
 
@@ -28,20 +28,16 @@ Write = Callable[..., Path]
 
 def prepare(
     path: Path, cache_dir: Path, text_field: str = "text", num_workers: int = 1
-) -> StoredLines:
-    sources = find_sources([path])
-    fingerprint = fingerprint_sources(
-        sources, text_field=text_field, encoding_errors="strict", cache_dir=cache_dir
+) -> tuple[list[str], Path]:
+    """The lines, and the file that they are in."""
+    sources = find_sources([path], text_field=text_field)
+    fingerprint = fingerprint_sources(sources, cache_dir=cache_dir)
+    table = prepare_table(
+        sources, fingerprint=fingerprint, cache_dir=cache_dir, num_workers=num_workers
     )
-    prepared = prepare_lines(
-        sources,
-        fingerprint=fingerprint,
-        text_field=text_field,
-        encoding_errors="strict",
-        cache_dir=cache_dir,
-        num_workers=num_workers,
-    )
-    return StoredLines(prepared.path, fingerprint, prepared.num_lines)
+    lines = [line for column in table.columns() for line in column.to_pylist()]
+    assert len(lines) == table.num_lines
+    return lines, table.entry.folder / "lines.arrow"
 
 
 @pytest.fixture
@@ -49,11 +45,11 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that were really read."""
     names: list[str] = []
 
-    def counted(source: Any, **options: Any) -> Iterator[Any]:
+    def counted(source: Any) -> Iterator[Any]:
         names.append(source.path.name)
-        return read_blocks(source, **options)
+        return read_blocks(source)
 
-    monkeypatch.setattr(lines_module, "read_blocks", counted)
+    monkeypatch.setattr(line_table, "read_blocks", counted)
     return names
 
 
@@ -64,8 +60,8 @@ def test_a_second_start_reads_nothing(
     first = prepare(path, cache_dir)
     second = prepare(path.rename(path.with_name("renamed.txt")), cache_dir)
     assert reads == ["corpus.txt"]
-    assert list(second) == list(first) == sentences(50)
-    assert second.path == first.path
+    assert first[0] == sentences(50)
+    assert second == first
 
 
 def test_other_content_or_options_are_read_anew(
@@ -74,7 +70,7 @@ def test_other_content_or_options_are_read_anew(
     path = write_lines(sentences(50))
     prepare(path, cache_dir)
     path.write_text(path.read_text().replace("a", "e", 1))
-    assert next(iter(prepare(path, cache_dir))) != sentences(50)[0]
+    assert prepare(path, cache_dir)[0][0] != sentences(50)[0]
     prepare(path, cache_dir, text_field="body")
     assert len(reads) == 3
 
@@ -95,7 +91,7 @@ def test_a_damaged_entry_is_made_anew(
 ) -> None:
     expected = sentences(2_500)
     path = write_lines(expected)
-    file = prepare(path, cache_dir).path
+    file = prepare(path, cache_dir)[1]
     content = file.read_bytes()
     if damage == "seam":
         # Without its end, the stream looks complete to Arrow.
@@ -108,9 +104,9 @@ def test_a_damaged_entry_is_made_anew(
         file.unlink()
     else:
         (file.parent / "entry.json").write_text("{")
-    assert list(prepare(path, cache_dir)) == expected
+    assert prepare(path, cache_dir)[0] == expected
     assert len(reads) == 2
-    assert list(prepare(path, cache_dir)) == expected
+    assert prepare(path, cache_dir)[0] == expected
     assert len(reads) == 2
 
 
@@ -126,22 +122,21 @@ def test_a_refused_corpus_leaves_no_entry(tmp_path: Path, cache_dir: Path) -> No
 PREPARE = """
 import sys, time
 from pathlib import Path
-from xmod_extend.text import lines, reading
+from xmod_extend.text import line_table, reading
 from xmod_extend.text.reading import read_blocks
 from xmod_extend.text.sources import find_sources
 
 reading._BLOCK_BYTES = 128
 
-def slowly(source, **options):
-    for block in read_blocks(source, **options):
+def slowly(source):
+    for block in read_blocks(source):
         print(block.number, flush=True)
         time.sleep(float(sys.argv[4]))
         yield block
 
-lines.read_blocks = slowly
-found = lines.prepare_lines(
-    find_sources([sys.argv[1]]), fingerprint=sys.argv[3], text_field="text",
-    encoding_errors="strict", cache_dir=Path(sys.argv[2]),
+line_table.read_blocks = slowly
+found = line_table.prepare_table(
+    find_sources([sys.argv[1]]), fingerprint=sys.argv[3], cache_dir=Path(sys.argv[2])
 )
 assert found.num_lines == 1_500, found.num_lines
 """
@@ -149,9 +144,7 @@ assert found.num_lines == 1_500, found.num_lines
 
 def start(path: Path, cache_dir: Path, seconds_a_block: float) -> subprocess.Popen[str]:
     cache_dir.mkdir(exist_ok=True)
-    fingerprint = fingerprint_sources(
-        find_sources([path]), text_field="text", encoding_errors="strict", cache_dir=cache_dir
-    )
+    fingerprint = fingerprint_sources(find_sources([path]), cache_dir=cache_dir)
     arguments = [path, cache_dir, fingerprint, seconds_a_block]
     return subprocess.Popen(
         [sys.executable, "-c", PREPARE, *map(str, arguments)],
@@ -172,7 +165,7 @@ def test_a_killed_process_leaves_nothing_that_counts(
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     assert list(cache_dir.rglob("*.arrow"))
-    assert list(prepare(path, cache_dir)) == sentences(1_500)
+    assert prepare(path, cache_dir)[0] == sentences(1_500)
     assert len(reads) == 1
 
 
@@ -193,7 +186,7 @@ def test_a_cache_that_cannot_be_written_is_replaced_for_this_run(
     folder, warning = choose_cache_dir(blocked / "cache")
     assert folder.is_dir()
     assert warning is not None and "cannot be written" in warning
-    assert len(prepare(write_lines(sentences(30)), folder)) == 30
+    assert len(prepare(write_lines(sentences(30)), folder)[0]) == 30
     assert choose_cache_dir(tmp_path / "cache") == (tmp_path / "cache", None)
 
 
@@ -203,7 +196,7 @@ def test_a_full_disk_is_an_error_about_the_disk(
     def full(*_: Any, **__: Any) -> Iterator[Any]:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(lines_module, "read_blocks", full)
+    monkeypatch.setattr(line_table, "read_blocks", full)
     with pytest.raises(CorpusError, match="No space left") as caught:
         prepare(write_lines(sentences(30)), cache_dir)
     assert caught.value.hint is not None and "HF_DATASETS_CACHE" in caught.value.hint
