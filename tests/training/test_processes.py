@@ -124,7 +124,7 @@ def test_add_runs_under_a_launcher_as_it_is(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
 
 
-def run_several(failure: str, base: Path, corpus: Path, output: Path) -> tuple[int, str]:
+def run_add_many(failure: str, base: Path, corpus: Path, output: Path) -> tuple[int, str]:
     script = Path(__file__).parent.parent / "add_many_together.py"
     command = torchrun(2, script, base, corpus, output, failure)
     done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
@@ -135,7 +135,7 @@ def run_several(failure: str, base: Path, corpus: Path, output: Path) -> tuple[i
 def test_all_processes_leave_a_language_that_one_of_them_cannot_read(
     base: Path, corpus: Path, tmp_path: Path
 ) -> None:
-    code, err = run_several("reading", base, corpus, tmp_path / "out")
+    code, err = run_add_many("reading", base, corpus, tmp_path / "out")
     assert code == 0, err
     assert verify_checkpoint(tmp_path / "out", base).added_languages == ("ay_BO",)
 
@@ -144,7 +144,7 @@ def test_all_processes_leave_a_language_that_one_of_them_cannot_read(
 def test_an_error_of_one_process_in_training_ends_the_run(
     base: Path, corpus: Path, tmp_path: Path
 ) -> None:
-    code, err = run_several("training", base, corpus, tmp_path / "out")
+    code, err = run_add_many("training", base, corpus, tmp_path / "out")
     assert code != 0 and "no room" in err
     # What the first process saved of the language is of a whole step, and no other was begun.
     assert not (tmp_path / "out").exists()

@@ -133,10 +133,10 @@ def _add_several(
     requests = check_requests(several, display)
     boundary.watch(requests[0].output)
     output.note("Loading torch and transformers ...")
-    from xmod_extend.jobs.add_many import run_several
+    from xmod_extend.jobs.add_many import run_add_many
 
     try:
-        records = run_several(requests, display, jobs=1 if jobs is None else jobs)
+        records = run_add_many(requests, display, jobs=1 if jobs is None else jobs)
     except LanguagesFailedError as error:
         display.close()
         if error.records and output.is_first:

@@ -1,4 +1,4 @@
-"""Which existing adapter already models the text best.
+"""A ranking of the existing adapters by how well they already model a text.
 
 Every adapter is scored on the same masked tokens, one in memory at a time. With 81 languages, most
 are hopeless and show it within a few hundred tokens: by successive halving each round reads about
@@ -50,9 +50,9 @@ class Candidate:
     as many times the best one's as there."""
     num_scored_tokens: int
     scored_perplexity: float | None = None
-    """As measured on those tokens; None in records of version 0.1, as the signature."""
+    """Measured on those tokens; None in records of version 0.1, as the signature."""
     signature: str = ""
-    """Of the measured one."""
+    """Signature of the measured one."""
 
 
 @dataclass(frozen=True)
@@ -136,12 +136,13 @@ def _on_one_scale(rounds: Sequence[Sequence[Candidate]]) -> tuple[Candidate, ...
     best = rounds[-1][0]
     last: dict[str, Candidate] = {}
     for ranked in rounds:
-        best_here = next(each.perplexity for each in ranked if each.language == best.language)
-        for each in ranked:
-            times = each.perplexity / best_here
-            last[each.language] = dataclasses.replace(each, perplexity=times * best.perplexity)
-    last |= {each.language: each for each in rounds[-1]}
-    return tuple(sorted(last.values(), key=lambda each: (each.perplexity, each is not best)))
+        best_here = next(other.perplexity for other in ranked if other.language == best.language)
+        for candidate in ranked:
+            times = candidate.perplexity / best_here
+            rescaled = dataclasses.replace(candidate, perplexity=times * best.perplexity)
+            last[candidate.language] = rescaled
+    last |= {finalist.language: finalist for finalist in rounds[-1]}
+    return tuple(sorted(last.values(), key=lambda c: (c.perplexity, c is not best)))
 
 
 def planned_tokens(text: MaskedText, num_languages: int) -> int:
@@ -190,7 +191,7 @@ def _run_round(
         load_adapter(model, checkpoint, language)
         losses = evaluate(model, text, processes=processes)
         if not losses.mean_nats < DIVERGED_NATS:
-            raise _senseless(checkpoint, language, losses.mean_nats)
+            raise _no_working_model(checkpoint, language, losses.mean_nats)
         scored.append((_candidate(language, losses, signature), losses))
         on_score(scored[-1][0])
     return sorted(scored, key=lambda pair: pair[0].perplexity)
@@ -206,7 +207,7 @@ def _candidate(language: str, losses: TokenLosses, signature: str) -> Candidate:
     )
 
 
-def _senseless(checkpoint: Checkpoint, language: str, loss: float) -> ModelError:
+def _no_working_model(checkpoint: Checkpoint, language: str, loss: float) -> ModelError:
     """Return what to say of a loss that no working model has: which weights are to blame, if any
     are."""
     suspects = (*checkpoint.shared_names(), *checkpoint.adapter_names(language))

@@ -1,4 +1,4 @@
-"""What is guessed by whoever knows how often each token occurs and nothing else.
+"""The unigram distribution: guesses from how often each token occurs and nothing else.
 
 The unigram distribution of the training text is the lowest rung of the ladder that a score stands
 on: an adapter that predicts no better has learnt no more of the language than a word count.
@@ -25,7 +25,7 @@ from xmod_extend.tokens.blocks import Ids
 def unigram_losses(
     scored: TokenLosses, token_counts: Ids, *, special_ids: Sequence[int]
 ) -> TokenLosses:
-    """Cross-entropy of the tokens that `scored` has, by their frequencies in the training text.
+    """Return the cross-entropy of `scored`'s tokens by their frequencies in the training text.
 
     Args:
         scored: The losses of any adapter on the held-out text.

@@ -1,4 +1,4 @@
-"""Where on the ladder a result stands, in words that are never kinder than the figures.
+"""The verdict: where on the ladder a result stands, in words no kinder than the figures.
 
     the new adapter
     how often each token occurs in the training text, and nothing else
@@ -98,7 +98,7 @@ def _rung(best: str, over_existing: Comparison, over_unigram: Comparison) -> str
 
 
 def describe_times(comparison: Comparison) -> str:
-    """`7.2 times lower (95 % interval 6.9 to 7.5)`, `higher` or `2 % higher` where it is."""
+    """Return `7.2 times lower (95 % interval 6.9 to 7.5)`, `higher` or `2 % higher` where it is."""
     ratio, low, high = comparison.ratio, comparison.low, comparison.high
     word = "lower"
     if ratio < 1:

@@ -1,1 +1,1 @@
-"""What a command does."""
+"""Jobs: what the commands do, as functions that Python callers share."""

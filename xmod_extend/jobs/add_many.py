@@ -77,25 +77,25 @@ def add_languages(
     if (plan_file is None) == (languages is None):
         raise UsageError("Give either plan_file or languages.")
     check_jobs(jobs)
-    given = check_names(options)
+    common = check_names(options)
     if plan_file is not None:
-        several = read_plan_file(as_path("plan_file", plan_file), given)
+        entries = read_plan_file(as_path("plan_file", plan_file), common)
     else:
-        several = combine_options(languages, given, {}, where="`languages`")
+        entries = combine_options(languages, common, {}, where="`languages`")
     with choose_callback(callback, progress) as callback:
-        return run_several(check_requests(several, callback), callback, jobs=int(jobs))
+        return run_add_many(check_requests(entries, callback), callback, jobs=int(jobs))
 
 
 @own_global_state()
-def run_several(
+def run_add_many(
     requests: Sequence[Request], callback: Callback, *, jobs: int = 1
 ) -> tuple[RunRecord, ...]:
-    """`add_languages` for requests that are already checked."""
+    """Do `add_languages` for requests that are already checked."""
     check_jobs(jobs)
     first = requests[0]
     if first.options.plan:
         loaded = load_base(first, *open_base(requests, jobs=jobs), callback)
-        return tuple(plan_language(next_job(loaded, each, callback)) for each in requests)
+        return tuple(plan_language(next_job(loaded, request, callback)) for request in requests)
     is_main = os.environ.get("RANK", "0") == "0"
     with (
         keeping_what_is_saved(first.output),

@@ -41,7 +41,7 @@ def run_side_by_side(
 
     Args:
         work: A function of a module, so that another process can find it.
-        num_threads: That each process computes with.
+        num_threads: Threads that each process computes with.
 
     Returns:
         Code of each language that failed, to a sentence that says why.

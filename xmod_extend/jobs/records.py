@@ -1,4 +1,4 @@
-"""The run record of a job, from its parts."""
+"""The run record of a job, from what was measured."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from xmod_extend.report.record import (
 from xmod_extend.training.loop import seconds_per_step
 
 
-def make_record(job: Job, probe: ProbeResult, **parts: Any) -> RunRecord:
-    """Return the record; `parts` are what was planned, or trained and measured."""
+def make_record(job: Job, probe: ProbeResult, **results: Any) -> RunRecord:
+    """Return the record with `results`: what was planned, or trained and measured."""
     checkpoint = job.checkpoint
     return RunRecord(
         language=job.language.code,
@@ -44,7 +44,7 @@ def make_record(job: Job, probe: ProbeResult, **parts: Any) -> RunRecord:
         versions=package_versions(),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         seconds=time.perf_counter() - job.started,
-        **parts,
+        **results,
     )
 
 

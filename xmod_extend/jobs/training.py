@@ -24,7 +24,7 @@ from xmod_extend.training.signals import Signals, held_signals
 from xmod_extend.training.state import SavedState, StateFolder
 
 VALIDATION_TOKENS = 16_384
-"""Of the held-out text, scored at each validation; the final score is of all of it."""
+"""Held-out tokens scored at each validation; the final score is of all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)

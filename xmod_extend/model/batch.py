@@ -20,7 +20,7 @@ from xmod_extend.tokens.blocks import Ids
 
 @dataclass(frozen=True)
 class PredictedPositions:
-    """Where the labels of a batch are, as indices made on the host: no step waits for the device.
+    """The labelled positions of a batch, as indices made on the host: no step waits for the device.
 
     The attention of the last layer needs as many queries from each sequence, so the N positions are
     also laid out in B rows of P slots; a slot too many repeats position 0 and is never read.

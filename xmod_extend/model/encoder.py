@@ -51,7 +51,7 @@ _DROPOUTS_PER_LAYER = 4
 
 @dataclass(frozen=True)
 class _Pass:
-    """What the layers of one forward pass share."""
+    """Arguments that the layers of one forward pass share."""
 
     num_sequences: int
     length: int
@@ -228,7 +228,7 @@ def linear(layer: nn.Linear, inputs: torch.Tensor) -> torch.Tensor:
 
 
 _scratch = threading.local()
-"""What `cast_weight` fills: one flat tensor a thread, as large as the largest weight so far."""
+"""Memory that `cast_weight` fills: a flat tensor a thread, as large as the largest weight."""
 
 
 def cast_weight(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""What a caller has set for the whole process, put aside while a job runs and given back behind it.
+"""A caller's settings for the whole process, put aside while a job runs and restored after it.
 
 A notebook sets a default dtype, a seed or autocast for its own model. None of that may change what
 a job computes, nor make it fail, and the job must leave all of it as it was. The number of threads
@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 Setting = tuple[Callable[[], Any], Callable[[Any], object], Any]
-"""How a setting is read, how it is written, and what it is while a job runs."""
+"""A setting: how it is read, how it is written, and its value while a job runs."""
 
 
 @contextmanager
@@ -24,11 +24,11 @@ def own_global_state() -> Iterator[None]:
 
     with ExitStack() as stack:
         _keep_random_states(stack)
-        for read, write, wanted in _settings():
+        for read, write, value in _settings():
             before = read()
-            if before != wanted:
+            if before != value:
                 stack.callback(write, before)
-                write(wanted)
+                write(value)
         if torch.get_default_device() != torch.device("cpu"):
             stack.enter_context(torch.device("cpu"))
         for device in ("cpu", *_accelerator()):
@@ -60,7 +60,7 @@ def _settings() -> list[Setting]:
 
 
 def _matmul_precision() -> list[Setting]:
-    """PyTorch has an old and a new way to set it, and refuses to read what the other one wrote."""
+    """Return the setting by PyTorch's old or new name: it refuses to read what the other wrote."""
     import torch
 
     try:
@@ -71,8 +71,8 @@ def _matmul_precision() -> list[Setting]:
     return [(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest")]
 
 
-def _attribute(owner: Any, name: str, wanted: Any) -> Setting:
-    return (lambda: getattr(owner, name), lambda value: setattr(owner, name, value), wanted)
+def _attribute(owner: Any, name: str, during: Any) -> Setting:
+    return (lambda: getattr(owner, name), lambda value: setattr(owner, name, value), during)
 
 
 def _flushes_denormals() -> bool:

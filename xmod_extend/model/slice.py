@@ -35,9 +35,9 @@ class Precision:
     name: str
     """`fp32` or `bf16`, as the options and the signatures spell it."""
     storage: torch.dtype
-    """Of the frozen matrices."""
+    """The dtype of the frozen matrices."""
     compute: torch.dtype
-    """Of the hidden states. Where bf16 is only emulated, bf16 weights are cast as they are used."""
+    """The dtype of the hidden states. Where bf16 is emulated, weights are cast as they are used."""
 
 
 FP32 = Precision(name="fp32", storage=torch.float32, compute=torch.float32)

@@ -8,8 +8,8 @@ their gradients: one tensor to sum over processes, to clip and to save.
     dense1.bias             layers 0 ... L-1     stack (L, D/r)
     ...
 
-A value's own name is its place in its group, `"3.dense1.weight"`, whatever language it is for; what
-it is called in a checkpoint is the parameter's name, which may hold a language's code.
+A value's own name is its index and its group, `"3.dense1.weight"`, whatever language it is for; in
+a checkpoint it has the parameter's name, which may hold a language's code.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class TrainableSet:
     def __iter__(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Yield each value's own name and parameter, group by group."""
         for group in self.groups:
-            for place, name in enumerate(group.parameters):
-                yield f"{place}.{group.name}", self._model.get_parameter(name)
+            for index, name in enumerate(group.parameters):
+                yield f"{index}.{group.name}", self._model.get_parameter(name)
 
     @property
     def num_parameters(self) -> int:
@@ -94,9 +94,9 @@ class TrainableSet:
     def checkpoint_names(self) -> dict[str, str]:
         """Return what each value is called in a checkpoint, by its own name."""
         return {
-            f"{place}.{group.name}": name
+            f"{index}.{group.name}": name
             for group in self.groups
-            for place, name in enumerate(group.parameters)
+            for index, name in enumerate(group.parameters)
         }
 
     def move_into(self, values: torch.Tensor, gradients: torch.Tensor) -> None:

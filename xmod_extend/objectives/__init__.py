@@ -1,1 +1,1 @@
-"""What is predicted from what: inputs, positions, targets."""
+"""Training objectives: from blocks of text to inputs, positions and targets."""

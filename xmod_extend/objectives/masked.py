@@ -1,4 +1,4 @@
-"""Which tokens are hidden from the model, and what stands in their place.
+"""Masked language modelling: tokens are hidden from the model, and it predicts them.
 
     B  sequences in a batch
     T  tokens in a sequence

@@ -1,4 +1,4 @@
-"""What a model reads and what it predicts from that: the seam between tokens and model.
+"""A prediction, what a model reads and is to predict: the seam between tokens and model.
 
     B  sequences in a batch
     T  tokens in a sequence
@@ -20,12 +20,12 @@ IGNORED = -100
 """Label where nothing is predicted: the default `ignore_index` of PyTorch's cross-entropy."""
 
 Attention = Literal["bidirectional", "causal"]
-"""Which tokens a position sees: all of its sequence, or those up to itself."""
+"""The tokens that a position sees: all of its sequence, or those up to itself."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a batch of sequences, without padding, asks of the model."""
+    """A batch of sequences, without padding, and what the model is to predict of them."""
 
     input_ids: Ids
     """(B, T): what the model reads."""

@@ -1,4 +1,4 @@
-"""Where training runs, and in which precision."""
+"""The device that training runs on, and its precision."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BF16_CPU_FEATURES = ("amx_bf16", "avx512_bf16", "bf16", "arm_bf16")
 
 
 def make_processes() -> Processes:
-    """Device and processes as accelerate finds them; precision is the slice's own, never autocast.
+    """Return device and processes as accelerate finds them, without its autocast.
 
     (Autocast fails on upstream's adapter loop, and would cast the frozen weights at every step.)
     """
@@ -33,7 +33,7 @@ def make_processes() -> Processes:
     return processes
 
 
-def choose_precision(wanted: str, device: torch.device) -> Precision:
+def choose_precision(precision: str, device: torch.device) -> Precision:
     """Resolve `auto`, `fp32`, `bf16` or `fp16`.
 
     A processor without bf16 instructions emulates them at a third of the speed of fp32; asked for
@@ -44,25 +44,25 @@ def choose_precision(wanted: str, device: torch.device) -> Precision:
         UsageError: bf16 was asked for on a GPU that has none, or fp16 where there is no such GPU.
     """
     half = Precision(name="fp16", storage=torch.float16, compute=torch.float16)
-    if wanted == "fp16" and device.type != "cuda":
+    if precision == "fp16" and device.type != "cuda":
         raise UsageError(
             f"--precision is fp16, which is for NVIDIA GPUs; this run is on {device.type}.",
             hint="Use --precision bf16, which halves the memory as well, or auto.",
         )
     if device.type == "cuda":
         has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-        if wanted == "bf16" and not has_bf16:
+        if precision == "bf16" and not has_bf16:
             raise UsageError(
                 f"--precision is bf16, but {torch.cuda.get_device_name(device)} has no bf16.",
                 hint="Use --precision fp16 or auto.",
             )
-        if wanted == "fp16" or (wanted == "auto" and not has_bf16):
+        if precision == "fp16" or (precision == "auto" and not has_bf16):
             return half
     elif device.type == "cpu":
         has_bf16 = _cpu_has_bf16()
     else:
         has_bf16 = False
-    name = ("bf16" if has_bf16 else "fp32") if wanted == "auto" else wanted
+    name = ("bf16" if has_bf16 else "fp32") if precision == "auto" else precision
     if name == "fp32":
         return FP32
     compute = torch.bfloat16 if has_bf16 else torch.float32

@@ -1,4 +1,4 @@
-"""What a run has done so far: counts, the curve, and which state was the best."""
+"""The history of a run: counts, the curve, and which state was the best."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class StepReport:
-    """What a display or a log may show after an optimiser step."""
+    """An optimiser step, as a display or a log may show it."""
 
     step: int
     num_steps: int
@@ -31,7 +31,7 @@ class CurvePoint:
     train_loss: float
     """Mean over the steps since the validation before, in nats."""
     held_out_loss: float
-    """In nats, on the validation sample."""
+    """Mean over the validation sample, in nats."""
     lr: float
 
 
@@ -42,12 +42,12 @@ class History:
     steps_done: int = 0
     num_tokens: int = 0
     seconds: float = 0.0
-    """Of training alone, validations left out, over all the starts of a resumed run."""
+    """Time spent training, validations left out, over all the starts of a resumed run."""
     train_losses: list[float] = field(default_factory=list)
     """Since the last validation."""
     curve: list[CurvePoint] = field(default_factory=list)
     num_processes: int = 1
-    """That the last step was done by."""
+    """The number of processes that did the last step."""
     best_step: int | None = None
     lowest: float = math.inf
     """Held-out loss at `best_step`."""

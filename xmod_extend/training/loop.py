@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from transformers import XmodForMaskedLM
 
 ASKED_TO_STOP = "it was asked to stop"
-"""What `TrainingResult.stopped` says of a run that was ended early on purpose."""
+"""`TrainingResult.stopped` of a run that was ended early on purpose."""
 STEPS_BETWEEN_LOOKS = 10
-"""Steps that a device other than the CPU is given before the host looks at their losses."""
+"""Steps that a device other than the CPU does before the host looks at their losses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class TrainingResult:
 
 @dataclass(kw_only=True)
 class Saving:
-    """Where and how often the state is saved; only the first process does."""
+    """The folder for saved states, and how often to save; only the first process does."""
 
     folder: StateFolder
     every_seconds: float
@@ -134,7 +134,7 @@ def seconds_per_step(
 
 @dataclass(frozen=True)
 class _Calls:
-    """What training calls and asks on its way."""
+    """The functions that training calls on its way."""
 
     validate: Callable[[], float]
     on_step: Callable[[StepReport], None]
@@ -165,7 +165,7 @@ class _Run:
         calls: _Calls,
     ) -> None:
         self.history = History(num_processes=processes.count)
-        """Of the steps that were looked at."""
+        """History of the steps that were looked at."""
         self.has_signal = False
         """Whether a signal ended the run, in any process."""
         self._stepper, self._trained, self._config = stepper, trained, config

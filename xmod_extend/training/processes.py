@@ -41,7 +41,7 @@ class Processes:
         return slice(self.rank, num_rows, self.count)
 
     def end(self) -> None:
-        """Parts from the others: nothing is summed from here on."""
+        """Part from the others: nothing is summed from here on."""
         if self.count > 1:
             torch.distributed.destroy_process_group()
         self.count = 1
@@ -59,16 +59,16 @@ class Processes:
             torch.distributed.all_gather_object(found, value)
         return found
 
-    def require_same(self, value: object, place: Path) -> None:
+    def require_same(self, value: object, folder: Path) -> None:
         """Refuse to go on if the processes read different things in a folder.
 
         Raises:
             UsageError: They do; all of them raise it.
         """
         found = self.gather(value)
-        if any(each != found[0] for each in found):
+        if any(other != found[0] for other in found):
             raise UsageError(
-                f"The {self.count} processes of this run find different things saved in {place}.",
+                f"The {self.count} processes of this run find different things saved in {folder}.",
                 hint="Put the output on a disk that all of them share.",
             )
 

@@ -25,7 +25,7 @@ _Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
 class Signals:
-    """What arrived while signals were held back: the number of one, or an error."""
+    """Signals that are held back: the number of the one that arrived, or an error."""
 
     def __init__(self) -> None:
         self._number: int | None = None
@@ -58,7 +58,7 @@ class Signals:
             signal.raise_signal(signal.SIGTERM)
 
     def hold(self) -> None:
-        """Begins to hold back; Python allows that in the main thread only."""
+        """Begin to hold back; Python allows that in the main thread only."""
         if threading.current_thread() is threading.main_thread():
             for number in HELD:
                 if signal.getsignal(number) is signal.SIG_IGN:

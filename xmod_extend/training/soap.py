@@ -38,7 +38,7 @@ GRAM_DECAY = 0.95
 """A step, of that mean."""
 
 CPU_PIECE_BYTES = 1 << 21
-"""Of the gradient of the matrices that a processor works through at once: the temporary results for
+"""Bytes of the gradient that a processor works through at once: the temporary results for
 all twelve layers of xmod-base would take 0.1 GB and be no faster."""
 
 State = dict[str, torch.Tensor]
@@ -70,7 +70,7 @@ class Soap:
         self._eps, self._weight_decay = eps, weight_decay
         self.num_steps = 0
         self.states: list[State] = [_first_state(parameter) for parameter in self._parameters]
-        """Of each parameter `exp_avg` and `exp_avg_sq`, of matrices also `gram` and `basis`,
+        """For each parameter `exp_avg` and `exp_avg_sq`, for matrices also `gram` and `basis`,
         (K, N, N)."""
 
     @torch.no_grad()

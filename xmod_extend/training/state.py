@@ -39,7 +39,7 @@ NUM_KEPT = 2
 _VERSION = "2"
 
 Identity = Mapping[str, Any]
-"""What a run is, as plain values under the names that a user knows: the same for its resumption."""
+"""A run's identity: plain values under the names that a user knows, the same when it is resumed."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class StateFolder:
         return None
 
     def finish(self, tensors: Mapping[str, torch.Tensor], about: str) -> None:
-        """Write what training gave, and `about` it, in the place of the states."""
+        """Write what training gave, with a text about it, and remove the states."""
         metadata = {
             "version": _VERSION,
             "identity": json.dumps(self._identity),
@@ -203,7 +203,9 @@ def _write_tensors(
     Raises:
         UsageError: The file system refuses something; what was there before is left.
     """
-    entries = ((name, tensor_info(each), [tensor_bytes(each)]) for name, each in tensors.items())
+    entries = (
+        (name, tensor_info(tensor), [tensor_bytes(tensor)]) for name, tensor in tensors.items()
+    )
     try:
         with written_aside(path) as temporary:
             write_safetensors(temporary, entries, metadata=metadata)

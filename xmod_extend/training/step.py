@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from transformers import XmodForMaskedLM
 
 CPU_MICRO_BATCH_BYTES = 1 << 21
-"""Of one hidden state of the rows that a processor works through at once, 682 tokens in fp32 at
+"""Bytes of a hidden state of the rows that a processor works through at once, 682 tokens in fp32 at
 xmod-base's width: more are no faster, and what is kept for the backward pass is 140 times that."""
 
 LOSS, STOP = 0, 1
