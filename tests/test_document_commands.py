@@ -76,13 +76,21 @@ def cut_short(words: list[str]) -> list[str]:
     return [*words, "--max-steps", str(FEW_STEPS)]
 
 
+def one_process(words: list[str]) -> list[str]:
+    """Starts a single process: tests/training tries several, which take long to start."""
+    counts = [
+        words.index(name) + 1 for name in ("--nproc-per-node", "--num_processes") if name in words
+    ]
+    return ["1" if place in counts else word for place, word in enumerate(words)]
+
+
 def run_command(command: str, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     if command in NOT_RUN:
         return
     program, *words = shlex.split(command)
     if program in LAUNCHERS:
         done = subprocess.run(
-            [sys.executable, "-m", LAUNCHERS[program], *cut_short(words)],
+            [sys.executable, "-m", LAUNCHERS[program], *one_process(cut_short(words))],
             capture_output=True,
             text=True,
             env=os.environ | {"PYTHONWARNINGS": "ignore"},

@@ -88,12 +88,12 @@ def test_a_commit_is_checked_as_ci_checks_it() -> None:
     assert hooks == checks
 
 
-def test_what_contributing_names_is_there() -> None:
-    named = set(re.findall(r"(?<![\w./])((?:scripts|tests|xmod_extend)/[\w./]+\w)", CONTRIBUTING))
-    assert {"scripts/install", "scripts/test", "scripts/build", "scripts/demo"} <= named
-    for name in named:
+@pytest.mark.parametrize("path", sorted(GITHUB.glob("*.md")), ids=relative)
+def test_what_a_page_for_contributors_names_is_there(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for name in re.findall(r"(?<![\w./])((?:docs|scripts|tests|xmod_extend)/[\w./]+\w)", text):
         assert (ROOT / name).exists(), name
-    for name in re.findall(r"\]\(([^)#:]+)\)", CONTRIBUTING):
+    for name in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (GITHUB / name).exists(), name
 
 
