@@ -19,7 +19,7 @@ import pytest
 from xmod_extend.cli.app import run as run_app
 from xmod_extend.cli.output import Output
 from xmod_extend.evaluation.verify import verify_checkpoint
-from xmod_extend.files import folders
+from xmod_extend.files import output_folder
 from xmod_extend.files.ownership import CHECKPOINT, UNFINISHED, describe_files, write_mark
 from xmod_extend.model.checkpoint import open_checkpoint
 
@@ -75,7 +75,7 @@ def send_sigterm(*_: Any, **__: Any) -> None:
         ("xmod_extend.jobs.training.train", False),
         ("xmod_extend.model.writer._write_shards", True),
         ("xmod_extend.jobs.output.verify_checkpoint", True),
-        ("xmod_extend.files.folders._flush_folder", True),
+        ("xmod_extend.files.atomic.flush_folder", True),
     ],
 )
 def test_an_interrupt_leaves_nothing_but_the_state(
@@ -174,7 +174,7 @@ def leave_as_a_dead_process(folder: Path, kind: str) -> Path:
     """A folder such as a killed process leaves beside `out`."""
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         dead.wait()
-    left = folder / f".out.{kind}-{folders._host()}-{dead.pid}"
+    left = folder / f".out.{kind}-{output_folder._host()}-{dead.pid}"
     left.mkdir()
     (left / "config.json").write_text("{}")
     if kind == "writing":

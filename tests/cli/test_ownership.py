@@ -17,8 +17,8 @@ from refusals import Invoke
 
 import xmod_extend
 from xmod_extend.errors import UsageError
-from xmod_extend.files import folders, ownership
-from xmod_extend.files.folders import check_target, check_writable, put_right
+from xmod_extend.files import output_folder, ownership
+from xmod_extend.files.output_folder import check_target, check_writable, put_right
 from xmod_extend.files.run_folder import (
     RunFolder,
     check_not_held,
@@ -241,7 +241,7 @@ def dead_process() -> int:
 def test_what_only_looks_like_a_leftover_is_kept(
     tmp_path: Path, checkpoint: Path, dead_process: int, kind: str
 ) -> None:
-    name = f".out.{kind}-{folders._host()}-{dead_process}"
+    name = f".out.{kind}-{output_folder._host()}-{dead_process}"
     (tmp_path / name).mkdir()
     (tmp_path / name / "notes.txt").write_text("years of work")
     before = contents(tmp_path)
@@ -274,7 +274,7 @@ def test_what_is_added_while_a_run_trains_is_kept(tmp_path: Path, checkpoint: Pa
     shutil.copytree(checkpoint, tmp_path / "out")
     with (
         pytest.raises(UsageError, match=r"holds notes\.txt"),
-        folders.new_folder(tmp_path / "out", names=["config.json"], force=True) as folder,
+        output_folder.new_folder(tmp_path / "out", names=["config.json"], force=True) as folder,
     ):
         (folder / "config.json").write_text("{}")
         (tmp_path / "out/notes.txt").write_text("years of work")
@@ -440,7 +440,7 @@ def test_a_language_that_was_begun_is_not_left_out(
 
 
 def test_a_name_that_gets_too_long_with_any_ending_is_refused(tmp_path: Path) -> None:
-    ending = len(f"..replaced-{folders._host()}-") + folders._LONGEST_PROCESS_ID
+    ending = len(f"..replaced-{output_folder._host()}-") + output_folder._LONGEST_PROCESS_ID
     check_writable(tmp_path / ("n" * (255 - ending)))
     for length in (256 - ending, 255, 300):
         with pytest.raises(UsageError, match="its name is too long"):

@@ -15,7 +15,7 @@ from checkpoints import LANGUAGES, extend, make_checkpoint, plan_to_extend
 from transformers import XmodForMaskedLM
 
 from xmod_extend.errors import ModelError, UsageError
-from xmod_extend.files import folders
+from xmod_extend.files import output_folder
 from xmod_extend.model import writer
 from xmod_extend.model.checkpoint import Checkpoint, open_checkpoint
 from xmod_extend.model.shards import Shard, TensorShard, bind, existing_shards
@@ -199,7 +199,7 @@ def dead_process() -> int:
 
 
 def test_what_a_killed_process_left_is_put_right(base: Checkpoint, tmp_path: Path) -> None:
-    host, dead = folders._host(), dead_process()
+    host, dead = output_folder._host(), dead_process()
     extend(base, tmp_path / "out", "fo_FO")
     (tmp_path / f".out.writing-{host}-{dead}").mkdir()
     (tmp_path / f".other.writing-{host}-{dead}").mkdir()
@@ -207,7 +207,7 @@ def test_what_a_killed_process_left_is_put_right(base: Checkpoint, tmp_path: Pat
     (tmp_path / f".out.writing-{host}-{os.getppid()}").mkdir()
     # Killed between the two renames: the old output waits under its hidden name.
     (tmp_path / "out").rename(tmp_path / f".out.replaced-{host}-{dead}")
-    folders.put_right(tmp_path / "out")
+    output_folder.put_right(tmp_path / "out")
     assert open_checkpoint(tmp_path / "out").languages[-1] == "fo_FO"
     left = {entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")}
     assert left == {
@@ -215,24 +215,6 @@ def test_what_a_killed_process_left_is_put_right(base: Checkpoint, tmp_path: Pat
         f".out.writing-elsewhere-{dead}",
         f".out.writing-{host}-{os.getppid()}",
     }
-
-
-def test_every_way_of_copying_gives_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = tmp_path / "source"
-    source.write_bytes(os.urandom(100_000))
-    folders.copy_file(source, tmp_path / "cloned")
-    monkeypatch.setattr(folders, "_clone", lambda *_: False)
-    folders.copy_file(source, tmp_path / "in_kernel")
-
-    def refuse(*_: object) -> int:
-        raise OSError(errno.EXDEV, "no")
-
-    monkeypatch.setattr(os, "copy_file_range", refuse)
-    folders.copy_file(source, tmp_path / "plain")
-    for name in ("cloned", "in_kernel", "plain"):
-        assert (tmp_path / name).read_bytes() == source.read_bytes()
 
 
 # Other lists than a base and its new languages.

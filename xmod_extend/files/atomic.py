@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from xmod_extend.errors import UsageError
@@ -54,14 +55,18 @@ def os_error(error: OSError, output: Path) -> OutputError:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file in one piece."""
-    with written_aside(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_bytes(content)
 
 
 @contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
-    """Yield a file that gets the name `path` when the block ends without an error."""
-    temporary = path.with_name(f".{path.name}.writing-{os.getpid()}")
+def atomic_file(path: Path, temporary: Path | None = None) -> Iterator[Path]:
+    """Yield the path of a new file that gets the name `path` when the block ends without an error.
+
+    Args:
+        temporary: Its name until then, on the same disk; by default hidden, beside `path`.
+    """
+    temporary = temporary or path.with_name(f".{path.name}.writing-{os.getpid()}")
     try:
         yield temporary
         flush(temporary)
@@ -70,10 +75,57 @@ def written_aside(path: Path) -> Iterator[Path]:
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:
-            # A full disk does not say which file it was.
-            error.filename = str(path)
+        _name_file(error, path)
         raise
+
+
+@contextmanager
+def atomic_folder(
+    path: Path,
+    temporary: Path,
+    *,
+    replacing: AbstractContextManager[None] | None = None,
+    remove: Callable[[Path], None] | None = None,
+) -> Iterator[Path]:
+    """Yield a new folder that gets the name `path` when the block ends without an error.
+
+    A process that is killed leaves the folder under its temporary name; whoever makes such folders
+    chooses names and marks by which the next process knows what it may remove.
+
+    Args:
+        temporary: Its name until then, on the same disk.
+        replacing: Entered when the folder is whole and on the disk, for the moment of renaming: it
+            moves away what has the name.
+        remove: Removes the folder if it does not get its name; by default with all that is in it.
+    """
+    try:
+        temporary.mkdir()
+        yield temporary
+        flush_folder(temporary)
+        with replacing or nullcontext():
+            temporary.rename(path)
+            flush(path.parent)
+    except BaseException as error:
+        if temporary.is_dir():
+            if remove is None:
+                shutil.rmtree(temporary, ignore_errors=True)
+            else:
+                remove(temporary)
+        _name_file(error, path)
+        raise
+
+
+def _name_file(error: BaseException, path: Path) -> None:
+    # A full disk does not say which file it was.
+    if isinstance(error, OSError) and error.filename is None:
+        error.filename = str(path)
+
+
+def flush_folder(folder: Path) -> None:
+    """Wait until all that is in a folder is on the disk."""
+    for entry in folder.rglob("*"):
+        flush(entry)
+    flush(folder)
 
 
 def flush(path: Path) -> None:

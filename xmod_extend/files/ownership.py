@@ -10,12 +10,15 @@ or replaces something goes by it, and leaves all else as it is.
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from xmod_extend.files.atomic import atomic_file
 
 MARK_NAME = ".xmod-extend.json"
 CHECKPOINT, UNFINISHED, RUN = "checkpoint", "unfinished", "run"
@@ -29,6 +32,16 @@ CLOCK_SECONDS = 2.0
 UNFINISHED_MARK = f"{MARK_NAME}.new"
 """What a killed process leaves of a mark."""
 
+_MARKLESS_NAMES = ("config.json", "model.safetensors.index.json", "README.md")
+_MARKLESS_PATTERNS = (
+    *("LICENSE*", "NOTICE*", "run.json", "run-*.json", "metrics.jsonl", "metrics-*.jsonl"),
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("*.model", "vocab.*"),
+)
+"""What version 0.1.0, which left no mark, wrote beside the weights."""
+_MARKLESS_SECONDS = 10.0
+"""Between the last file that version 0.1.0 wrote and any other, but for the weights before."""
+
 Files = Mapping[str, Mapping[str, Any]]
 """Name of each file to what is known of it: `size`, `sha256`, `modified`, `modified_before`."""
 
@@ -36,9 +49,8 @@ Files = Mapping[str, Mapping[str, Any]]
 def write_mark(folder: Path, kind: str, /, **values: Any) -> None:
     """Say in a folder that the program made it, and `values` besides."""
     mark = values | {"made_by": MAKER, "kind": kind}
-    unfinished = folder / UNFINISHED_MARK
-    unfinished.write_text(json.dumps(mark, indent=1) + "\n", encoding="utf-8")
-    unfinished.replace(folder / MARK_NAME)
+    with atomic_file(folder / MARK_NAME, folder / UNFINISHED_MARK) as unfinished:
+        unfinished.write_text(json.dumps(mark, indent=1) + "\n", encoding="utf-8")
 
 
 def read_mark(folder: Path, kind: str) -> dict[str, Any] | None:
@@ -84,6 +96,35 @@ def find_foreign(folder: Path, files: Files) -> str | None:
         if not _is_as_written(entry, files[entry.name]):
             return f"holds {entry.name}, which was changed since {MAKER} wrote it"
     return None
+
+
+def checkpoint_files(folder: Path) -> Files | None:
+    """Return what is known of each file of a checkpoint, or None if the program did not make it."""
+    mark = read_mark(folder, CHECKPOINT)
+    return _markless_files(folder) if mark is None else mark.get("files", {})
+
+
+def _markless_files(folder: Path) -> Files | None:
+    """Return the files of a checkpoint that version 0.1.0 wrote, which left no mark, or None.
+
+    It wrote the record last. What is newer, such as a card that was edited, is the user's.
+    """
+    try:
+        record = folder / "run.json"
+        if "xmod-extend" not in json.loads(record.read_text(encoding="utf-8"))["versions"]:
+            return None
+        index = json.loads((folder / "model.safetensors.index.json").read_text(encoding="utf-8"))
+        weights = set(index["weight_map"].values())
+        last = record.stat().st_mtime + _MARKLESS_SECONDS
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    names = [entry.name for entry in folder.iterdir()]
+    known = weights.union(_MARKLESS_NAMES)
+    return {
+        name: {"modified_before": last}
+        for name in names
+        if name in known or any(fnmatch.fnmatch(name, glob) for glob in _MARKLESS_PATTERNS)
+    }
 
 
 def remove_files(folder: Path, names: Iterable[str]) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from xmod_extend.errors import LanguageError, ModelError, UsageError, XmodExtendError
 from xmod_extend.files.atomic import OutputError, write_atomically
-from xmod_extend.files.folders import put_right
+from xmod_extend.files.output_folder import put_right
 from xmod_extend.files.run_folder import (
     WRITTEN_NAME,
     begun_languages,

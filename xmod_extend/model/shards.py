@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from xmod_extend.errors import ModelError
-from xmod_extend.files.folders import can_clone, copy_file
+from xmod_extend.files.copying import can_clone, copy_file
 from xmod_extend.model.checkpoint import Checkpoint
 from xmod_extend.model.tensors import (
     TensorFile,

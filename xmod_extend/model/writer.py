@@ -22,7 +22,8 @@ from typing import TypeVar
 
 from xmod_extend.errors import ModelError, UsageError
 from xmod_extend.files.atomic import OutputError
-from xmod_extend.files.folders import check_target, check_writable, copy_file, new_folder
+from xmod_extend.files.copying import copy_file
+from xmod_extend.files.output_folder import check_target, check_writable, new_folder
 from xmod_extend.model.folder import CONFIG_NAME
 from xmod_extend.model.shards import FileShard, Shard, list_shards
 from xmod_extend.model.upstream import make_xmod_config

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xmod_extend.errors import UsageError
-from xmod_extend.files.atomic import os_error, written_aside
+from xmod_extend.files.atomic import atomic_file, os_error
 from xmod_extend.files.ownership import RUN, read_mark
 from xmod_extend.files.run_folder import (
     FINISHED_NAME,
@@ -207,7 +207,7 @@ def _write_tensors(
         (name, tensor_info(tensor), [tensor_bytes(tensor)]) for name, tensor in tensors.items()
     )
     try:
-        with written_aside(path) as temporary:
+        with atomic_file(path) as temporary:
             write_safetensors(temporary, entries, metadata=metadata)
     except OSError as error:
         raise os_error(error, path) from error

@@ -7,25 +7,21 @@ program made itself is ever replaced or removed.
 
 from __future__ import annotations
 
-import errno
-import fnmatch
-import json
 import os
 import re
-import shutil
 import socket
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from xmod_extend.errors import UsageError
-from xmod_extend.files.atomic import OutputError, flush, os_error
+from xmod_extend.files.atomic import OutputError, atomic_folder, os_error
 from xmod_extend.files.ownership import (
     CHECKPOINT,
     UNFINISHED,
     Files,
+    checkpoint_files,
     describe_files,
     find_foreign,
     is_empty,
@@ -34,25 +30,10 @@ from xmod_extend.files.ownership import (
     write_mark,
 )
 
-_FICLONE = 0x40049409
-"""Linux's ioctl that makes a file share another's blocks."""
-
-_NO_FAST_COPY = (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTTY)
-
 _LONGEST_PROCESS_ID = 10
 _LONGEST_INSIDE = "sub" * 40
 """As long as any name in the folders that are made: `CODE/.state-00000000.safetensors.writing-ID`,
 a tokenizer's file."""
-
-_MARKLESS_NAMES = ("config.json", "model.safetensors.index.json", "README.md")
-_MARKLESS_PATTERNS = (
-    *("LICENSE*", "NOTICE*", "run.json", "run-*.json", "metrics.jsonl", "metrics-*.jsonl"),
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
-    *("*.model", "vocab.*"),
-)
-"""What version 0.1.0, which left no mark, wrote beside the weights."""
-_MARKLESS_SECONDS = 10.0
-"""Between the last file that version 0.1.0 wrote and any other, but for the weights before."""
 
 
 def check_target(output: Path, *, force: bool) -> None:
@@ -71,7 +52,7 @@ def check_target(output: Path, *, force: bool) -> None:
         if not target.is_dir():
             raise UsageError(f"{output} is a file.", hint="Give the name of a folder.")
         is_taken = any(target.iterdir())
-        foreign = find_foreign_in_checkpoint(target) if is_taken and force else None
+        foreign = _find_foreign(target) if is_taken and force else None
     except OSError as error:
         raise os_error(error, output) from error
     # A new folder takes the name, which would leave a shell in one that is not there any more.
@@ -92,47 +73,7 @@ def check_target(output: Path, *, force: bool) -> None:
             remedy="Move it elsewhere",
         )
     if foreign is not None:
-        raise OutputError(
-            f"{output} {foreign}, and --force replaces nothing else.",
-            hint="Move that elsewhere, or choose another output folder.",
-            remedy="Move that elsewhere",
-        )
-
-
-def find_foreign_in_checkpoint(folder: Path) -> str | None:
-    """Return why a folder is not, or not only, a checkpoint of the program's, in a sentence."""
-    files = _checkpoint_files(folder)
-    if files is None:
-        return "holds no checkpoint that xmod-extend wrote"
-    return find_foreign(folder, files)
-
-
-def _checkpoint_files(folder: Path) -> Files | None:
-    mark = read_mark(folder, CHECKPOINT)
-    return _markless_files(folder) if mark is None else mark.get("files", {})
-
-
-def _markless_files(folder: Path) -> Files | None:
-    """Return the files of a checkpoint that version 0.1.0 wrote, which left no mark, or None.
-
-    It wrote the record last. What is newer, such as a card that was edited, is the user's.
-    """
-    try:
-        record = folder / "run.json"
-        if "xmod-extend" not in json.loads(record.read_text(encoding="utf-8"))["versions"]:
-            return None
-        index = json.loads((folder / "model.safetensors.index.json").read_text(encoding="utf-8"))
-        weights = set(index["weight_map"].values())
-        last = record.stat().st_mtime + _MARKLESS_SECONDS
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    names = [entry.name for entry in folder.iterdir()]
-    known = weights.union(_MARKLESS_NAMES)
-    return {
-        name: {"modified_before": last}
-        for name in names
-        if name in known or any(fnmatch.fnmatch(name, each) for each in _MARKLESS_PATTERNS)
-    }
+        raise _not_replaced(output, foreign)
 
 
 def check_writable(output: Path) -> Path:
@@ -185,47 +126,60 @@ def new_folder(output: Path, *, names: Iterable[str], force: bool) -> Iterator[P
     planned: dict[str, dict[str, Any]] = {name: {} for name in names}
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.mkdir()
-        write_mark(temporary, UNFINISHED, files=planned)
-        yield temporary
-        write_mark(temporary, CHECKPOINT, files=describe_files(temporary))
-        _flush_folder(temporary)
-        _move_into_place(temporary, target, output, force=force)
+        with atomic_folder(
+            target,
+            temporary,
+            replacing=_moved_away(target, output) if force else None,
+            remove=lambda folder: remove_files(folder, planned),
+        ):
+            write_mark(temporary, UNFINISHED, files=planned)
+            yield temporary
+            write_mark(temporary, CHECKPOINT, files=describe_files(temporary))
     except OSError as error:
         raise os_error(error, output) from error
     finally:
-        if temporary.is_dir():
-            remove_files(temporary, planned)
         for folder in made:
             # Those that are not empty are in use: the output lies in them.
             with suppress(OSError):
                 folder.rmdir()
 
 
-def _move_into_place(temporary: Path, target: Path, output: Path, *, force: bool) -> None:
+@contextmanager
+def _moved_away(target: Path, output: Path) -> Iterator[None]:
+    """Move a checkpoint away while another one gets its name, and back if none does."""
     replaced = target.with_name(f".{target.name}.replaced-{_owner()}")
     files: Files = {}
     try:
-        if force and target.exists():
+        if target.exists():
             target.rename(replaced)
             # Nothing can be added under its old name from here on; until here it could.
-            if not is_empty(replaced):
-                files = _checkpoint_files(replaced) or {}
-                foreign = find_foreign(replaced, files)
-                if foreign is not None:
-                    raise OutputError(
-                        f"{output} {foreign}, and --force replaces nothing else.",
-                        hint="Move that elsewhere.",
-                        remedy="Move that elsewhere",
-                    )
-        temporary.rename(target)
+            files = checkpoint_files(replaced) or {}
+            foreign = None if is_empty(replaced) else find_foreign(replaced, files)
+            if foreign is not None:
+                raise _not_replaced(output, foreign)
+        yield
     except BaseException:  # an interrupt as well
         if replaced.exists() and not target.exists():
             replaced.rename(target)
         raise
-    flush(target.parent)
     if replaced.exists():
         remove_files(replaced, files)
+
+
+def _find_foreign(folder: Path) -> str | None:
+    """Return why a folder is not, or not only, a checkpoint of the program's, in a sentence."""
+    files = checkpoint_files(folder)
+    if files is None:
+        return "holds no checkpoint that xmod-extend wrote"
+    return find_foreign(folder, files)
+
+
+def _not_replaced(output: Path, foreign: str) -> OutputError:
+    return OutputError(
+        f"{output} {foreign}, and --force replaces nothing else.",
+        hint="Move that elsewhere, or choose another output folder.",
+        remedy="Move that elsewhere",
+    )
 
 
 def put_right(output: Path) -> None:
@@ -256,7 +210,7 @@ def _put_right(target: Path) -> None:
             remove_files(entry, [])
             continue
         unfinished = read_mark(entry, UNFINISHED)
-        files = _checkpoint_files(entry) if unfinished is None else unfinished.get("files", {})
+        files = checkpoint_files(entry) if unfinished is None else unfinished.get("files", {})
         if files is None:
             continue
         if match[1] == "replaced" and not target.exists():
@@ -278,64 +232,3 @@ def _host() -> str:
 
 def _owner() -> str:
     return f"{_host()}-{os.getpid()}"
-
-
-def _flush_folder(folder: Path) -> None:
-    for entry in folder.rglob("*"):
-        flush(entry)
-    flush(folder)
-
-
-def can_clone(source: Path, folder: Path) -> bool:
-    """Return whether a copy of `source` in `folder` would take no room, because blocks
-    are shared."""
-    try:
-        # It has no name on Linux, so that a killed process leaves nothing.
-        with source.open("rb") as read, tempfile.TemporaryFile(dir=folder) as write:
-            return _clone(read.fileno(), write.fileno())
-    except OSError:
-        return False
-
-
-def copy_file(source: Path, target: Path) -> None:
-    """Copy a file's bytes, by sharing blocks or inside the kernel where that is possible.
-
-    Raises:
-        OSError: It cannot be read or written.
-    """
-    with source.open("rb") as read, target.open("xb") as write:
-        if _clone(read.fileno(), write.fileno()):
-            return
-        if _copy_in_kernel(read.fileno(), write.fileno(), os.fstat(read.fileno()).st_size):
-            return
-        shutil.copyfileobj(read, write, length=4 * 1024 * 1024)
-
-
-def _clone(read: int, write: int) -> bool:
-    try:
-        import fcntl
-
-        fcntl.ioctl(write, _FICLONE, read)
-    except (ImportError, OSError):
-        return False
-    return True
-
-
-def _copy_in_kernel(read: int, write: int, num_bytes: int) -> bool:
-    """Return whether all bytes were copied; if not, both files are at their start."""
-    if not hasattr(os, "copy_file_range"):
-        return False
-    done = 0
-    while done < num_bytes:
-        try:
-            count = os.copy_file_range(read, write, num_bytes - done)
-        except OSError as error:
-            if done or error.errno not in _NO_FAST_COPY:
-                raise
-            return False
-        if count == 0:
-            if done:
-                raise OSError(errno.EIO, "the file became shorter while it was copied")
-            return False
-        done += count
-    return True
