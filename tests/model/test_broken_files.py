@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from xmod_extend.errors import ModelError
 from xmod_extend.model.base import resolve_base
 from xmod_extend.model.checkpoint import open_checkpoint
-from xmod_extend.model.folder import check_extendable, read_config
+from xmod_extend.model.config import check_extendable, read_config
 from xmod_extend.model.info import describe
 from xmod_extend.model.upstream import check_usable
 from xmod_extend.tokens.tokenizer import load_tokenizer

@@ -14,7 +14,7 @@ from transformers import AutoModelForMaskedLM
 from transformers.utils import logging as transformers_logging
 
 from xmod_extend.errors import ModelError
-from xmod_extend.model.folder import check_extendable, longest_input
+from xmod_extend.model.config import check_extendable, longest_input
 from xmod_extend.model.upstream import check_usable, loading_faults
 
 GOOD: dict[str, Any] = make_config().to_dict()

@@ -35,7 +35,7 @@ def verify(
     revision = options["revision"]
     with error_boundary(output):
         from xmod_extend.model.base import resolve_base
-        from xmod_extend.model.folder import read_config
+        from xmod_extend.model.config import read_config
         from xmod_extend.model.info import recorded_base
 
         if base is None:

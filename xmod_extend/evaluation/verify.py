@@ -26,19 +26,13 @@ from xmod_extend.arguments import PathOrName, as_names, as_path, as_path_or_name
 from xmod_extend.errors import LanguageError, ModelError
 from xmod_extend.model.base import resolve_base
 from xmod_extend.model.checkpoint import Checkpoint, open_checkpoint
-from xmod_extend.model.folder import (
-    ADAPTER_NAME,
-    Weights,
-    config_languages,
-    longest_input,
-    open_weights,
-    read_config,
-)
+from xmod_extend.model.config import config_languages, longest_input, read_config
 from xmod_extend.model.global_state import own_global_state
 from xmod_extend.model.info import recorded_base
+from xmod_extend.model.names import ADAPTER_NAME, TIED_NAMES
 from xmod_extend.model.tensors import TensorFile
-from xmod_extend.model.torch_files import TIED_NAMES
 from xmod_extend.model.upstream import make_xmod_config
+from xmod_extend.model.weights import Weights, open_weights
 from xmod_extend.tokens.tokenizer import find_tokenizer_files
 
 if TYPE_CHECKING:

@@ -31,8 +31,8 @@ from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.options import AddOptions, CorpusOptions
 from xmod_extend.languages import Language, parse_language
 from xmod_extend.model.base import BaseReference, resolve_base
+from xmod_extend.model.config import check_extendable, longest_input
 from xmod_extend.model.extension import RECORD_NAME
-from xmod_extend.model.folder import check_extendable, longest_input
 from xmod_extend.model.writer import check_output
 from xmod_extend.report.metrics import check_tracker
 from xmod_extend.text.sources import check_paths

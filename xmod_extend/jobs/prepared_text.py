@@ -12,7 +12,7 @@ from xmod_extend.errors import CorpusError, ModelError
 from xmod_extend.evaluation.perplexity import MaskedText, signature
 from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.checks import choose_max_length
-from xmod_extend.model.folder import UPSTREAM_PAD_ID
+from xmod_extend.model.config import UPSTREAM_PAD_ID
 from xmod_extend.objectives.masked import MaskingScheme
 from xmod_extend.text.corpus import Corpus
 from xmod_extend.text.report import CorpusReport

@@ -16,14 +16,9 @@ from typing import Any
 
 from xmod_extend.errors import HubError, ModelError, UsageError
 from xmod_extend.hub.client import HubRepository, ask_hub, hub_error, is_out_of_reach, quiet_hub
-from xmod_extend.model.folder import (
-    CONFIG_NAME,
-    WEIGHTS_NAMES,
-    check_config,
-    read_config,
-    read_json_object,
-)
+from xmod_extend.model.config import CONFIG_NAME, check_config, read_config, read_json_object
 from xmod_extend.model.tensors import DamagedFileError
+from xmod_extend.model.weights import WEIGHTS_NAMES, open_weights
 from xmod_extend.tokens.tokenizer import TOKENIZER_PATTERNS, fetch_tokenizer
 
 BUNDLED = "tiny"
@@ -265,8 +260,6 @@ def _fetch_snapshot(repository: HubRepository) -> Path:
 def _cached_snapshot(repository: HubRepository, cause: Exception) -> Path:
     """Return the folder of a base that was downloaded before, when the Hub cannot be reached."""
     from huggingface_hub import try_to_load_from_cache
-
-    from xmod_extend.model.folder import open_weights
 
     config = try_to_load_from_cache(repository.repo_id, CONFIG_NAME, revision=repository.revision)
     assert isinstance(config, str), "load_config found it"

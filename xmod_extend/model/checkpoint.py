@@ -1,10 +1,5 @@
 """A checkpoint on disk, opened by its headers and read tensor by tensor.
 
-    roberta.embeddings.*                                          shared
-    roberta.encoder.layer.N.*                                     shared
-    roberta.encoder.layer.N.output.adapter_modules.CODE.*         one language
-    lm_head.*                                                     shared
-
 `lm_head.decoder.weight` and `.bias` are other names of the word embeddings and of `lm_head.bias`. A
 file that stores them a second time is accepted if they are the same, and they count as extra.
 """
@@ -16,24 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xmod_extend.errors import ModelError
-from xmod_extend.model.folder import (
-    ADAPTER_NAME,
-    Weights,
-    check_extendable,
-    open_weights,
-    read_config,
-)
+from xmod_extend.model.config import check_extendable, read_config
+from xmod_extend.model.names import ADAPTER_NAME, TIED_NAMES, WORD_EMBEDDINGS, rename_language
 from xmod_extend.model.tensors import TORCH_NAMES, TensorInfo
-from xmod_extend.model.torch_files import TIED_NAMES
 from xmod_extend.model.upstream import check_usable, make_xmod_config
 from xmod_extend.model.validation import (
-    WORDS,
     check_depth,
     check_head,
     check_languages,
     check_shapes,
     expected_shapes,
 )
+from xmod_extend.model.weights import Weights, open_weights
 
 if TYPE_CHECKING:
     import torch
@@ -76,7 +65,7 @@ class Checkpoint:
         """Return one language's tensors, by layer; of a new code, the names that it would have."""
         template = self.languages[0]
         return [
-            name.replace(f".adapter_modules.{template}.", f".adapter_modules.{language}.")
+            rename_language(name, template, language)
             for name in self._expected
             if f".adapter_modules.{template}." in name
         ]
@@ -113,7 +102,7 @@ class Checkpoint:
     @property
     def dtype(self) -> str:
         """Of the shared weights, as config.json spells it (`float32`)."""
-        return TORCH_NAMES[self.info(WORDS).dtype]
+        return TORCH_NAMES[self.info(WORD_EMBEDDINGS).dtype]
 
     @property
     def adapter_dtype(self) -> str:

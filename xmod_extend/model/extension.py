@@ -19,7 +19,7 @@ from xmod_extend.errors import LanguageError, ModelError
 from xmod_extend.files.run_folder import METRICS_NAME
 from xmod_extend.model.base import DOCUMENT_PATTERNS
 from xmod_extend.model.checkpoint import Checkpoint
-from xmod_extend.model.folder import CONFIG_NAME
+from xmod_extend.model.config import CONFIG_NAME
 from xmod_extend.model.shards import Shard, TensorShard, bind, existing_shards
 from xmod_extend.model.tensors import TensorInfo, TensorSource, source_in_memory, torch_dtype
 from xmod_extend.model.writer import CheckpointContents

@@ -14,17 +14,16 @@ from typing import Any
 from xmod_extend.arguments import PathOrName, as_path_or_name
 from xmod_extend.errors import ModelError
 from xmod_extend.model.base import BUNDLED, BaseReference, resolve_base
-from xmod_extend.model.extension import RECORD_NAME
-from xmod_extend.model.folder import (
-    ADAPTER_NAME,
+from xmod_extend.model.config import (
     config_languages,
     longest_input,
-    open_weights,
     read_config,
     read_json_object,
 )
+from xmod_extend.model.extension import RECORD_NAME
+from xmod_extend.model.names import ADAPTER_NAME, TIED_NAMES
 from xmod_extend.model.tensors import TORCH_NAMES
-from xmod_extend.model.torch_files import TIED_NAMES
+from xmod_extend.model.weights import open_weights
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from typing import Protocol
 from xmod_extend.errors import ModelError
 from xmod_extend.files.copying import can_clone, copy_file
 from xmod_extend.model.checkpoint import Checkpoint
+from xmod_extend.model.names import TIED_NAMES
 from xmod_extend.model.tensors import (
     TensorFile,
     TensorInfo,
@@ -27,7 +28,6 @@ from xmod_extend.model.tensors import (
     source_of,
     write_safetensors,
 )
-from xmod_extend.model.torch_files import TIED_NAMES
 
 BASE_SHARD = "model-base.safetensors"
 """Name of a file that was alone: transformers prefers `model.safetensors` to an index beside it."""

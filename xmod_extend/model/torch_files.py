@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xmod_extend.errors import ModelError
+from xmod_extend.model.names import TIED_NAMES
 from xmod_extend.model.tensors import (
     CHUNK_BYTES,
     DamagedFileError,
@@ -27,12 +28,6 @@ from xmod_extend.text.sniffing import LFS_POINTER
 
 if TYPE_CHECKING:
     import torch
-
-TIED_NAMES = {
-    "lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight",
-    "lm_head.decoder.bias": "lm_head.bias",
-}
-"""The LM head's names for weights that X-MOD owns under another name (upstream's tied weights)."""
 
 _OLD_BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
 

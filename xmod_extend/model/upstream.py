@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from xmod_extend.errors import ModelError
 from xmod_extend.hub.client import first_line
-from xmod_extend.model.folder import longest_input
+from xmod_extend.model.config import longest_input
 from xmod_extend.model.validation import expected_shapes
 from xmod_extend.tokens.tokenizer import as_utf8, find_tokenizer_files
 

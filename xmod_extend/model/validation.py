@@ -6,26 +6,24 @@ train against noise. What should be there is taken from upstream's own model, bu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from xmod_extend.errors import ModelError
-from xmod_extend.model.folder import ADAPTER_NAME, adapter_languages
+from xmod_extend.model.names import (
+    ADAPTER_NAME,
+    HEAD_NAMES,
+    LAYER_PREFIX,
+    TIED_NAMES,
+    WORD_EMBEDDINGS,
+    adapter_languages,
+    rename_language,
+)
 from xmod_extend.model.tensors import TensorInfo
-from xmod_extend.model.torch_files import TIED_NAMES
 
 if TYPE_CHECKING:
     from transformers import XmodConfig
 
-LAYER = "roberta.encoder.layer."
-HEAD = (
-    "lm_head.dense.weight",
-    "lm_head.dense.bias",
-    "lm_head.layer_norm.weight",
-    "lm_head.layer_norm.bias",
-    "lm_head.bias",
-)
-"""What the LM head has besides the word embeddings, which it shares."""
 MOST_LAYERS = 1000
 """A model's layers are built one by one, without memory for weights but not without any."""
 FLOATS = ("F64", "F32", "F16", "BF16")
@@ -63,7 +61,7 @@ def expected_shapes(config: XmodConfig) -> dict[str, tuple[int, ...]]:
             shapes[name] = tuple(tensor.shape)
     for language in languages:
         for name, shape in adapter:
-            shapes[name.replace(".adapter_modules.one.", f".adapter_modules.{language}.")] = shape
+            shapes[rename_language(name, "one", language)] = shape
     return shapes
 
 
@@ -74,16 +72,16 @@ def check_head(names: Iterable[str], label: str) -> None:
         ModelError: There are no weights of an LM head, or none of an encoder under `roberta.`.
     """
     held = set(names)
-    body = any(name.startswith(LAYER) for name in held)
+    body = any(name.startswith(LAYER_PREFIX) for name in held)
     if not body and not any("encoder.layer." in name for name in held):
         raise ModelError(
             f"{label} has no encoder among its {len(held)} tensors.", hint="Is it an X-MOD?"
         )
-    absent = [name for name in HEAD if name not in held]
+    absent = [name for name in HEAD_NAMES if name not in held]
     if not body or absent:
         if not body:
             what = "has no masked-LM head: its tensors are those of a bare encoder"
-        elif len(absent) == len(HEAD):
+        elif len(absent) == len(HEAD_NAMES):
             what = "has no masked-LM head: there is no tensor of it"
         else:
             what = f"has no whole masked-LM head: {', '.join(absent)} missing"
@@ -137,7 +135,7 @@ def check_shapes(
     """
     missing = [name for name in expected if name not in infos]
     deviant = [name for name in expected if name in infos and infos[name].shape != expected[name]]
-    surplus = [name for name in infos if name.startswith(LAYER) and name not in expected]
+    surplus = [name for name in infos if name.startswith(LAYER_PREFIX) and name not in expected]
     found = len(missing) + len(deviant) + len(surplus)
     if found:
         first = _disagreement(infos, config) or _first_name(
@@ -156,59 +154,55 @@ def check_shapes(
         )
 
 
+_SIZES = (
+    ("vocab_size", WORD_EMBEDDINGS, 0, "rows of word embeddings"),
+    ("hidden_size", WORD_EMBEDDINGS, 1, "columns of word embeddings"),
+    (
+        "max_position_embeddings",
+        "roberta.embeddings.position_embeddings.weight",
+        0,
+        "rows of position embeddings",
+    ),
+    (
+        "type_vocab_size",
+        "roberta.embeddings.token_type_embeddings.weight",
+        0,
+        "rows of token type embeddings",
+    ),
+    ("intermediate_size", f"{LAYER_PREFIX}0.intermediate.dense.weight", 0, "intermediate units"),
+)
+"""Fields of the config, and the tensor and the axis that have that size."""
+
+
 def _disagreement(infos: Mapping[str, TensorInfo], config: XmodConfig) -> str | None:
     """Return the first size of the config that the weights contradict."""
-
-    def size(name: str, axis: int) -> int | None:
+    measured = [("num_hidden_layers", _num_layers(infos), "layers")]
+    for field, name, axis, unit in _SIZES:
         shape = infos[name].shape if name in infos else ()
-        return shape[axis] if len(shape) > axis else None
-
-    hidden = config.hidden_size
-    sizes: list[tuple[str, int, Callable[[], int | None], str]] = [
-        ("vocab_size", config.vocab_size, lambda: size(WORDS, 0), "rows of word embeddings"),
-        ("hidden_size", hidden, lambda: size(WORDS, 1), "columns of word embeddings"),
-        ("num_hidden_layers", config.num_hidden_layers, lambda: _num_layers(infos), "layers"),
-        (
-            "max_position_embeddings",
-            config.max_position_embeddings,
-            lambda: size("roberta.embeddings.position_embeddings.weight", 0),
-            "rows of position embeddings",
-        ),
-        (
-            "type_vocab_size",
-            config.type_vocab_size,
-            lambda: size("roberta.embeddings.token_type_embeddings.weight", 0),
-            "rows of token type embeddings",
-        ),
-        (
-            "intermediate_size",
-            config.intermediate_size,
-            lambda: size(f"{LAYER}0.intermediate.dense.weight", 0),
-            "intermediate units",
-        ),
-    ]
-
-    for field, said, measure, what in sizes:
-        measured = measure()
-        if measured is not None and measured != said:
-            return f"{field} is {said:,}, but there are {measured:,} {what}"
+        if len(shape) > axis:
+            measured.append((field, shape[axis], unit))
+    for field, size, unit in measured:
+        if size != getattr(config, field):
+            return f"{field} is {getattr(config, field):,}, but there are {size:,} {unit}"
     factor = config.adapter_reduction_factor
-    bottleneck = next(
-        (infos[name].shape[0] for name in infos if name.endswith(".dense1.bias")), None
-    )
-    if bottleneck is not None and bottleneck != hidden // factor:
-        return (
-            f"adapter_reduction_factor is {factor}, which makes a bottleneck of "
-            f"{hidden // factor:,}, but the adapters have {bottleneck:,}"
-        )
+    expected = config.hidden_size // factor
+    for name, info in infos.items():
+        if name.endswith(".dense1.bias") and info.shape and info.shape[0] != expected:
+            return (
+                f"adapter_reduction_factor is {factor}, which makes a bottleneck of "
+                f"{expected:,}, but the adapters have {info.shape[0]:,}"
+            )
     return None
 
 
-WORDS = "roberta.embeddings.word_embeddings.weight"
-
-
 def _num_layers(names: Iterable[str]) -> int:
-    return len({name.removeprefix(LAYER).split(".")[0] for name in names if name.startswith(LAYER)})
+    return len(
+        {
+            name.removeprefix(LAYER_PREFIX).split(".")[0]
+            for name in names
+            if name.startswith(LAYER_PREFIX)
+        }
+    )
 
 
 def _first_name(

@@ -24,12 +24,11 @@ from xmod_extend.errors import ModelError, UsageError
 from xmod_extend.files.atomic import OutputError
 from xmod_extend.files.copying import copy_file
 from xmod_extend.files.output_folder import check_target, check_writable, new_folder
-from xmod_extend.model.folder import CONFIG_NAME
+from xmod_extend.model.config import CONFIG_NAME
 from xmod_extend.model.shards import FileShard, Shard, list_shards
 from xmod_extend.model.upstream import make_xmod_config
 from xmod_extend.model.validation import check_shapes, expected_shapes
-
-INDEX_NAME = "model.safetensors.index.json"
+from xmod_extend.model.weights import INDEX_NAME
 
 SLACK_BYTES = 32 * 1024 * 1024
 """Room for the tokenizer, the record and the report."""

@@ -1,54 +1,23 @@
-"""What lies in a checkpoint's folder: its config and the files that hold its weights.
+"""config.json: read as it is, and refused if it is not one that a language can be added to.
 
-Nothing here imports torch, so that looking at a folder is instant.
+Nothing here imports torch, so that looking at a config is instant.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from xmod_extend.errors import ModelError
-from xmod_extend.model.tensors import (
-    DamagedFileError,
-    SafetensorsFile,
-    TensorFile,
-    cannot_be_read,
-    refuse_lfs_pointer,
-)
+from xmod_extend.model.tensors import DamagedFileError, cannot_be_read, refuse_lfs_pointer
 
 CONFIG_NAME = "config.json"
 
 UPSTREAM_PAD_ID = 1
 """Of an X-MOD whose config names none, in transformers as in XLM-R."""
-
-WEIGHTS_NAMES = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
-"""Where weights are looked for, in the order in which transformers prefers them."""
-
-ADAPTER_NAME = re.compile(
-    r"(?:roberta\.)?encoder\.layer\.(?P<layer>\d+)\.output\.adapter_modules\."
-    r"(?P<language>[^.]+)\.(?P<part>dense[12]\.(?:weight|bias))"
-)
-"""The name of a tensor that belongs to one language."""
-
-
-@dataclass(frozen=True)
-class Weights:
-    """The weights of a folder: which file each tensor lies in."""
-
-    files: tuple[TensorFile, ...]
-    index: Path | None
-    by_name: dict[str, TensorFile]
 
 
 def list_folder(path: Path, *, limit: int = 6) -> str:
@@ -218,75 +187,3 @@ def config_languages(config: dict[str, Any]) -> list[str]:
             hint='It should read like ["en_XX", "id_ID"].',
         )
     return languages
-
-
-def open_weights(path: Path) -> Weights:
-    """Open the weights that transformers would load from this folder, by their headers.
-
-    Raises:
-        ModelError: There are none, or a part of them is missing or damaged.
-    """
-    for name in WEIGHTS_NAMES:
-        if (path / name).is_file():
-            break
-    else:
-        raise ModelError(
-            f"{path} has no weights; it holds {list_folder(path)}.",
-            hint="Expected model.safetensors, pytorch_model.bin, or an index of several.",
-        )
-    if not name.endswith(".index.json"):
-        file = _open_file(path / name)
-        return Weights((file,), None, dict.fromkeys(file.names, file))
-    index = path / name
-    weight_map = read_json_object(index).get("weight_map")
-    if not isinstance(weight_map, dict) or not all(
-        isinstance(shard, str) and Path(shard).name == shard for shard in weight_map.values()
-    ):
-        raise ModelError(
-            f"{name} has no `weight_map` from tensors to files beside it.", hint=f"Look at {index}."
-        )
-    return _open_shards(index, weight_map)
-
-
-def _open_shards(index: Path, weight_map: dict[str, str]) -> Weights:
-    shards = list(dict.fromkeys(weight_map.values()))
-    missing = [shard for shard in shards if not (index.parent / shard).is_file()]
-    if missing:
-        raise ModelError(
-            f"{_several(missing, 'file')} that {index.name} names "
-            f"{'is' if len(missing) == 1 else 'are'} missing from {index.parent}.",
-            hint="Download or copy the folder again.",
-        )
-    files = {shard: _open_file(index.parent / shard) for shard in shards}
-    held = {shard: set(file.names) for shard, file in files.items()}
-    absent = [name for name, shard in weight_map.items() if name not in held[shard]]
-    # An index made from a tied model's .bin may name a tied weight twice; the file has it once.
-    absent = [name for name in absent if not name.startswith("lm_head.decoder.")]
-    if absent:
-        raise ModelError(
-            f"{weight_map[absent[0]]} lacks {_several(absent, 'tensor')} that {index.name} "
-            "places there.",
-            hint="Download or copy the folder again.",
-        )
-    by_name = {name: files[shard] for name, shard in weight_map.items() if name in held[shard]}
-    return Weights(tuple(files.values()), index, by_name)
-
-
-def _several(names: list[str], noun: str) -> str:
-    if len(names) == 1:
-        return names[0]
-    return f"{names[0]} and {len(names) - 1} more {noun}{'s' if len(names) > 2 else ''}"
-
-
-def _open_file(path: Path) -> TensorFile:
-    if path.suffix == ".safetensors":
-        return SafetensorsFile(path)
-    from xmod_extend.model.torch_files import PickleFile
-
-    return PickleFile(path)
-
-
-def adapter_languages(names: Iterable[str]) -> list[str]:
-    """Return the codes that have adapter tensors among `names`, in order of appearance."""
-    found = (ADAPTER_NAME.fullmatch(name) for name in names)
-    return list(dict.fromkeys(match["language"] for match in found if match))
