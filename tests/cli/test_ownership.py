@@ -435,7 +435,7 @@ def test_a_language_that_was_begun_is_not_left_out(
     before = contents(work)
     pairs = ["--lang", "quz_PE", "--corpus", corpus, "--lang", "fo_FO", "--corpus", corpus]
     code, _, err = invoke("add", *pairs, "--base", base, "--output", "out", "--resume")
-    assert code == 2 and "has what was trained of ay_BO, which this run leaves out" in err
+    assert code == 2 and "has states of ay_BO, which this run leaves out" in err
     assert contents(work) == before
 
 

@@ -173,7 +173,7 @@ def test_tokenizers_are_compared_by_content(extended: Path, base: Path) -> None:
     (extended / "spm.model").write_text("pieces")
     result = verify(extended, base)
     assert result.identical
-    assert result.ignored == ("spm.model, of the tokenizer, is not in the base.",)
+    assert result.ignored == ("The tokenizer's spm.model is not in the base.",)
     (extended / "tokenizer.json").write_text('{"version": "2.0"}')
     assert "tokenizer.json" in only_difference(verify(extended, base))
     (extended / "tokenizer.json").unlink()

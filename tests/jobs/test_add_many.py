@@ -214,7 +214,7 @@ def test_an_interrupt_keeps_what_is_finished(
     left = sorted(path.name for path in (tmp_path / "out.run").iterdir())
     assert left == [".xmod-extend.json", "quz_PE"]
     assert not output.exists()
-    with pytest.raises(UsageError, match=r"saved of quz_PE"):
+    with pytest.raises(UsageError, match=r"the states of an interrupted run: quz_PE"):
         add(base, entries, output)
     with pytest.raises(UsageError, match=r"several languages \(quz_PE\)"):
         xmod_extend.add_language(base=str(base), output=output, **(COMMON | entries[0]))

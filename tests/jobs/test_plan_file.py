@@ -78,7 +78,7 @@ def test_pairs_belong_together_in_their_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("second", "error", "named"),
     [
-        ({"lang": "quz_PE"}, LanguageError, r"entry 2 \(quz_PE\): quz_PE is there twice"),
+        ({"lang": "quz_PE"}, LanguageError, r"entry 2 \(quz_PE\): quz_PE is listed twice"),
         ({"lang": "de_DE"}, LanguageError, r"entry 2 \(de_DE\)"),
         ({"lang": "ay-BO"}, LanguageError, r"entry 2 \(ay-BO\)"),
         ({"corpus": "missing.txt"}, XmodExtendError, r"entry 2 \(ay_BO\).*missing.txt"),

@@ -104,9 +104,9 @@ def test_a_config_that_is_a_folder_is_one(path: Path) -> None:
 JSON = {
     "deep": ("[" * 100_000, "is nested deeper"),
     "long": ('{"a": ' + "9" * 5000 + "}", "a number of more than 4,300 digits"),
-    "cut": ('{"a": ', "is no JSON: Expecting value in line 1"),
+    "cut": ('{"a": ', "is not JSON: Expecting value in line 1"),
     "bytes": (b"\xff\xfe", "is not UTF-8"),
-    "array": ("[]", "holds no JSON object"),
+    "array": ("[]", "does not hold a JSON object"),
 }
 
 

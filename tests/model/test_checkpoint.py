@@ -131,7 +131,7 @@ def test_tied_weights_that_are_stored_twice_must_be_the_same(path: Path) -> None
 
 def test_an_untied_head_is_refused(path: Path) -> None:
     edit_config(path, tie_word_embeddings=False)
-    assert "an LM head of its own" in refusal(path)
+    assert "an untied LM head" in refusal(path)
 
 
 def test_a_folder_without_a_config_says_what_it_holds(path: Path, tmp_path: Path) -> None:
@@ -144,12 +144,12 @@ def test_a_folder_without_a_config_says_what_it_holds(path: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ('{"model_type": ', "config.json is no JSON: Expecting value in line 1"),
-        ("[1]", "config.json holds no JSON object"),
-        ("\udcff", "config.json is no JSON text"),
+        ('{"model_type": ', "config.json is not JSON: Expecting value in line 1"),
+        ("[1]", "config.json does not hold a JSON object"),
+        ("\udcff", "config.json is not JSON: it is not UTF-8"),
         ('{"model_type": "bert"}', "base is a bert, not an X-MOD"),
-        ("{}", "it has no model_type"),
-        ('{"model_type": "xmod", "languages": "en_XX"}', "is no list of language codes"),
+        ("{}", "base has no `model_type`, so it is not an X-MOD"),
+        ('{"model_type": "xmod", "languages": "en_XX"}', "is not a list of language codes"),
         ('{"model_type": "xmod", "languages": ["a", "b", "a"]}', "lists a twice"),
     ],
 )

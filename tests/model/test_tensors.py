@@ -122,17 +122,17 @@ F32 = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 @pytest.mark.parametrize(
     ("header", "data", "expected"),
     [
-        (b"{", b"", "it is no JSON"),
-        ([], b"", "it is no JSON object"),
+        (b"{", b"", "it is not JSON"),
+        ([], b"", "it is not a JSON object"),
         ({"a": F32 | {"dtype": "F3"}}, bytes(8), "unknown dtype 'F3'"),
         ({"a": F32 | {"shape": [3]}}, bytes(8), "8 bytes where its shape needs 12"),
-        ({"a": F32 | {"shape": [-2]}}, bytes(8), "that are no counts"),
+        ({"a": F32 | {"shape": [-2]}}, bytes(8), "that are not counts"),
         ({"a": F32 | {"shape": 2}}, bytes(8), "lacks a dtype"),
         ({"a": F32 | {"data_offsets": [8, 16]}}, bytes(16), "starts at byte 8, not at 0"),
         ({"a": F32, "b": F32}, bytes(8), "starts at byte 0, not at 8"),
         ({"a": "F32"}, bytes(8), "lacks a dtype"),
         ({"a": F32}, bytes(9), "longer than its header says: "),
-        ({"__metadata__": [1], "a": F32}, bytes(8), "its metadata is no JSON object"),
+        ({"__metadata__": [1], "a": F32}, bytes(8), "its metadata is not a JSON object"),
     ],
 )
 def test_a_damaged_header_is_named(
@@ -146,7 +146,7 @@ def test_a_damaged_header_is_named(
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"", "no safetensors file: it has only 0 bytes"),
+        (b"", "not a safetensors file: it has only 0 bytes"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS pointer"),
         (b"<!doctype html><html>", "header length of"),
         ((1000).to_bytes(8, "little") + b"{}", "its header needs 1,008 bytes, 10 found"),
@@ -222,7 +222,7 @@ def test_code_in_a_pickle_is_refused_and_does_not_run(
 
 def test_a_pickle_of_something_else_is_named(tmp_path: Path) -> None:
     torch.save({"step": 3}, tmp_path / "m.bin")
-    with pytest.raises(ModelError, match="something else than a dictionary of tensors"):
+    with pytest.raises(ModelError, match="does not hold a dictionary of tensors"):
         PickleFile(tmp_path / "m.bin")
 
 

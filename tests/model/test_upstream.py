@@ -64,7 +64,7 @@ def test_what_cannot_be_verified_or_loaded_is_refused_from_the_config_alone(name
 def test_the_field_to_blame_is_named(field: str) -> None:
     with pytest.raises(ModelError) as caught:
         check(**{field: "nope"})
-    assert f"It is {field}: " in (caught.value.hint or "")
+    assert f"The cause is {field}: " in (caught.value.hint or "")
 
 
 HARMLESS: list[dict[str, Any]] = [

@@ -24,10 +24,10 @@ def check(*, json: Json = False, quiet: Quiet = False, **options: Any) -> None:
     """Report on a corpus: lines, duplicates, words, tokens per word, unknown tokens, scripts."""
     output = Output(as_json=json, quiet=quiet)
     with error_boundary(output):
-        from xmod_extend.jobs.checks import check_places
+        from xmod_extend.jobs.checks import check_inputs
 
         chosen = typed(options)
-        check_places(CorpusOptions(**chosen))
+        check_inputs(CorpusOptions(**chosen))
         from xmod_extend.jobs.inspect import check_corpus
 
         display = Display(output)

@@ -21,10 +21,10 @@ def probe(*, json: Json = False, quiet: Quiet = False, **options: Any) -> None:
     """Rank the base's existing adapters by their perplexity on the held-out part of a corpus."""
     output = Output(as_json=json, quiet=quiet)
     with error_boundary(output):
-        from xmod_extend.jobs.checks import check_places
+        from xmod_extend.jobs.checks import check_inputs
 
         chosen = typed(options)
-        check_places(CorpusOptions(**chosen))
+        check_inputs(CorpusOptions(**chosen))
         output.note("Loading torch and transformers ...")
         from xmod_extend.jobs.inspect import probe_corpus
 

@@ -1,6 +1,6 @@
-"""Proves that an extended checkpoint is its base, and languages more.
+"""The proof that an extended checkpoint is its base with more languages, and nothing else.
 
-Three comparisons, each of which would notice what the others cannot:
+Three comparisons, each of which finds what the others cannot:
 
     tensors   every tensor of the base is in the checkpoint, byte for byte
     config    every field means the same, and `languages` begins with the base's, in its order
@@ -53,7 +53,7 @@ PROBE_TOKENS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What was compared and what differed.
+    """The result of comparing a checkpoint with its base.
 
     Attributes:
         tensors_compared: The base's tensors that were looked for in the checkpoint.
@@ -63,7 +63,7 @@ class Verification:
         languages_identical: Those of them whose logits are the same, bit for bit.
         differences: One sentence each; empty if nothing but the added languages differs.
         ignored: What differs in the files and changes nothing that the model computes.
-        probe_sha256: Of the token ids that the logits were computed on.
+        probe_sha256: Hash of the token ids that the logits were computed on.
     """
 
     checkpoint: str
@@ -83,12 +83,12 @@ class Verification:
         return not self.differences
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able, with the verdict."""
+        """Return the result as values that JSON can hold, the verdict first."""
         return {"identical": self.identical, **dataclasses.asdict(self)}
 
 
 class _Findings:
-    """Collects what the comparisons find."""
+    """Sentences of the comparisons about what differs."""
 
     def __init__(self) -> None:
         self.differences: list[str] = []
@@ -110,33 +110,26 @@ def verify_checkpoint(
         checkpoint: A folder.
         base: A folder, a Hub id or `tiny`, as for `add_language`; by default the one that the
             checkpoint's run.json names.
-        languages: Of the base, whose logits are compared; all by default.
+        languages: Languages of the base whose logits are compared; all by default.
 
     Raises:
-        ModelError: The base is no X-MOD, or the checkpoint's config or weights cannot be read.
+        ModelError: The base is not an X-MOD, or the checkpoint's config or weights cannot be read.
         LanguageError: One of `languages` is not the base's.
     """
     started = time.perf_counter()
     checkpoint = as_path("checkpoint", checkpoint)
     if base is None:
-        base = recorded_base(checkpoint).fetch()
+        reference = recorded_base(checkpoint)
     else:
-        base = resolve_base(as_path_or_name("base", base)).fetch()
-    before = open_checkpoint(base)
-    chosen = before.languages if languages is None else as_names("languages", languages)
-    unknown = [code for code in chosen if code not in before.languages]
-    if unknown:
-        raise LanguageError(
-            f"{base} has no language {unknown[0]}.", hint="See its languages with `info`."
-        )
+        reference = resolve_base(as_path_or_name("base", base))
+    before = open_checkpoint(reference.fetch())
+    chosen = _choose_languages(before, languages)
     config, weights = read_config(checkpoint), open_weights(checkpoint)
     found = _Findings()
     added = _compare_config(before, config, found)
     num_compared, num_identical = _compare_tensors(before, weights, added, found)
-    _compare_tokenizers(base, checkpoint, found)
-    compared: list[str] = []
-    same: list[str] = []
-    probe_sha256 = None
+    _compare_tokenizers(before.path, checkpoint, found)
+    compared, same, probe_sha256 = [], [], None
     after = _open_to_compare(checkpoint, found)
     if after is not None:
         _check_finite(after, added, found)
@@ -146,7 +139,7 @@ def verify_checkpoint(
         same = _compare_logits(before, after, compared, probe, found)
     return Verification(
         checkpoint=str(checkpoint),
-        base=str(base),
+        base=str(before.path),
         tensors_compared=num_compared,
         tensors_identical=num_identical,
         added_languages=tuple(added),
@@ -159,9 +152,21 @@ def verify_checkpoint(
     )
 
 
+def _choose_languages(base: Checkpoint, languages: str | Sequence[str] | None) -> Sequence[str]:
+    """Return the languages whose logits are compared, after checking that the base has them."""
+    if languages is None:
+        return base.languages
+    chosen = as_names("languages", languages)
+    unknown = [code for code in chosen if code not in base.languages]
+    if unknown:
+        raise LanguageError(
+            f"{base.path} has no language {unknown[0]}.", hint="See its languages with `info`."
+        )
+    return chosen
+
+
 def _open_to_compare(checkpoint: Path, found: _Findings) -> Checkpoint | None:
-    """Return the checkpoint, or nothing if it is not one that could compute logits, which differs
-    too."""
+    """Open the checkpoint, or note as a difference that it cannot compute logits."""
     try:
         return open_checkpoint(checkpoint)
     except ModelError as error:
@@ -170,7 +175,7 @@ def _open_to_compare(checkpoint: Path, found: _Findings) -> Checkpoint | None:
 
 
 def _compare_config(base: Checkpoint, config: dict[str, Any], found: _Findings) -> list[str]:
-    """Field by field; returns the languages that were added."""
+    """Compare every field, and return the languages that were added."""
     languages = config_languages(config)
     lost = [code for code in base.languages if code not in languages]
     if lost:
@@ -180,7 +185,7 @@ def _compare_config(base: Checkpoint, config: dict[str, Any], found: _Findings) 
             "config.json: `languages` does not begin with the base's in their order, "
             "which changes what their ids mean."
         )
-    # What upstream makes of a field counts, so that a default that is spelled out is no difference.
+    # Upstream's reading of a field counts: a default that is spelled out changes nothing.
     meant_before = base.xmod_config(languages=["one"]).to_dict()
     meant_after = make_xmod_config(config, languages=["one"]).to_dict()
     for field in sorted((base.config.keys() | config.keys()) - {"languages"}):
@@ -200,7 +205,7 @@ def _compare_config(base: Checkpoint, config: dict[str, Any], found: _Findings) 
 def _compare_tensors(
     base: Checkpoint, weights: Weights, added: Sequence[str], found: _Findings
 ) -> tuple[int, int]:
-    """Return how many tensors of the base were looked for, and how many are the same."""
+    """Return the number of tensors that were compared, and of those that are identical."""
     held, known = weights.by_name, set(base.names())
     for name in held:
         match = ADAPTER_NAME.fullmatch(name)
@@ -231,7 +236,7 @@ def _compare_tensors(
 
 
 def _same_tensor(name: str, base: Checkpoint, file: TensorFile) -> bool:
-    """Compare type, shape and every byte, which is surer than hashes, and faster."""
+    """Return whether type, shape and every byte are the same. Hashing would be slower."""
     if base.info(name) != file.info(name):
         return False
     return all(
@@ -241,36 +246,35 @@ def _same_tensor(name: str, base: Checkpoint, file: TensorFile) -> bool:
 
 
 def _as_numbers(chunk: memoryview) -> npt.NDArray[np.unsignedinteger[Any]]:
-    """Return the bytes as the widest integers that they can be read as, so that NaNs are
-    bytes too."""
+    """Return bytes as wide integers, which compare fast, and NaNs like any other bytes."""
     return np.frombuffer(chunk, np.uint64 if len(chunk) % 8 == 0 else np.uint8)
 
 
 def _check_finite(checkpoint: Checkpoint, added: Sequence[str], found: _Findings) -> None:
-    """Opening has checked that the added adapters are whole; are their values numbers?"""
+    """Find values of the added adapters that are not finite."""
     for code in added:
-        odd = [
+        not_finite = [
             name
             for name in checkpoint.adapter_names(code)
             if not bool(checkpoint.read(name).isfinite().all())
         ]
-        if odd:
-            found.differences.append(f"{odd[0]} has values that are not finite.")
+        if not_finite:
+            found.differences.append(f"{not_finite[0]} has values that are not finite.")
 
 
 def _compare_tokenizers(base: Path, checkpoint: Path, found: _Findings) -> None:
     old, new = _tokenizer_contents(base), _tokenizer_contents(checkpoint)
     for name in sorted(old.keys() | new.keys()):
         if name not in new:
-            found.differences.append(f"{name}, of the tokenizer, is missing.")
+            found.differences.append(f"The tokenizer's {name} is missing.")
         elif name not in old:
-            found.ignored.append(f"{name}, of the tokenizer, is not in the base.")
+            found.ignored.append(f"The tokenizer's {name} is not in the base.")
         elif old[name] != new[name]:
-            found.differences.append(f"{name}, of the tokenizer, has another content.")
+            found.differences.append(f"The tokenizer's {name} has another content.")
 
 
 def _tokenizer_contents(folder: Path) -> dict[str, str]:
-    """File name -> hash of what it says; white space in JSON says nothing."""
+    """Return the name of each tokenizer file and a hash of its content, without JSON's spaces."""
     contents = {}
     for file in find_tokenizer_files(folder):
         raw = file.read_bytes()
@@ -282,8 +286,7 @@ def _tokenizer_contents(folder: Path) -> dict[str, str]:
 
 
 def probe_inputs(checkpoint: Checkpoint) -> dict[str, list[list[int]]]:
-    """Return two sequences of token ids, the second one padded: the same for the same vocabulary
-    size."""
+    """Return two sequences of random token ids, one of them padded, as inputs of a model."""
     import torch
 
     config = checkpoint.xmod_config()
@@ -306,7 +309,7 @@ def _compare_logits(
     probe: Mapping[str, list[list[int]]],
     found: _Findings,
 ) -> list[str]:
-    """Return the languages whose logits are the same."""
+    """Return the languages whose logits are the same, bit for bit."""
     old = logits_digests(base, languages, probe)
     new = logits_digests(checkpoint, languages, probe)
     for code in languages:
@@ -318,7 +321,7 @@ def _compare_logits(
 def logits_digests(
     checkpoint: Checkpoint, languages: Sequence[str], probe: Mapping[str, list[list[int]]]
 ) -> dict[str, str]:
-    """SHA-256 of each language's logits, with one slice in memory and one adapter after another."""
+    """Return the SHA-256 of each language's logits, computed with one slice in memory."""
     import torch
 
     from xmod_extend.model.slice import free_slice, load_adapter, load_slice

@@ -1,1 +1,1 @@
-"""What the program writes on a disk: whole or not there, marked as its own, held by one run."""
+"""Files and folders: written atomically, marked as the program's own, locked by one run."""

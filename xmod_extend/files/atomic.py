@@ -1,4 +1,4 @@
-"""What is written is whole or not there, even after a power cut, or it is said why not."""
+"""Files and folders that are whole or not there, even after a power cut."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from pathlib import Path
 from xmod_extend.errors import UsageError
 
 UNFINISHED_PATTERN = r"\.(.+)\.writing-\d+"
-"""What a process that was killed leaves of a file, whose name is the pattern's only group."""
+"""The temporary name of a file; its own name is the pattern's only group."""
 
 
 class OutputError(UsageError):
     """An output that cannot be written.
 
     Args:
-        remedy: What makes it possible at this very place, for a run that has something to lose
-            elsewhere.
+        remedy: What would make the same output possible, as a command: "Free some space".
     """
 
     def __init__(self, message: str, *, hint: str, remedy: str) -> None:
@@ -30,7 +29,7 @@ class OutputError(UsageError):
 
 
 def os_error(error: OSError, output: Path) -> OutputError:
-    """Return an error of the file system while `output` is written, in a sentence."""
+    """Return the error to raise for one of the file system's while `output` is written."""
     another = "or choose another output folder"
     reasons = {
         errno.ENOSPC: ("the disk is full", "Free some space", "or choose a folder on another disk"),
@@ -41,7 +40,7 @@ def os_error(error: OSError, output: Path) -> OutputError:
         errno.ENOTEMPTY: ("it is not empty", "Move what is there elsewhere", another),
         errno.EEXIST: ("it exists", "Move what is there elsewhere", another),
         errno.ENOTDIR: ("a part of its path is a file", "Move that file elsewhere", another),
-        errno.ENOENT: ("a folder there cannot be made", "Make that folder", another),
+        errno.ENOENT: ("a folder of its path cannot be made", "Make that folder", another),
         errno.ENAMETOOLONG: ("its name is too long", "Choose a shorter name", "for its folder too"),
     }
     what, remedy, otherwise = reasons.get(
@@ -132,8 +131,7 @@ def flush(path: Path) -> None:
     """Wait until a file, or a folder's names, are on the disk."""
     on_windows = sys.platform == "win32"
     if on_windows and path.is_dir():
-        return  # It cannot be opened there,
-    # and a file is only flushed by one who may write to it.
+        return  # Windows opens no folders, and flushes a file only if it may be written to.
     handle = os.open(path, os.O_RDWR if on_windows else os.O_RDONLY)
     try:
         os.fsync(handle)

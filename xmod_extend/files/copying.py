@@ -15,8 +15,7 @@ _NO_FAST_COPY = (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errn
 
 
 def can_clone(source: Path, folder: Path) -> bool:
-    """Return whether a copy of `source` in `folder` would take no room, because blocks
-    are shared."""
+    """Return whether a copy of `source` in `folder` would share its blocks and so take no room."""
     try:
         # It has no name on Linux, so that a killed process leaves nothing.
         with source.open("rb") as read, tempfile.TemporaryFile(dir=folder) as write:

@@ -1,4 +1,4 @@
-"""A new folder that is either complete or not there.
+"""The output folder of a run: complete, or not there.
 
 Everything is written to a hidden folder beside the target, flushed to the disk, and renamed. What a
 process that was killed left behind is put right by the next one with the same target. Only what the
@@ -32,8 +32,8 @@ from xmod_extend.files.ownership import (
 
 _LONGEST_PROCESS_ID = 10
 _LONGEST_INSIDE = "sub" * 40
-"""As long as any name in the folders that are made: `CODE/.state-00000000.safetensors.writing-ID`,
-a tokenizer's file."""
+"""No file name in the folders that are made is longer, such as a tokenizer's or
+`CODE/.state-00000000.safetensors.writing-ID`."""
 
 
 def check_target(output: Path, *, force: bool) -> None:
@@ -55,7 +55,7 @@ def check_target(output: Path, *, force: bool) -> None:
         foreign = _find_foreign(target) if is_taken and force else None
     except OSError as error:
         raise os_error(error, output) from error
-    # A new folder takes the name, which would leave a shell in one that is not there any more.
+    # A new folder gets the name, and a shell would be left in one that is there no longer.
     if Path.cwd().is_relative_to(target):
         raise UsageError(
             f"{output} is or holds the current folder and is not replaced.",
@@ -77,10 +77,10 @@ def check_target(output: Path, *, force: bool) -> None:
 
 
 def check_writable(output: Path) -> Path:
-    """Make and remove a probe where `output` will be; returns the folder that exists already.
+    """Make and remove an empty folder beside `output`; return the nearest folder that exists.
 
     Raises:
-        UsageError: Nothing can be made there, or a name that will be needed is too long.
+        UsageError: Nothing can be made there, or a name that is needed is too long.
     """
     target = output.expanduser().resolve()
     try:
@@ -95,7 +95,7 @@ def check_writable(output: Path) -> Path:
 
 
 def _check_names(target: Path, parent: Path) -> None:
-    """Let the file system look for every long name that will be made."""
+    """Let the file system refuse a name that is too long, by looking for it."""
     longest = f".{target.name}.replaced-{_host()}-{'9' * _LONGEST_PROCESS_ID}"
     missing = [folder.name for folder in target.parents if not folder.exists()]
     for path in (
@@ -111,7 +111,7 @@ def new_folder(output: Path, *, names: Iterable[str], force: bool) -> Iterator[P
     """Yield an empty hidden folder that becomes `output` when the block ends without an error.
 
     Args:
-        names: Of all the files that may be written into it.
+        names: All files that may be written into it.
         force: Replace a checkpoint of the program's that is there.
 
     Raises:

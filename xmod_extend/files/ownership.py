@@ -1,4 +1,4 @@
-"""What the program made, and what is somebody else's.
+"""The mark that tells the program's own folders from all others.
 
 Every folder that the program makes holds a mark, a small hidden file that says so. Whatever removes
 or replaces something goes by it, and leaves all else as it is.
@@ -30,7 +30,7 @@ CLOCK_SECONDS = 2.0
 """How exactly every file system keeps the time of a change."""
 
 UNFINISHED_MARK = f"{MARK_NAME}.new"
-"""What a killed process leaves of a mark."""
+"""Temporary name of a mark, which a killed process may leave."""
 
 _MARKLESS_NAMES = ("config.json", "model.safetensors.index.json", "README.md")
 _MARKLESS_PATTERNS = (
@@ -38,23 +38,23 @@ _MARKLESS_PATTERNS = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("*.model", "vocab.*"),
 )
-"""What version 0.1.0, which left no mark, wrote beside the weights."""
+"""Files that version 0.1.0, which left no mark, wrote beside the weights."""
 _MARKLESS_SECONDS = 10.0
-"""Between the last file that version 0.1.0 wrote and any other, but for the weights before."""
+"""All files but the weights were written within this time before run.json, the last one."""
 
 Files = Mapping[str, Mapping[str, Any]]
-"""Name of each file to what is known of it: `size`, `sha256`, `modified`, `modified_before`."""
+"""File name -> what is known of the file: `size`, `sha256`, `modified`, `modified_before`."""
 
 
 def write_mark(folder: Path, kind: str, /, **values: Any) -> None:
-    """Say in a folder that the program made it, and `values` besides."""
+    """Mark a folder as the program's own, and note `values` in the mark."""
     mark = values | {"made_by": MAKER, "kind": kind}
     with atomic_file(folder / MARK_NAME, folder / UNFINISHED_MARK) as unfinished:
         unfinished.write_text(json.dumps(mark, indent=1) + "\n", encoding="utf-8")
 
 
 def read_mark(folder: Path, kind: str) -> dict[str, Any] | None:
-    """Return what a folder of this kind says of itself, or None if the program did not make it."""
+    """Return a folder's mark, or None if the folder has none or is of another kind."""
     try:
         mark = json.loads((folder / MARK_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -65,19 +65,18 @@ def read_mark(folder: Path, kind: str) -> dict[str, Any] | None:
 
 
 def remove_mark(folder: Path) -> None:
-    """Take the mark away, and what a killed process left of a new one."""
+    """Remove the mark and an unfinished new one."""
     for name in (MARK_NAME, UNFINISHED_MARK):
         (folder / name).unlink(missing_ok=True)
 
 
 def is_empty(folder: Path) -> bool:
-    """Return whether there is nothing in it, or only a mark that a killed process had begun to
-    write."""
+    """Return whether a folder holds nothing, or only an unfinished mark."""
     return {entry.name for entry in folder.iterdir()} <= {UNFINISHED_MARK}
 
 
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return what the mark of a finished folder says of each of its files."""
+    """Return the size and the hash, or the time, of each file in a folder."""
     return {
         entry.name: _describe(entry)
         for entry in sorted(folder.iterdir())
@@ -86,8 +85,7 @@ def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def find_foreign(folder: Path, files: Files) -> str | None:
-    """Return the first entry of a folder that is not as the program wrote it, and why, in a
-    sentence."""
+    """Return what is wrong with the first entry of a folder that is not as it was written."""
     for entry in sorted(folder.iterdir()):
         if entry.name in (MARK_NAME, UNFINISHED_MARK):
             continue
@@ -99,7 +97,7 @@ def find_foreign(folder: Path, files: Files) -> str | None:
 
 
 def checkpoint_files(folder: Path) -> Files | None:
-    """Return what is known of each file of a checkpoint, or None if the program did not make it."""
+    """Return the files of a checkpoint, or None if the program did not write it."""
     mark = read_mark(folder, CHECKPOINT)
     return _markless_files(folder) if mark is None else mark.get("files", {})
 

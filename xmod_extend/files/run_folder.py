@@ -14,12 +14,10 @@ A folder without the mark is not the program's, and neither is any other file in
 from __future__ import annotations
 
 import datetime
-import errno
 import json
 import os
 import re
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -27,6 +25,7 @@ from pathlib import Path
 
 from xmod_extend.errors import UsageError
 from xmod_extend.files.atomic import UNFINISHED_PATTERN, os_error
+from xmod_extend.files.lock import has_name, release, try_lock
 from xmod_extend.files.ownership import RUN, UNFINISHED_MARK, read_mark, remove_mark, write_mark
 
 FINISHED_NAME = "finished.safetensors"
@@ -46,12 +45,10 @@ _KEPT = re.compile(
 
 _TRIES = 10
 _SECONDS_BETWEEN_TRIES = 0.05
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
-"""What a file system without locks answers."""
 
 
 def run_folder(output: Path) -> Path:
-    """Return where a run that writes `output` keeps what it goes on from."""
+    """Return the folder of the states of a run that writes `output`."""
     output = output.expanduser()
     if output.name in ("", ".."):
         output = output.resolve()
@@ -67,31 +64,31 @@ def saved_states(folder: Path) -> list[Path]:
 
 
 def step_of(state: Path) -> int:
-    """Return the optimiser steps that a saved state has behind it."""
+    """Return the number of optimiser steps before a state was saved."""
     match = _STATE.fullmatch(state.name)
     assert match is not None
     return int(match[1])
 
 
 def state_name(step: int) -> str:
-    """Return the file of the state after a step."""
+    """Return the file name of the state that is saved after a step."""
     return f"state-{step:08}.safetensors"
 
 
 def has_work(folder: Path) -> bool:
-    """Return whether a run can go on from something in a folder of one language."""
+    """Return whether one language's folder has a state or a finished adapter."""
     return bool(saved_states(folder)) or (folder / FINISHED_NAME).exists()
 
 
 def begun_languages(run: Path) -> list[str]:
-    """Return the languages that a run of several has a saved state or a finished adapter of."""
+    """Return the languages whose folders have a state or a finished adapter."""
     with suppress(OSError):
         return sorted(folder.name for folder in run.iterdir() if has_work(folder))
     return []
 
 
 def what_is_saved(output: Path) -> str | None:
-    """Return what a run of this output can go on from, in words, or None if there is nothing."""
+    """Describe what `--resume` would go on from, or return None if there is nothing."""
     run = run_folder(output)
     states, begun = saved_states(run), begun_languages(run)
     if states:
@@ -100,7 +97,7 @@ def what_is_saved(output: Path) -> str | None:
 
 
 def check_run_folder(folder: Path) -> None:
-    """Refuse a folder for a run's states, OUTPUT.run or OUTPUT.run/CODE, that is somebody else's.
+    """Refuse an OUTPUT.run or OUTPUT.run/CODE that the program did not make.
 
     Raises:
         UsageError: It is a file, a link, or a folder that the program did not make.
@@ -128,10 +125,10 @@ def check_run_folder(folder: Path) -> None:
 
 
 def check_not_held(output: Path) -> None:
-    """Refuse at once what another process is writing.
+    """Refuse an output that another process is writing.
 
     Raises:
-        UsageError: The sentence names that process.
+        UsageError: It is; the message names that process.
     """
     folder = run_folder(output)
     try:
@@ -139,7 +136,7 @@ def check_not_held(output: Path) -> None:
     except OSError:
         return
     try:
-        if not _lock(handle):
+        if not try_lock(handle):
             raise _held(output, folder)
     finally:
         os.close(handle)
@@ -153,27 +150,27 @@ class RunFolder:
         self._measured: set[Path] = set()
 
     def remember(self) -> None:
-        """Note what an earlier run measured: a run that is refused does not take it away."""
+        """Remember which folders have a probe already: a run that is refused keeps it."""
         folders = [self.path, *self._languages()]
         self._measured = {folder for folder in folders if (folder / PROBE_NAME).exists()}
 
     def clear(self) -> None:
-        """Remove all that a run goes on from: it has ended well or starts anew."""
+        """Remove all states: the run has ended well or starts anew."""
         for folder in self._languages():
             clear_states(folder)
         clear_states(self.path)
 
     def leave(self, on_note: Callable[[str], None]) -> bool:
-        """Remove what no run can go on from; whether the folder is to go as well."""
+        """Remove what no run can go on from; return whether the folder is to be removed too."""
         kept = False
         for folder in self._languages():
-            if self._is_of_use(folder):
+            if self._is_useful(folder):
                 kept = True
             elif _empty_folder(folder, on_note):
                 folder.rmdir()
-        return not (kept or self._is_of_use(self.path)) and _empty_folder(self.path, on_note)
+        return not (kept or self._is_useful(self.path)) and _empty_folder(self.path, on_note)
 
-    def _is_of_use(self, folder: Path) -> bool:
+    def _is_useful(self, folder: Path) -> bool:
         return has_work(folder) or (folder in self._measured and (folder / PROBE_NAME).exists())
 
     def _languages(self) -> list[Path]:
@@ -215,7 +212,7 @@ def hold_run_folder(output: Path, on_note: Callable[[str], None]) -> Iterator[Ru
                 goes = run.leave(on_note)
             with suppress(OSError):
                 # From now on another process may hold it; if one does, the folder is not empty.
-                _let_go(lock, run.path / LOCK_NAME)
+                release(lock, run.path / LOCK_NAME)
                 if goes:
                     run.path.rmdir()
         for folder in made:
@@ -243,7 +240,7 @@ def clear_states(folder: Path) -> None:
 
 
 def _empty_folder(folder: Path, on_note: Callable[[str], None]) -> bool:
-    """Remove what is the program's; whether the folder is, too, and nothing else is in it."""
+    """Remove the program's files; return whether the folder is its own and empty."""
     clear_states(folder)
     mark = read_mark(folder, RUN) or {}
     remove_mark(folder)
@@ -254,7 +251,7 @@ def _empty_folder(folder: Path, on_note: Callable[[str], None]) -> bool:
 
 
 def _take(output: Path, folder: Path) -> int:
-    """Lock the folder, made if need be; returns the open lock."""
+    """Make and lock the folder; return the open lock."""
     for _ in range(_TRIES):
         check_run_folder(folder)
         was_there = folder.is_dir()
@@ -264,7 +261,7 @@ def _take(output: Path, folder: Path) -> int:
         except FileNotFoundError:
             continue  # Another run has just ended and removed the folder.
         try:
-            if _lock(handle) and _has_name(handle, folder / LOCK_NAME):
+            if try_lock(handle) and has_name(handle, folder / LOCK_NAME):
                 # Only who holds the lock writes the mark.
                 known = read_mark(folder, RUN) or {"was_there": was_there}
                 write_mark(folder, RUN, **(known | {"process": _this_process()}))
@@ -277,50 +274,6 @@ def _take(output: Path, folder: Path) -> int:
     raise _held(output, folder)
 
 
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(handle: int) -> bool:
-        try:
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        except PermissionError:
-            return False
-        return True
-
-else:
-    import fcntl
-
-    def _lock(handle: int) -> bool:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-        return True
-
-
-def _let_go(handle: int, lock: Path) -> None:
-    """Remove the lock's file, while it is held where an open file can lose its name."""
-    if sys.platform == "win32":
-        os.close(handle)
-        lock.unlink()
-        return
-    try:
-        lock.unlink()
-    finally:
-        os.close(handle)
-
-
-def _has_name(handle: int, path: Path) -> bool:
-    """Return whether the file that was locked is still the one that others would open."""
-    try:
-        return os.path.samestat(os.fstat(handle), path.stat())
-    except FileNotFoundError:
-        return False
-
-
 def _this_process() -> dict[str, object]:
     now = datetime.datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
     return {"id": os.getpid(), "host": socket.gethostname(), "since": now}
@@ -328,38 +281,37 @@ def _this_process() -> dict[str, object]:
 
 def _held(output: Path, folder: Path) -> UsageError:
     process = (read_mark(folder, RUN) or {}).get("process") or {}
-    who = " ".join(
+    holder = " ".join(
         f"{word} {process[name]}"
         for word, name in (("process", "id"), ("on", "host"), ("since", "since"))
         if name in process
     )
     return UsageError(
-        f"{output} is being written by another run ({who or 'its process is not known'}).",
+        f"{output} is being written by another run ({holder or 'its process is unknown'}).",
         hint="Wait until it has ended, end it, or choose another output folder.",
     )
 
 
 def _is_new(folder: Path) -> bool:
-    """Return whether nothing is in a folder yet but what a killed process had begun it with."""
+    """Return whether a folder holds at most a lock and an unfinished mark."""
     return {entry.name for entry in folder.iterdir()} <= {UNFINISHED_MARK, LOCK_NAME}
 
 
 def _is_markless_run(folder: Path) -> bool:
-    """Return whether version 0.1.0, which left no mark, made a folder with states that tell of a
-    run."""
+    """Return whether a folder holds only states, as version 0.1.0 left them without a mark."""
     entries = list(folder.iterdir())
     states = [entry for entry in entries if entry.suffix == ".safetensors" and entry.is_file()]
     languages = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
     rest = [entry.name for entry in entries if entry not in languages]
     if not all(map(_KEPT.fullmatch, rest)):
         return False
-    if any(_tells_of_a_run(state) for state in states):
+    if any(_is_state(state) for state in states):
         return not languages
     return bool(languages) and all(map(_is_markless_run, languages))
 
 
-def _tells_of_a_run(state: Path) -> bool:
-    """Return whether a file's own header says what run it is of."""
+def _is_state(state: Path) -> bool:
+    """Return whether a file's header says which run it belongs to."""
     try:
         with state.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")

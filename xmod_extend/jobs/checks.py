@@ -1,4 +1,4 @@
-"""What can be refused before anything heavy is imported, read or downloaded.
+"""The checks that come before anything heavy is imported, read or downloaded.
 
 A wrong path or code is known in a second, where loading torch alone takes several. Nothing here
 imports it, and of a base on the Hub only config.json is fetched.
@@ -39,14 +39,14 @@ from xmod_extend.text.sources import check_paths
 
 DEFAULT_MAX_LENGTH = 128
 HIGHEST_DROPOUT = 0.9
-"""Above it a forward pass is noise."""
+"""With more dropout a forward pass is noise."""
 MOST_NAMED = 3
-"""Languages that the default name of an output spells out."""
+"""The most languages that the default name of an output spells out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What `add` was asked for, with nothing known to be wrong with it."""
+    """A language to add, checked as far as it can be without reading its text."""
 
     options: AddOptions
     base: BaseReference
@@ -61,14 +61,14 @@ def check_request(options: AddOptions, callback: Callback) -> Request:
 
     Raises:
         LanguageError: The code is malformed, unknown or taken, or the donor is not in the base.
-        ModelError: The base is no X-MOD.
-        HubError: The base's config.json cannot be had from the Hub.
+        ModelError: The base is not an X-MOD.
+        HubError: The base's config.json cannot be downloaded.
         UsageError: The output cannot be written, `max_length` is more than the base can read, or
             a tracker is not installed.
         CorpusError: A file of text is missing, unreadable or of an unsupported kind.
     """
     check_tracker(options.report_to)
-    base = check_places(options)
+    base = check_inputs(options)
     callback.on_stage(f"Looking at {base.base}")
     language = _check_language(options, base, callback)
     output = options.output or Path(f"{base.name}-{language.code}")
@@ -80,27 +80,27 @@ def check_request(options: AddOptions, callback: Callback) -> Request:
     )
 
 
-def check_requests(several: Sequence[AddOptions], callback: Callback) -> tuple[Request, ...]:
-    """Return the same for several languages that are added to one base; an error names the entry.
+def check_requests(entries: Sequence[AddOptions], callback: Callback) -> tuple[Request, ...]:
+    """Check several languages that are added to one base; an error names the entry.
 
     Raises:
-        XmodExtendError: As `check_request` does, or a language is there twice.
+        XmodExtendError: As in `check_request`, or a language is listed twice.
     """
-    first = several[0]
+    first = entries[0]
     check_tracker(first.report_to)
     base = resolve_base(first.base, revision=first.revision)
-    for number, options in enumerate(several, start=1):
+    for number, options in enumerate(entries, start=1):
         with naming_entry(number, options.lang):
             check_paths([*options.corpus, *filter(None, [options.held_out])])
     callback.on_stage(f"Looking at {base.base}")
     base.load_config()
     languages: list[Language] = []
-    for number, options in enumerate(several, start=1):
+    for number, options in enumerate(entries, start=1):
         with naming_entry(number, options.lang):
             language = _check_language(options, base, callback)
             if language.code in [other.code for other in languages]:
                 raise LanguageError(
-                    f"{language.code} is there twice.", hint="Leave one of them out."
+                    f"{language.code} is listed twice.", hint="Leave one of them out."
                 )
             languages.append(language)
     names = [language.code for language in languages]
@@ -122,13 +122,13 @@ def check_requests(several: Sequence[AddOptions], callback: Callback) -> tuple[R
             output=output,
             forced=first.force,
         )
-        for options, language in zip(several, languages, strict=True)
+        for options, language in zip(entries, languages, strict=True)
     )
 
 
 @contextmanager
 def naming_entry(number: int, lang: object) -> Iterator[None]:
-    """Put before an error which of several languages it is about."""
+    """Name in errors of the block the entry, of several languages, that they are about."""
     try:
         yield
     except XmodExtendError as error:
@@ -161,9 +161,9 @@ def _check_output(output: Path, options: AddOptions, base: BaseReference) -> Non
 
 @contextmanager
 def keeping_what_is_saved(output: Path) -> Iterator[None]:
-    """Advise what keeps hours of training where an output cannot be written.
+    """Give advice that keeps hours of training where an output cannot be written.
 
-    Another output would start at step 1, and --force alone would start anew.
+    With another output, or with --force alone, training would start at step 1.
     """
     try:
         yield
@@ -180,17 +180,17 @@ def keeping_what_is_saved(output: Path) -> Iterator[None]:
 
 
 def _check_none_is_left_out(run: Path, names: Sequence[str]) -> None:
-    """Refuse to go on without a language that was begun, whose work would go with the folder."""
+    """Refuse to go on without a language that was begun: its states would be removed."""
     left_out = [code for code in begun_languages(run) if code not in names]
     if left_out:
         raise UsageError(
-            f"{run} has what was trained of {', '.join(left_out)}, which this run leaves out.",
+            f"{run} has states of {', '.join(left_out)}, which this run leaves out.",
             hint="Resume with the same languages, or choose another output folder.",
         )
 
 
 def _check_saved_state(output: Path, options: AddOptions, *, is_several: bool = False) -> None:
-    """Refuse to begin anew where hours of an interrupted run may lie."""
+    """Refuse to start anew over the states of an interrupted run."""
     if options.plan or (options.force and not options.resume):
         return
     run = run_folder(output)
@@ -199,7 +199,7 @@ def _check_saved_state(output: Path, options: AddOptions, *, is_several: bool = 
     if (states and is_several) or (begun and not is_several):
         kind = f"several languages ({', '.join(begun)})" if begun else "one language"
         raise UsageError(
-            f"{run} has what an interrupted run of {kind} saved.",
+            f"{run} has the states of an interrupted run of {kind}.",
             hint="Go on with that run, choose another output, or use --force to start anew.",
         )
     if states and not options.resume:
@@ -208,25 +208,26 @@ def _check_saved_state(output: Path, options: AddOptions, *, is_several: bool = 
             hint=hint,
         )
     if begun and not options.resume:
-        raise UsageError(f"{run} has what a run saved of {', '.join(begun)}.", hint=hint)
+        raise UsageError(
+            f"{run} has the states of an interrupted run: {', '.join(begun)}.", hint=hint
+        )
 
 
 def note_written_by(run: Path, output: Path) -> None:
-    """Note in a run's folder that the checkpoint in `output` is its own, and may be replaced."""
+    """Note in a run's folder that it wrote the checkpoint in `output`, and may replace it."""
     write_atomically(run / WRITTEN_NAME, (output / RECORD_NAME).read_bytes())
 
 
 def is_written_by(run: Path, output: Path) -> bool:
-    """Return whether the checkpoint in `output` is what this run wrote when some
-    languages failed."""
+    """Return whether this run wrote the checkpoint in `output`, when some languages failed."""
     try:
         return (run / WRITTEN_NAME).read_bytes() == (output / RECORD_NAME).read_bytes()
     except OSError:
         return False
 
 
-def check_places(options: CorpusOptions) -> BaseReference:
-    """Check that the base may exist, and the texts do, without asking the network.
+def check_inputs(options: CorpusOptions) -> BaseReference:
+    """Check the names of the base and the paths of the text, without the network.
 
     Raises:
         ModelError: The base is neither a folder nor a name that the Hub allows.
@@ -238,29 +239,29 @@ def check_places(options: CorpusOptions) -> BaseReference:
     return reference
 
 
-def choose_max_length(config: Mapping[str, Any], wanted: int | None, *, name: str) -> int:
-    """Return tokens per sequence, `<s>` included.
+def choose_max_length(config: Mapping[str, Any], max_length: int | None, *, name: str) -> int:
+    """Return the tokens per sequence, `<s>` included.
 
     Args:
-        config: The base's, as config.json has it.
-        wanted: From the options; the default, or what the base can read, if None.
-        name: The base's, for the message.
+        config: The base's config.json.
+        max_length: The option; if None, the default or the most that the base can read.
+        name: The base's name, for the message.
 
     Raises:
-        UsageError: More than the base has positions for.
+        UsageError: The base cannot read as many.
     """
     limit = longest_input(config)
     if limit is None:
         # Opening the checkpoint refuses such a config.
-        return wanted or DEFAULT_MAX_LENGTH
-    if wanted is None:
+        return max_length or DEFAULT_MAX_LENGTH
+    if max_length is None:
         return min(DEFAULT_MAX_LENGTH, limit)
-    if wanted > limit:
+    if max_length > limit:
         raise UsageError(
-            f"--max-length is {wanted:,}, but {name} reads at most {limit:,} tokens.",
+            f"--max-length is {max_length:,}, but {name} reads at most {limit:,} tokens.",
             hint=f"Use --max-length {limit} or less.",
         )
-    return wanted
+    return max_length
 
 
 def _check_dropout(config: Mapping[str, Any]) -> None:
@@ -268,8 +269,8 @@ def _check_dropout(config: Mapping[str, Any]) -> None:
         value = config.get(field, 0.1)
         if isinstance(value, int | float) and value > HIGHEST_DROPOUT:
             raise ModelError(
-                f"config.json's {field} is {value}: with --dropout nothing would be left to learn "
-                "from.",
+                f"config.json's {field} is {value}: with --dropout hardly anything would be "
+                "left to learn from.",
                 hint="Leave --dropout out.",
             )
 

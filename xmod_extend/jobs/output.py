@@ -30,7 +30,7 @@ from xmod_extend.report.record import RunRecord, VerificationRecord
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedLanguage:
-    """All that is written of a language; of its record, only the writing is missing."""
+    """A trained language before it is written: its record has no verification yet."""
 
     adapter: Adapter
     record: RunRecord
@@ -44,7 +44,7 @@ def write_extended(
     tokenizer_files: Sequence[Path],
     callback: Callback,
 ) -> list[RunRecord]:
-    """Write the base with the languages and verify it; returns their complete records."""
+    """Write the base with the languages, verified, and return their complete records."""
     callback.on_stage("Writing and verifying the checkpoint")
     started = time.perf_counter()
     codes = [language.record.language for language in trained]
@@ -75,7 +75,7 @@ def write_extended(
 
 
 def _documents(records: Sequence[RunRecord], metrics: Sequence[str]) -> dict[str, str]:
-    """Return the card, and of each language its record and the figures of its training."""
+    """Return the card, and for each language its record and the figures of its training."""
     texts = {CARD_NAME: model_card(records)}
     for record, figures in zip(records, metrics, strict=True):
         for name, text in ((RECORD_NAME, record.to_json()), (METRICS_NAME, figures)):

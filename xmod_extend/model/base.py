@@ -31,7 +31,7 @@ DOCUMENT_PATTERNS = (
     "metrics.jsonl",
     "metrics-*.jsonl",
 )
-"""What else goes with a checkpoint: its terms, and the records of languages added before."""
+"""Other files that belong to a checkpoint: its license, and records of added languages."""
 
 
 @dataclass
@@ -39,9 +39,9 @@ class BaseReference:
     """A base that is known to be a folder, or that is assumed to be on the Hub.
 
     Attributes:
-        base: What the user wrote.
+        base: The base as the user wrote it.
         name: A short name, for naming outputs: `xmod-base` for `facebook/xmod-base`.
-        repo_id: Of a base on the Hub, else None.
+        repo_id: The id of a base on the Hub, else None.
         revision: The branch, tag or commit that was asked for.
         commit: The commit that was found, once `load_config` has been called.
     """
@@ -56,11 +56,11 @@ class BaseReference:
     _config: dict[str, Any] | None = field(default=None, repr=False)
 
     def load_config(self) -> dict[str, Any]:
-        """config.json, downloaded alone if the base is on the Hub.
+        """Return config.json, downloaded alone if the base is on the Hub.
 
         Raises:
-            ModelError: It is no X-MOD's.
-            HubError: It cannot be had.
+            ModelError: It is not an X-MOD's.
+            HubError: It cannot be downloaded.
         """
         if self._config is None:
             self._config = read_config(self.path) if self.path else self._download_config()
@@ -73,7 +73,7 @@ class BaseReference:
 
         Raises:
             ModelError: The repository has no weights that PyTorch can read.
-            HubError: A file cannot be had.
+            HubError: A file cannot be downloaded.
         """
         self.load_config()
         if self.path is not None:
@@ -84,7 +84,7 @@ class BaseReference:
         """Return the folder with the base's tokenizer, downloaded without the weights.
 
         Raises:
-            HubError: It cannot be had.
+            HubError: It cannot be downloaded.
         """
         self.load_config()
         if self.path is not None:
@@ -203,9 +203,9 @@ def _check_repo_id(base: str) -> None:
 
 
 def choose_files(names: Iterable[str]) -> list[str]:
-    """Of a repository's files, those that a base needs: one format of weights and no other.
+    """Return the files of a repository that a base needs, with one format of weights.
 
-    Returns an empty list if there are no weights that PyTorch can read.
+    The list is empty if there are no weights that PyTorch can read.
     """
     held = [name for name in names if "/" not in name]
     weights = next((name for name in WEIGHTS_NAMES if name in held), None)
@@ -213,15 +213,9 @@ def choose_files(names: Iterable[str]) -> list[str]:
         return []
     chosen = {CONFIG_NAME, weights}
     if weights.endswith(".index.json"):
-        stem, suffix = (
-            ("model", "safetensors")
-            if "safetensors" in weights
-            else (
-                "pytorch_model",
-                "bin",
-            )
-        )
-        chosen.update(fnmatch.filter(held, f"{stem}-*.{suffix}"))
+        is_safetensors = "safetensors" in weights
+        shards = "model-*.safetensors" if is_safetensors else "pytorch_model-*.bin"
+        chosen.update(fnmatch.filter(held, shards))
     for pattern in (*TOKENIZER_PATTERNS, *DOCUMENT_PATTERNS):
         chosen.update(fnmatch.filter(held, pattern))
     return [name for name in held if name in chosen]
@@ -236,10 +230,10 @@ def _fetch_snapshot(repository: HubRepository) -> Path:
         if problem is not None:
             return _cached_snapshot(repository, problem)
         names = HfApi(endpoint=endpoint).list_repo_files(repo_id, revision=commit)
-        wanted = choose_files(names)
-        if wanted:
+        chosen = choose_files(names)
+        if chosen:
             # `[` is the only character of a file name that a pattern would read otherwise.
-            patterns = [name.replace("[", "[[]") for name in wanted]
+            patterns = [name.replace("[", "[[]") for name in chosen]
             return Path(
                 snapshot_download(
                     repo_id, revision=commit, allow_patterns=patterns, endpoint=endpoint

@@ -37,7 +37,7 @@ class Checkpoint:
         config: config.json as it is; never changed.
         languages: Its codes, where a code's position is its id.
         weights: Its files of weights, and in which of them each tensor lies.
-        extra_names: Tensors that `XmodForMaskedLM` has no place for, such as a pooler's, and tied
+        extra_names: Tensors that `XmodForMaskedLM` does not have, such as a pooler's, and tied
             weights that are stored twice.
     """
 
@@ -62,7 +62,7 @@ class Checkpoint:
         return [name for name in self._expected if not ADAPTER_NAME.fullmatch(name)]
 
     def adapter_names(self, language: str) -> list[str]:
-        """Return one language's tensors, by layer; of a new code, the names that it would have."""
+        """Return the names of one language's tensors, by layer, also for a code that is new."""
         template = self.languages[0]
         return [
             rename_language(name, template, language)
@@ -81,7 +81,7 @@ class Checkpoint:
         return self.weights.by_name[name].iter_bytes(name)
 
     def digest(self, name: str) -> str:
-        """SHA-256 over the tensor's dtype, shape and bytes."""
+        """Return the SHA-256 over the tensor's dtype, shape and bytes."""
         return self.weights.by_name[name].digest(name)
 
     @property
@@ -91,26 +91,26 @@ class Checkpoint:
 
     @property
     def num_parameters(self) -> int:
-        """Of the masked language model, tied weights once."""
+        """Parameters of the masked language model, tied weights once."""
         return sum(self.info(name).num_elements for name in self._expected)
 
     @property
     def num_bytes(self) -> int:
-        """Of the files that hold weights."""
+        """Size of the files that hold weights."""
         return sum(file.stat().st_size for file in self.files)
 
     @property
     def dtype(self) -> str:
-        """Of the shared weights, as config.json spells it (`float32`)."""
+        """The shared weights' dtype, as config.json spells it (`float32`)."""
         return TORCH_NAMES[self.info(WORD_EMBEDDINGS).dtype]
 
     @property
     def adapter_dtype(self) -> str:
-        """Of the adapters, in safetensors' spelling (`F32`)."""
+        """The adapters' dtype, in safetensors' spelling (`F32`)."""
         return self.info(self.adapter_names(self.languages[0])[0]).dtype
 
     def xmod_config(self, *, languages: Sequence[str] | None = None) -> XmodConfig:
-        """transformers' config, optionally with other languages.
+        """Return transformers' config, optionally with other languages.
 
         A `default_language` that is not among the languages is dropped.
 
@@ -124,8 +124,8 @@ def open_checkpoint(path: Path) -> Checkpoint:
     """Open a folder by its config and the headers of its weights; no weight is read.
 
     Raises:
-        ModelError: It is no complete X-MOD masked language model; the message says which part is
-            missing, damaged or contradicts another.
+        ModelError: It is not a complete X-MOD masked language model; the message says what is
+            missing, damaged or contradictory.
     """
     config = read_config(path)
     check_extendable(config, path.name)
@@ -140,7 +140,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
 
 def _check_tied(checkpoint: Checkpoint) -> None:
-    """Tied weights that are stored twice must be equal, or transformers would not tie them."""
+    """Refuse tied weights that are stored twice and differ: transformers would not tie them."""
     for alias, owner in TIED_NAMES.items():
         if alias not in checkpoint.extra_names:
             continue

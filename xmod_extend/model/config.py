@@ -17,11 +17,11 @@ from xmod_extend.model.tensors import DamagedFileError, cannot_be_read, refuse_l
 CONFIG_NAME = "config.json"
 
 UPSTREAM_PAD_ID = 1
-"""Of an X-MOD whose config names none, in transformers as in XLM-R."""
+"""The padding's id where config.json has none, in transformers as in XLM-R."""
 
 
 def list_folder(path: Path, *, limit: int = 6) -> str:
-    """Return what a folder holds, for an error message."""
+    """Return the names of some files in a folder, for an error message."""
     names = sorted(entry.name for entry in path.iterdir())
     if not names:
         return "nothing"
@@ -30,7 +30,7 @@ def list_folder(path: Path, *, limit: int = 6) -> str:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """config.json as it is, after checking that it is one of an X-MOD.
+    """Read config.json, and check that it is an X-MOD's.
 
     Raises:
         ModelError: The folder or its config is missing or broken, or is of another model.
@@ -57,10 +57,10 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def read_json_object(file: Path) -> dict[str, Any]:
-    """Return a JSON file that must hold an object.
+    """Read a JSON file that must hold an object.
 
     Raises:
-        ModelError: It does not.
+        ModelError: It does not, or cannot be read.
     """
     try:
         raw = file.read_bytes()
@@ -72,7 +72,7 @@ def read_json_object(file: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise DamagedFileError(f"{file.name} {_json_fault(error)}.", file) from error
     if not isinstance(content, dict):
-        raise ModelError(f"{file.name} holds no JSON object.", hint=f"Look at {file}.")
+        raise ModelError(f"{file.name} does not hold a JSON object.", hint=f"Look at {file}.")
     return content
 
 
@@ -80,22 +80,24 @@ def _json_fault(error: ValueError | RecursionError) -> str:
     if isinstance(error, RecursionError):
         return "is nested deeper than any config or index is"
     if isinstance(error, json.JSONDecodeError):
-        return f"is no JSON: {error.msg} in line {error.lineno}".removesuffix(" at")
+        return f"is not JSON: {error.msg} in line {error.lineno}".removesuffix(" at")
     if isinstance(error, UnicodeDecodeError):
-        return "is no JSON text: it is not UTF-8"
+        return "is not JSON: it is not UTF-8"
     return f"has a number of more than {sys.get_int_max_str_digits():,} digits"
 
 
 def check_config(config: dict[str, Any], name: str) -> dict[str, Any]:
-    """Refuse the config of another model, and languages that would not mean what they say.
+    """Refuse the config of another model, and languages that are listed wrongly.
 
     Raises:
-        ModelError: The model is no X-MOD, or `languages` is no list of distinct codes.
+        ModelError: The model is not an X-MOD, or `languages` is not a list of distinct codes.
     """
     model_type = config.get("model_type")
     if model_type != "xmod":
-        found = f"a {model_type}, not an X-MOD" if model_type else "no X-MOD: it has no model_type"
-        raise ModelError(f"{name} is {found}.", hint="Give an X-MOD, such as facebook/xmod-base.")
+        found = f"is a {model_type}, not" if model_type else "has no `model_type`, so it is not"
+        raise ModelError(
+            f"{name} {found} an X-MOD.", hint="Give an X-MOD, such as facebook/xmod-base."
+        )
     languages = config_languages(config)
     twice = sorted({code for code in languages if languages.count(code) > 1})
     if twice:
@@ -108,15 +110,15 @@ def check_config(config: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def check_extendable(config: dict[str, Any], name: str) -> None:
-    """Refuse a config of an X-MOD that no language can be added to.
+    """Refuse the config of an X-MOD that no language can be added to.
 
     Raises:
-        ModelError: It describes another kind of model than a masked language model in floats, or
-            one that cannot compute.
+        ModelError: It describes no masked language model, a quantised one, or one that cannot
+            compute.
     """
     if config.get("tie_word_embeddings") is False:
         raise ModelError(
-            f"{name} has an LM head of its own (`tie_word_embeddings` is false).",
+            f"{name} has an untied LM head (`tie_word_embeddings` is false).",
             hint="Only X-MODs whose LM head shares the word embeddings can be extended.",
         )
     if config.get("is_decoder") or config.get("add_cross_attention"):
@@ -137,11 +139,11 @@ def check_extendable(config: dict[str, Any], name: str) -> None:
             "config.json if its weights are plain.",
         )
     _check_padding(config)
-    for field, (most, released) in _RANGES.items():
+    for field, (largest, released) in _RANGES.items():
         value = config.get(field)
-        if isinstance(value, int | float) and not 0 <= value <= most:
+        if isinstance(value, int | float) and not 0 <= value <= largest:
             raise ModelError(
-                f"config.json's {field} is {value}, which is not from 0 to {most}.",
+                f"config.json's {field} is {value}, which is not from 0 to {largest}.",
                 hint=f"It is {released} in the released X-MODs.",
             )
 
@@ -152,25 +154,25 @@ _RANGES = {
     "layer_norm_eps": (1, 1e-5),
     "initializer_range": (100, 0.02),
 }
-"""The most that a field can be for anything to be computed, and what it is by rights."""
+"""Field -> largest value that can be computed with, and the value in the released X-MODs."""
 
 
 def _check_padding(config: dict[str, Any]) -> None:
-    """Positions are counted from behind the padding's id, so a wrong one shifts them all."""
+    """Refuse a padding id that is no token: all positions are counted from it."""
     padding, rows = config.get("pad_token_id", UPSTREAM_PAD_ID), config.get("vocab_size")
     is_id = isinstance(padding, int) and not isinstance(padding, bool)
     if not is_id or padding < 0 or (isinstance(rows, int) and 0 < rows <= padding):
         raise ModelError(
-            f"config.json's pad_token_id is {json.dumps(padding)[:60]}, which is no token's id; "
-            "X-MOD counts its positions from there.",
+            f"config.json's pad_token_id is {json.dumps(padding)[:60]}, which is not the id of "
+            "a token; X-MOD counts its positions from it.",
             hint="It is 1 in the released X-MODs.",
         )
 
 
 def longest_input(config: Mapping[str, Any]) -> int | None:
-    """Return tokens that a model reads at a time, or None where its config does not say.
+    """Return the most tokens that a model reads at a time, or None if its config does not say.
 
-    The positions up to the padding's own are never used.
+    The positions up to the padding's are never used.
     """
     positions, padding = config.get("max_position_embeddings"), config.get("pad_token_id")
     if not isinstance(positions, int):
@@ -179,11 +181,11 @@ def longest_input(config: Mapping[str, Any]) -> int | None:
 
 
 def config_languages(config: dict[str, Any]) -> list[str]:
-    """`languages`, where a language's position is its id; upstream's default if it is absent."""
+    """Return `languages`, where a position is an id; upstream's default if the field is absent."""
     languages = config.get("languages", ["en_XX"])
     if not isinstance(languages, list) or not all(isinstance(code, str) for code in languages):
         raise ModelError(
-            "config.json's `languages` is no list of language codes.",
+            "config.json's `languages` is not a list of language codes.",
             hint='It should read like ["en_XX", "id_ID"].',
         )
     return languages

@@ -4,6 +4,8 @@ config.json                      the base's, with the new codes at the end of `l
 model-base.safetensors           the base's model.safetensors, byte for byte
 model-CODE.safetensors           a new language's adapter
 README.md, run.json, ...         the card, the record and the figures of each language
+
+All else that belongs to the base, such as its tokenizer and its license, comes along.
 """
 
 from __future__ import annotations
@@ -44,8 +46,8 @@ def extended_contents(
     """Return what the base with more languages holds, and nothing else changed.
 
     Args:
-        adapters: Of each new code, from `planned_adapter` or `trained_adapter`. The languages get
-            their ids in this order.
+        adapters: New code -> its adapter, from `planned_adapter` or `trained_adapter`. The
+            languages get their ids in this order.
         tokenizer_files: The tokenizer to store. By default the base's own files.
 
     Raises:
@@ -78,7 +80,7 @@ def extended_shards(base: Checkpoint, adapters: Mapping[str, AdapterSources]) ->
 
 
 def planned_adapter(base: Checkpoint, language: str) -> AdapterSources:
-    """Return the adapter that a new language will have, as far as it is known before training."""
+    """Return the adapter that a new language will have: without values before it is trained."""
     return {name: TensorSource(info) for name, info in _adapter_infos(base, language)}
 
 
@@ -96,10 +98,10 @@ def trained_adapter(
     """
     infos = dict(_adapter_infos(base, language))
     if set(adapter) != set(infos):
-        odd = sorted(set(adapter) ^ set(infos))
+        differing = sorted(set(adapter) ^ set(infos))
         raise ModelError(
-            f"The adapter of {language} is not one of this base: {len(odd)} names differ, "
-            f"such as {odd[0]}.",
+            f"The adapter of {language} is not one of this base: {len(differing)} names differ, "
+            f"such as {differing[0]}.",
             hint="It must have one bottleneck for each layer.",
         )
     sources = {}

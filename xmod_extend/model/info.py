@@ -1,4 +1,4 @@
-"""What a checkpoint is, told from its config, the headers of its weights and its records.
+"""The figures of a checkpoint, from its config, the headers of its weights and its records.
 
 No weight is read and torch is not imported, except to open PyTorch's own `.bin` format.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from xmod_extend.model.config import (
 )
 from xmod_extend.model.extension import RECORD_NAME
 from xmod_extend.model.names import ADAPTER_NAME, TIED_NAMES
-from xmod_extend.model.tensors import TORCH_NAMES
+from xmod_extend.model.tensors import TORCH_NAMES, TensorInfo
 from xmod_extend.model.weights import open_weights
 
 
@@ -34,17 +35,17 @@ class WeightsFile:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointInfo:
-    """An X-MOD's figures; all sizes are of what the files hold.
+    """An X-MOD's figures, all of them from what the files hold.
 
     Attributes:
         languages: Codes, where a code's position is its id.
-        num_parameters: Of the shared weights and all languages, tied weights once.
-        num_parameters_per_language: Of one language adapter.
-        dtypes: Of the weights, the commonest first, as config.json spells them.
+        num_parameters: Shared weights and all languages, tied weights once.
+        num_parameters_per_language: Parameters of one language adapter.
+        dtypes: The weights' dtypes, the most common first, as config.json spells them.
         max_length: Tokens that the model can read at a time.
         has_lm_head: Whether it can be extended; an encoder alone cannot.
         records: The run records that lie beside the weights, by file name.
-        notes: What is odd about it.
+        notes: Sentences about contradictions in it.
     """
 
     path: str
@@ -66,7 +67,7 @@ class CheckpointInfo:
     notes: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able."""
+        """Return the figures as values that JSON can hold."""
         return dataclasses.asdict(self)
 
 
@@ -74,7 +75,7 @@ def describe(checkpoint: PathOrName) -> CheckpointInfo:
     """Describe any X-MOD, also one that cannot be extended: a folder, a Hub id or `tiny`.
 
     Raises:
-        ModelError: It is no X-MOD, or a file of it is missing or damaged.
+        ModelError: It is not an X-MOD, or a file of it is missing or damaged.
     """
     path = resolve_base(as_path_or_name("checkpoint", checkpoint)).fetch()
     config = read_config(path)
@@ -85,16 +86,10 @@ def describe(checkpoint: PathOrName) -> CheckpointInfo:
         for name, file in weights.by_name.items()
         if name not in TIED_NAMES and not name.endswith(("position_ids", "token_type_ids"))
     }
-    shared = 0
-    of_language: Counter[str] = Counter()
+    shared, by_language = _count_parameters(infos)
     dtypes: Counter[str] = Counter()
-    for name, info in infos.items():
+    for info in infos.values():
         dtypes[TORCH_NAMES[info.dtype]] += info.num_elements
-        match = ADAPTER_NAME.fullmatch(name)
-        if match:
-            of_language[match["language"]] += info.num_elements
-        else:
-            shared += info.num_elements
     records, notes = _read_records(path)
     files = tuple(
         WeightsFile(name=file.path.name, num_bytes=file.path.stat().st_size)
@@ -104,9 +99,9 @@ def describe(checkpoint: PathOrName) -> CheckpointInfo:
         path=str(path),
         languages=tuple(languages),
         default_language=config.get("default_language"),
-        num_parameters=shared + sum(of_language.values()),
+        num_parameters=shared + sum(by_language.values()),
         num_shared_parameters=shared,
-        num_parameters_per_language=max(of_language.values(), default=0),
+        num_parameters_per_language=max(by_language.values(), default=0),
         num_bytes=sum(file.num_bytes for file in files),
         dtypes=tuple(dtype for dtype, _ in dtypes.most_common()),
         num_layers=_number(config, "num_hidden_layers", 12),
@@ -120,15 +115,28 @@ def describe(checkpoint: PathOrName) -> CheckpointInfo:
         has_lm_head="lm_head.dense.weight" in infos,
         files=files,
         records=records,
-        notes=(*_language_notes(languages, list(of_language)), *notes),
+        notes=(*_language_notes(languages, list(by_language)), *notes),
     )
+
+
+def _count_parameters(infos: Mapping[str, TensorInfo]) -> tuple[int, Counter[str]]:
+    """Return the number of shared parameters, and those of the languages by their codes."""
+    shared = 0
+    by_language: Counter[str] = Counter()
+    for name, info in infos.items():
+        match = ADAPTER_NAME.fullmatch(name)
+        if match:
+            by_language[match["language"]] += info.num_elements
+        else:
+            shared += info.num_elements
+    return shared, by_language
 
 
 def recorded_base(path: Path, *, revision: str | None = None) -> BaseReference:
     """Return the base of the language that was added last, as the checkpoint's run.json names it.
 
     Args:
-        revision: Instead of the commit that is recorded.
+        revision: The commit to use instead of the recorded one.
 
     Raises:
         ModelError: There is no such record, or the folder that it names is not here.
@@ -154,7 +162,7 @@ def _number(config: dict[str, Any], field: str, upstream_default: int) -> int:
     value = config.get(field, upstream_default)
     if not isinstance(value, int):
         raise ModelError(
-            f"config.json's {field} is {value!r}, which is no number.",
+            f"config.json's {field} is {value!r}, which is not a number.",
             hint="Compare it with the config.json of facebook/xmod-base.",
         )
     return value

@@ -74,8 +74,8 @@ MAX_HEADER_BYTES = 100_000_000
 class DamagedFileError(ModelError):
     """A file is cut short or altered.
 
-    Where it is a link, as in the Hub's cache, what it points to must go: it would be taken for
-    whole again.
+    If it is a link, as in the Hub's cache, the hint is to delete the file that it points to, which
+    a new download would take for whole.
     """
 
     def __init__(self, message: str, path: Path) -> None:
@@ -86,7 +86,7 @@ class DamagedFileError(ModelError):
 
 
 def refuse_lfs_pointer(path: Path, start: bytes) -> None:
-    """Refuse a file of which only what Git LFS leaves in its place is here.
+    """Refuse the pointer that Git LFS leaves in the place of a file.
 
     Raises:
         ModelError: `start`, the file's first bytes, are a pointer's.
@@ -100,7 +100,7 @@ def refuse_lfs_pointer(path: Path, start: bytes) -> None:
 
 
 def cannot_be_read(path: Path, error: OSError) -> ModelError:
-    """Return the error to raise for one of the file system's."""
+    """Return the error to raise when the file system cannot read a file."""
     hint = f"Look at {path}."
     if isinstance(error, PermissionError):
         hint = f"Ask the owner of {path} to let you read it."
@@ -109,7 +109,7 @@ def cannot_be_read(path: Path, error: OSError) -> ModelError:
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """What a header says of one tensor, with `dtype` in safetensors' spelling (`F32`)."""
+    """A tensor's entry in a header, with `dtype` in safetensors' spelling (`F32`)."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -124,7 +124,7 @@ class TensorInfo:
 
 
 class TensorFile(Protocol):
-    """What a checkpoint needs of a file of tensors, whatever its format."""
+    """A file of tensors, whatever its format."""
 
     path: Path
 
@@ -142,10 +142,10 @@ class TensorFile(Protocol):
 
 @dataclass(frozen=True)
 class TensorSource:
-    """A tensor that is to be written, and where its bytes come from when it is.
+    """A tensor to write, and where its bytes come from.
 
     Attributes:
-        chunks: Returns the bytes in pieces; of a tensor whose room is only planned there are none.
+        chunks: Returns the bytes in pieces. A tensor whose room is only planned has none.
     """
 
     info: TensorInfo
@@ -153,17 +153,17 @@ class TensorSource:
 
 
 def source_of(file: TensorFile, name: str) -> TensorSource:
-    """Return a tensor of a file, to be read in pieces."""
+    """Return a tensor of a file, which is read in pieces when it is written."""
     return TensorSource(file.info(name), lambda: file.iter_bytes(name))
 
 
 def source_in_memory(tensor: torch.Tensor) -> TensorSource:
-    """Return a tensor that is in memory already."""
+    """Return a tensor in memory, which is not copied."""
     return TensorSource(tensor_info(tensor), lambda: [tensor_bytes(tensor)])
 
 
 def digest_of(info: TensorInfo, chunks: Iterable[bytes | memoryview]) -> str:
-    """SHA-256 over dtype, shape and bytes: two tensors agree in it only if bit for bit the same."""
+    """Return the SHA-256 over dtype, shape and bytes: the same only for identical tensors."""
     sha = hashlib.sha256(f"{info.dtype} {list(info.shape)}\n".encode())
     for chunk in chunks:
         sha.update(chunk)
@@ -250,7 +250,7 @@ class SafetensorsFile:
 
 
 def _read_header(path: Path) -> tuple[dict[str, tuple[TensorInfo, int]], dict[str, str], int]:
-    """Tensor name -> (info, offset in the data), the metadata, and where the data starts."""
+    """Return the entries (info and offset in the data), the metadata, and where the data starts."""
     try:
         with path.open("rb") as file:
             file_bytes = os.fstat(file.fileno()).st_size
@@ -267,12 +267,12 @@ def _read_header(path: Path) -> tuple[dict[str, tuple[TensorInfo, int]], dict[st
     try:
         header = json.loads(raw)
     except (ValueError, RecursionError) as error:
-        raise _bad_header(path, "it is no JSON") from error
+        raise _bad_header(path, "it is not JSON") from error
     if not isinstance(header, dict):
-        raise _bad_header(path, "it is no JSON object")
+        raise _bad_header(path, "it is not a JSON object")
     metadata = header.pop("__metadata__", None) or {}
     if not isinstance(metadata, dict):
-        raise _bad_header(path, "its metadata is no JSON object")
+        raise _bad_header(path, "its metadata is not a JSON object")
     entries = {name: _read_entry(path, name, entry) for name, entry in header.items()}
     data_bytes = _check_contiguous(path, entries)
     _check_size(path, expected=8 + header_bytes + data_bytes, found=file_bytes)
@@ -282,13 +282,13 @@ def _read_header(path: Path) -> tuple[dict[str, tuple[TensorInfo, int]], dict[st
 def _read_entry(path: Path, name: str, entry: Any) -> tuple[TensorInfo, int]:
     try:
         dtype, shape, (start, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
-        whole = all(type(number) is int and number >= 0 for number in (*shape, start, end))
+        are_counts = all(type(number) is int and number >= 0 for number in (*shape, start, end))
     except (TypeError, KeyError, ValueError) as error:
         raise _bad_header(path, f"{name} lacks a dtype, a shape or offsets") from error
     if dtype not in ITEM_BYTES:
         raise _bad_header(path, f"{name} has the unknown dtype {dtype!r}")
-    if not whole:
-        raise _bad_header(path, f"{name} has a shape or offsets that are no counts")
+    if not are_counts:
+        raise _bad_header(path, f"{name} has a shape or offsets that are not counts")
     info = TensorInfo(dtype, tuple(shape))
     if end - start != info.num_bytes:
         raise _bad_header(
@@ -298,7 +298,7 @@ def _read_entry(path: Path, name: str, entry: Any) -> tuple[TensorInfo, int]:
 
 
 def _check_contiguous(path: Path, entries: dict[str, tuple[TensorInfo, int]]) -> int:
-    """Return the tensors must follow one another without a gap; returns the bytes of all."""
+    """Refuse gaps and overlaps between tensors; return the number of bytes of all."""
     position = 0
     for name, (info, start) in sorted(entries.items(), key=lambda item: (item[1][1], item[0])):
         # A tensor without elements shares its offset with its neighbour and takes no room.
@@ -332,7 +332,7 @@ def _no_header(path: Path, prefix: bytes, header_bytes: int, file_bytes: int) ->
             f"{file_bytes:,} found.",
             path,
         )
-    return DamagedFileError(f"{path.name} is no safetensors file: {found}.", path)
+    return DamagedFileError(f"{path.name} is not a safetensors file: {found}.", path)
 
 
 def _bad_header(path: Path, what: str) -> ModelError:
@@ -349,7 +349,7 @@ def write_safetensors(
 
     Args:
         path: The file to write; an existing one is replaced.
-        tensors: Name, info and bytes of each. The bytes are asked for one tensor after another.
+        tensors: Name, info and bytes of the tensors. The bytes are asked for when they are written.
         metadata: Texts for the header, beside the format.
 
     Raises:

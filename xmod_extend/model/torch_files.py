@@ -1,4 +1,4 @@
-"""PyTorch's `.bin` files, with the same interface as safetensors files.
+"""PyTorch's `.bin` files, with the interface of safetensors files.
 
 `facebook/xmod-base` may be published only in this format. A pickle can hold code, so it is opened
 by torch's restricted unpickler alone.
@@ -89,7 +89,7 @@ class PickleFile:
             for name, tensor in loaded.items()
         ):
             raise ModelError(
-                f"{self.path.name} holds something else than a dictionary of tensors.",
+                f"{self.path.name} does not hold a dictionary of tensors.",
                 hint="A checkpoint's .bin file is what `save_pretrained` writes.",
             )
         return _without_aliases(loaded)
@@ -107,7 +107,7 @@ def _load_pickle(path: Path) -> object:
         refuse_lfs_pointer(path, start)
         in_zip = start.startswith(b"PK\x03\x04")
         with warnings.catch_warnings():
-            # About the pickle's protocol; what matters of it becomes an error.
+            # The warnings are about the pickle's protocol; what matters becomes an error.
             warnings.simplefilter("ignore")
             return torch.load(
                 path, map_location="cpu", weights_only=True, mmap=True if in_zip else None
@@ -115,7 +115,7 @@ def _load_pickle(path: Path) -> object:
     except pickle.UnpicklingError as error:
         if "unsupported global" not in str(error).lower():
             raise DamagedFileError(
-                f"{path.name} is no whole PyTorch file of tensors.", path
+                f"{path.name} is not a PyTorch file of tensors, or not a whole one.", path
             ) from error
         raise ModelError(
             f"{path.name} holds code, which opening would run, and is not loaded.",

@@ -1,8 +1,8 @@
-"""What plain transformers makes of a base or an output, as those who use it will have it.
+"""Loading a base or an output with plain transformers, as its users will.
 
 This package computes with parts of upstream's model, and so could train what nobody can load: a
-config that asks for a library that is not installed, or describes a model that cannot run. What is
-checked here is loaded as a user would, but without the memory that the weights take.
+config that asks for a library that is not installed, or describes a model that cannot run. Models
+are loaded here as a user loads them, but without the memory that the weights take.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 TRIAL_TOKENS = 8
 TRIAL_ROWS = 64
-"""Of the vocabulary in the trial, unless padding lies further back."""
+"""The vocabulary's size in the trial, unless the padding's id is larger."""
 LARGEST_TRIAL = 50_000_000
-"""Parameters. A layer of xmod-large-prenorm has 14 million; a config that claims more than this
+"""The most parameters of a trial; a layer of xmod-large-prenorm has 14 million. A larger config
 contradicts its weights, which is found when they are opened."""
 COMPARE_HINT = "Compare it with the config.json of facebook/xmod-base."
 
@@ -35,7 +35,7 @@ COMPARE_HINT = "Compare it with the config.json of facebook/xmod-base."
 def make_xmod_config(
     config: Mapping[str, Any], *, languages: Sequence[str] | None = None
 ) -> XmodConfig:
-    """transformers' config from what config.json says, optionally with other languages.
+    """Return transformers' config for a config.json, optionally with other languages.
 
     A `default_language` that is not among the languages is dropped.
 
@@ -54,7 +54,7 @@ def make_xmod_config(
             made: XmodConfig = XmodConfig.from_dict(values)
     except Exception as error:  # transformers' validation has error classes of many libraries
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        # Where several types are allowed, each of them is refused at length behind this.
+        # Where a field may have one of several types, a sentence about each follows.
         reason = lines[-1].split(". Errors:")[0].strip().rstrip(".")
         raise ModelError(
             f"config.json has a value that transformers refuses: {reason}.", hint=COMPARE_HINT
@@ -67,27 +67,25 @@ def check_usable(config: Mapping[str, Any]) -> None:
 
     Raises:
         ModelError: transformers cannot build, load or run a model of this config; the hint names
-            the field that is to blame where it is a single one.
+            the field if a single one is the cause.
     """
     try:
         error = _run_trial(*_trial_model(config))
     except ModelError as refused:
-        raise ModelError(refused.message, hint=_blame(config) or refused.hint) from refused
+        raise ModelError(refused.message, hint=_hint_at_field(config) or refused.hint) from refused
     if error is not None:
         raise ModelError(
             f"config.json describes a model that plain transformers cannot use: {_reason(error)}.",
-            hint=_blame(config) or COMPARE_HINT,
+            hint=_hint_at_field(config) or COMPARE_HINT,
         ) from error
 
 
-def _blame(config: Mapping[str, Any]) -> str | None:
-    """Return a hint that names the field without which transformers would take the config."""
-    guilty = [field for field in config if _works_without(config, field)]
-    if len(guilty) != 1:
+def _hint_at_field(config: Mapping[str, Any]) -> str | None:
+    """Return a hint that names the field without which the model can be used, if there is one."""
+    causes = [field for field in config if _works_without(config, field)]
+    if len(causes) != 1:
         return None
-    return (
-        f"It is {guilty[0]}: correct it, remove it from config.json, or install what it asks for."
-    )
+    return f"The cause is {causes[0]}: correct it, remove it, or install what it asks for."
 
 
 def _trial_model(config: Mapping[str, Any]) -> tuple[XmodConfig, dict[str, tuple[int, ...]]]:
@@ -100,7 +98,7 @@ def _trial_model(config: Mapping[str, Any]) -> tuple[XmodConfig, dict[str, tuple
 
 
 def _run_trial(made: XmodConfig, shapes: Mapping[str, tuple[int, ...]]) -> Exception | None:
-    """Return what transformers raises while it loads and runs the trial model, if it does."""
+    """Return the error that transformers raises while it loads and runs the trial model, if any."""
     import torch
     from transformers import XmodForMaskedLM
 
@@ -109,13 +107,13 @@ def _run_trial(made: XmodConfig, shapes: Mapping[str, tuple[int, ...]]) -> Excep
     zeros = {name: torch.zeros(shape) for name, shape in shapes.items()}
     length = min(TRIAL_TOKENS, longest_input(made.to_dict()) or 1)
     try:
-        # The caller's random numbers are none of a trial's business.
+        # The caller's random numbers stay as they are.
         with torch.random.fork_rng(devices=[]), quiet_transformers(), torch.inference_mode():
             model: Any = XmodForMaskedLM.from_pretrained(None, config=made, state_dict=zeros)
             ids = torch.zeros(1, length, dtype=torch.long)
             inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
             model(**inputs, lang_ids=torch.zeros(1, dtype=torch.long), return_dict=True)
-    except Exception as error:  # whatever a senseless value leads to
+    except Exception as error:  # whatever an absurd value leads to
         return error
     return None
 
@@ -140,15 +138,16 @@ def loading_faults(folder: Path) -> list[str]:
 
     faults = []
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    with quiet_transformers(), as_utf8(folder) as place:
+    with quiet_transformers(), as_utf8(folder) as path:
         try:
             _, info = AutoModelForMaskedLM.from_pretrained(
-                place, device_map="meta", output_loading_info=True, **local
+                path, device_map="meta", output_loading_info=True, **local
             )
         except Exception as error:
             faults.append(f"AutoModelForMaskedLM cannot load it: {_reason(error)}.")
         else:
-            absent = sorted(info["missing_keys"] | {each[0] for each in info["mismatched_keys"]})
+            mismatched = {name for name, *_ in info["mismatched_keys"]}
+            absent = sorted(info["missing_keys"] | mismatched)
             if absent:
                 faults.append(
                     f"AutoModelForMaskedLM does not find {absent[0]} in it, and fills it with "
@@ -156,7 +155,7 @@ def loading_faults(folder: Path) -> list[str]:
                 )
         if find_tokenizer_files(folder):
             try:
-                AutoTokenizer.from_pretrained(place, **local)
+                AutoTokenizer.from_pretrained(path, **local)
             except Exception as error:
                 faults.append(f"AutoTokenizer cannot load it: {_reason(error)}.")
     return faults
@@ -164,7 +163,7 @@ def loading_faults(folder: Path) -> list[str]:
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """No log lines, reports or progress bars from transformers inside the block."""
+    """Silence transformers' log lines, reports and progress bars inside the block."""
     from huggingface_hub import utils as hub
     from transformers.utils import logging as transformers_logging
 
@@ -180,7 +179,7 @@ def quiet_transformers() -> Iterator[None]:
         transformers_logging.set_verbosity(verbosity)
         if has_bars:
             with warnings.catch_warnings():
-                # That an environment variable keeps the Hub's bars off.
+                # It warns where an environment variable keeps the Hub's bars off.
                 warnings.simplefilter("ignore")
                 bars.enable_progress_bar()
             if hub_has_none:

@@ -1,7 +1,7 @@
-"""Does a checkpoint hold what its config promises?
+"""Checks that a checkpoint holds what its config describes.
 
-transformers loads a checkpoint that lacks tensors by drawing random ones, so a mistake here would
-train against noise. What should be there is taken from upstream's own model, built without memory.
+Where a tensor is missing, transformers draws a random one, and training would go against noise.
+The tensors that are expected are those of upstream's own model, built without memory.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from transformers import XmodConfig
 
 MOST_LAYERS = 1000
-"""A model's layers are built one by one, without memory for weights but not without any."""
+"""Building a layer takes some memory, even without its weights."""
 FLOATS = ("F64", "F32", "F16", "BF16")
 
 
 def expected_shapes(config: XmodConfig) -> dict[str, tuple[int, ...]]:
-    """Name -> shape of every tensor that `XmodForMaskedLM` stores, tied weights once.
+    """Return the name and shape of every tensor that `XmodForMaskedLM` stores, tied weights once.
 
-    Adapters come in the order of layers, languages and parts, as in upstream's modules.
+    Adapters come last, one language after another.
 
     Raises:
         ModelError: transformers cannot build a model of this config.
@@ -46,7 +46,7 @@ def expected_shapes(config: XmodConfig) -> dict[str, tuple[int, ...]]:
         one.default_language = None
         with torch.device("meta"):
             model = XmodForMaskedLM(one)
-    except Exception as error:  # whatever a senseless value leads to
+    except Exception as error:  # whatever an absurd value leads to
         reason = " ".join(str(error).split()).rstrip(".")
         raise ModelError(
             f"config.json describes no model that can be built: {type(error).__name__}: {reason}.",
@@ -66,7 +66,7 @@ def expected_shapes(config: XmodConfig) -> dict[str, tuple[int, ...]]:
 
 
 def check_head(names: Iterable[str], label: str) -> None:
-    """Refuse a checkpoint that is no masked language model.
+    """Refuse a checkpoint that is not a masked language model.
 
     Raises:
         ModelError: There are no weights of an LM head, or none of an encoder under `roberta.`.
@@ -110,10 +110,10 @@ def check_languages(names: Iterable[str], languages: Iterable[str], label: str) 
 
 
 def check_depth(names: Iterable[str], config: XmodConfig) -> None:
-    """Refuse a senseless number of layers before so many are built.
+    """Refuse an absurd number of layers before so many are built.
 
     Raises:
-        ModelError: There are more than any model has, and the weights have others.
+        ModelError: It is larger than any model's, and not that of the weights.
     """
     held = _num_layers(names)
     if held != config.num_hidden_layers > MOST_LAYERS:
@@ -134,22 +134,22 @@ def check_shapes(
             has the first disagreement in plain words, and how many tensors disagree.
     """
     missing = [name for name in expected if name not in infos]
-    deviant = [name for name in expected if name in infos and infos[name].shape != expected[name]]
+    misshapen = [name for name in expected if name in infos and infos[name].shape != expected[name]]
     surplus = [name for name in infos if name.startswith(LAYER_PREFIX) and name not in expected]
-    found = len(missing) + len(deviant) + len(surplus)
+    found = len(missing) + len(misshapen) + len(surplus)
     if found:
-        first = _disagreement(infos, config) or _first_name(
-            infos, expected, missing, deviant, surplus
+        first = _disagreement(infos, config) or _first_difference(
+            infos, expected, missing, misshapen, surplus
         )
         raise ModelError(
             f"config.json disagrees with the weights: {first} "
             f"({found} {'tensors disagree' if found > 1 else 'tensor disagrees'}).",
             hint="config.json and the weights are not of the same checkpoint.",
         )
-    other = [name for name in expected if infos[name].dtype not in FLOATS]
-    if other:
+    unfit = [name for name in expected if infos[name].dtype not in FLOATS]
+    if unfit:
         raise ModelError(
-            f"{other[0]} is of type {infos[other[0]].dtype}, which cannot be trained against.",
+            f"{unfit[0]} is of type {infos[unfit[0]].dtype}, which cannot be trained against.",
             hint="Use the checkpoint from before it was quantised.",
         )
 
@@ -205,19 +205,19 @@ def _num_layers(names: Iterable[str]) -> int:
     )
 
 
-def _first_name(
+def _first_difference(
     infos: Mapping[str, TensorInfo],
     expected: Mapping[str, tuple[int, ...]],
     missing: list[str],
-    deviant: list[str],
+    misshapen: list[str],
     surplus: list[str],
 ) -> str:
     if missing:
         return f"{missing[0]} is missing"
-    if deviant:
-        name = deviant[0]
+    if misshapen:
+        name = misshapen[0]
         return f"{name} should be {_times(expected[name])} and is {_times(infos[name].shape)}"
-    return f"{surplus[0]} has no place in it"
+    return f"{surplus[0]} is not in the model that it describes"
 
 
 def _times(shape: tuple[int, ...]) -> str:

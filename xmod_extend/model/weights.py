@@ -35,7 +35,7 @@ def open_weights(path: Path) -> Weights:
     """Open the weights that transformers would load from this folder, by their headers.
 
     Raises:
-        ModelError: There are none, or a part of them is missing or damaged.
+        ModelError: There are none, or some are missing or damaged.
     """
     for name in WEIGHTS_NAMES:
         if (path / name).is_file():
@@ -43,7 +43,7 @@ def open_weights(path: Path) -> Weights:
     else:
         raise ModelError(
             f"{path} has no weights; it holds {list_folder(path)}.",
-            hint="Expected model.safetensors, pytorch_model.bin, or an index of several.",
+            hint="Expected model.safetensors, pytorch_model.bin, or an index of several files.",
         )
     if not name.endswith(".index.json"):
         file = _open_file(path / name)

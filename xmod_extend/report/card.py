@@ -10,22 +10,22 @@ from xmod_extend.report.record import EvaluationRecord, RunRecord, TrainingRecor
 
 
 def model_card(records: Sequence[RunRecord]) -> str:
-    """Markdown with the Hub's metadata block; every figure in it stands in the records.
+    """Return the card in Markdown with the Hub's metadata; all its figures are from the records.
 
     Args:
-        records: Of the languages that were added to one base together, in the order of their ids.
+        records: One for each language that was added to the base, in the order of their ids.
     """
-    parts = [_front_matter(records), _introduction(records), _usage(records)]
+    sections = [_front_matter(records), _introduction(records), _usage(records)]
     for record in records:
         assert record.training is not None and record.evaluation is not None
         heading = f": {record.language_name}" if len(records) > 1 else ""
-        parts += [
+        sections += [
             _results(record, record.evaluation, heading),
             _training(record, record.training, heading),
             _text(record, heading),
         ]
-    parts.append(_limits(records))
-    return "\n".join(part.strip() + "\n" for part in parts)
+    sections.append(_limits(records))
+    return "\n".join(section.strip() + "\n" for section in sections)
 
 
 def _front_matter(records: Sequence[RunRecord]) -> str:
@@ -41,16 +41,16 @@ def _front_matter(records: Sequence[RunRecord]) -> str:
 
 
 def _introduction(records: Sequence[RunRecord]) -> str:
-    known = records[0].base
-    base = f"`{known.name}`"
-    if known.commit is not None:
-        base = f"`{known.source}` (commit `{known.commit[:12]}`)"
+    base = records[0].base
+    name = f"`{base.name}`"
+    if base.commit is not None:
+        name = f"`{base.source}` (commit `{base.commit[:12]}`)"
     names = _listed([f"{record.language_name} (`{record.language}`)" for record in records])
-    title = f"# {known.name} with {names}\n\n"
+    title = f"# {base.name} with {names}\n\n"
     one = len(records) == 1
     return title + _paragraph(
         f"""
-        This is {base}, an X-MOD with {len(known.languages)} languages, to which
+        This is {name}, an X-MOD with {len(base.languages)} languages, to which
         `xmod-extend` added {"a language adapter" if one else "language adapters"} for
         {_listed([record.language_name for record in records])}. Only
         {"that adapter was" if one else "those adapters were"} trained. Every weight of the base is
@@ -78,7 +78,7 @@ Or pass `lang_ids`: the id of a language is its position in `model.config.langua
 
 
 def _listed(names: Sequence[str]) -> str:
-    """`A`, `A and B`, or `A, B and C`."""
+    """Return `A`, `A and B`, or `A, B and C`."""
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
@@ -119,7 +119,7 @@ def _unknown_share(record: RunRecord) -> str:
 
 
 def _paragraph(text: str) -> str:
-    """Filled to 100 columns, whatever the figures' lengths."""
+    """Return a text wrapped at 100 columns."""
     return textwrap.fill(" ".join(text.split()), 100, break_on_hyphens=False)
 
 

@@ -50,9 +50,9 @@ class Metrics:
     """The open metrics.jsonl of one run; leaving the block closes it and ends the tracker.
 
     Args:
-        path: Of the file, in a folder that exists.
-        last_step: What was written after this step, by a run that this one resumes, is cut off.
-        tracker: Hears of the same figures.
+        path: The file, in a folder that exists.
+        last_step: The step that the run is resumed at, or 0; lines of later steps are removed.
+        tracker: Gets the same figures.
     """
 
     def __init__(self, path: Path, *, last_step: int = 0, tracker: Tracker | None = None) -> None:
@@ -101,10 +101,10 @@ class Tracker:
     Args:
         name: `tensorboard`, `trackio` or `wandb`.
         run: The run's name in the tracker: the language's code.
-        options: Of the run, for a tracker that shows them.
+        options: The options of the run, for a tracker that shows them.
         logs: Folder of TensorBoard's files.
         last_step: The step that the run is resumed at, or 0.
-        warn: Told once, if the tracker fails; the run goes on without it.
+        warn: Called once if the tracker fails; the run goes on without it.
     """
 
     def __init__(
@@ -157,11 +157,11 @@ class Tracker:
             raise RuntimeError(f"accelerate does not find {self._name}")
         self._accelerator = accelerator
 
-    def _try(self, act: Callable[[], object]) -> None:
+    def _try(self, action: Callable[[], object]) -> None:
         try:
             # What a tracker has to say is no result.
             with redirect_stdout(sys.stderr):
-                act()
+                action()
         except Exception as error:  # trackers raise the errors of many libraries
             self._accelerator = None
             reason = " ".join(str(error).split())[:200] or type(error).__name__
@@ -169,12 +169,12 @@ class Tracker:
 
 
 def _finish_trackio() -> None:
-    """accelerate's tracker leaves the run open for trackio, which ends it again at exit, aloud."""
+    """End trackio's run, which accelerate leaves open: trackio would end it at exit, and print."""
     importlib.import_module("trackio").finish()
 
 
 def _lines_up_to(path: Path, last_step: int) -> list[bytes]:
-    """Return the whole lines of an interrupted run that a resumed one would write again."""
+    """Return the whole lines of an interrupted run up to a step."""
     kept = []
     for line in path.read_bytes().splitlines(keepends=True) if path.exists() else []:
         try:

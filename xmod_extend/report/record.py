@@ -34,22 +34,22 @@ PACKAGES = (
 
 @dataclass(frozen=True, kw_only=True)
 class BaseRecord:
-    """Which base was extended."""
+    """The base that was extended."""
 
     name: str
     source: str
-    """What the user wrote: a Hub id, a folder, or `tiny`."""
+    """A Hub id, a folder, or `tiny`, as the user wrote it."""
     commit: str | None
-    """Of a base on the Hub."""
+    """The commit of a base on the Hub."""
     languages: tuple[str, ...]
     num_parameters: int
     files: dict[str, str]
-    """Name of each weight file to the SHA-256 of its bytes."""
+    """Name of a weights file -> SHA-256 of its bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRecord:
-    """How the adapter came to be."""
+    """How the adapter was trained."""
 
     init: str
     """`random`, `mean` or `from:CODE`; `nearest` is resolved to the language it found."""
@@ -69,48 +69,48 @@ class TrainingRecord:
     precision: str
     device: str
     num_tokens: int
-    """Trained on, repeats counted."""
+    """Tokens trained on; one that is read twice counts twice."""
     num_epochs: float | None
-    """None where the text was streamed, and not once to its end: how long it is, is not known."""
+    """None if the text was streamed and its end was not reached: its length is unknown."""
     seconds: float
-    """Of training alone."""
+    """The time of training alone."""
     curve: tuple[CurvePoint, ...]
     stopped: str | None
     adam_beta1: float | None = None
-    """None in records of version 0.1, as all that follows."""
+    """None in records of version 0.1, like the fields below."""
     adam_epsilon: float | None = None
     num_adam_steps: int | None = None
-    """Steps of AdamW before SOAP's first basis; with as many as there are, all were AdamW's."""
+    """Steps of AdamW before SOAP's first basis; not less than the steps if all were AdamW's."""
     accumulation: int | None = None
-    """Parts that each process's share of a batch was worked through in."""
+    """Number of forward and backward passes that each process made for one step."""
     num_processes: int | None = None
-    """That shared each batch at the end."""
+    """Processes that shared each batch at the end of the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationRecord:
-    """The same hidden tokens of the held-out text, by all that can guess them."""
+    """Scores of several predictors on the same hidden tokens of the held-out text."""
 
     best_existing: str
     before: Score
-    """With the best existing adapter."""
+    """Score of the best existing adapter."""
     after: Score
-    """With the new one."""
+    """Score of the new adapter."""
     improvement: Comparison
     """The new one over the best existing one."""
     unigram: Score | None = None
-    """By how often each token occurs in the training text, of a stream in its beginning; None in
-    records of version 0.1, as all that follows."""
+    """Score of the token frequencies of the training text, or of the beginning of a stream; None in
+    records of version 0.1, like the fields below."""
     improvement_over_unigram: Comparison | None = None
     verdict: str = ""
-    """Where on this ladder the result stands, in two sentences."""
+    """The result in two sentences."""
     advice: str = ""
-    """What to try, where it does not stand on top."""
+    """Advice on what to try where the new adapter is not the best predictor."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VerificationRecord:
-    """The proof that nothing else changed, in figures."""
+    """Figures of the comparison with the base."""
 
     identical: bool
     tensors_compared: int
@@ -120,15 +120,15 @@ class VerificationRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanRecord:
-    """What training would be, for `--plan`."""
+    """The training that `--plan` describes."""
 
     num_steps: int
     num_tokens: int
     num_epochs: float | None
-    """None of a text that is streamed."""
+    """None if the text is streamed."""
     lr: float
     seconds_per_step: float
-    """Of one step that was tried and thrown away."""
+    """Measured on one step whose result is discarded."""
     estimated_seconds: float
     output: str
     output_bytes: int
@@ -143,7 +143,7 @@ def describe_epochs(num_epochs: float | None) -> str:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class RunRecord:
-    """What `add_language` returns and writes.
+    """The record of one added language, which `add_language` returns and writes.
 
     It prints as a few lines, and shows as a small table in a notebook; `to_dict` has everything.
     """
@@ -162,7 +162,7 @@ class RunRecord:
     created: str
     """UTC, ISO 8601."""
     seconds: float
-    """From the reading of the text to the last score, since the run was last started."""
+    """Time from reading the text to the last score, since the run was last started."""
     plan: PlanRecord | None = None
     training: TrainingRecord | None = None
     evaluation: EvaluationRecord | None = None
@@ -183,7 +183,7 @@ class RunRecord:
         return f"<table>{''.join(cells)}</table>"
 
     def _summary(self) -> list[tuple[str, str]]:
-        """Return what a reader wants to know first, as pairs of a name and a text."""
+        """Return the main results as pairs of a name and a text."""
         rows = [("language", f"{self.language}, {self.language_name}"), ("base", self.base.source)]
         if self.plan is not None:
             steps, seconds = self.plan.num_steps, self.plan.estimated_seconds
@@ -211,7 +211,7 @@ class RunRecord:
         return rows + [("warning", warning) for warning in self.warnings]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dicts, lists, strings and numbers."""
+        """Return the record as plain dicts, lists, strings and numbers."""
         record: dict[str, Any] = json.loads(self.to_json())
         return record
 
@@ -228,7 +228,7 @@ class RunRecord:
 
 
 def _from_plain(kind: Any, value: Any) -> Any:
-    """Return a dataclass, a tuple of them, or a plain value, from what JSON made of it."""
+    """Return the dataclass, tuple or plain value that a JSON value stands for."""
     if typing.get_origin(kind) in (types.UnionType, typing.Union):
         options = [option for option in typing.get_args(kind) if option is not types.NoneType]
         return value if value is None or len(options) > 1 else _from_plain(options[0], value)
@@ -241,7 +241,7 @@ def _from_plain(kind: Any, value: Any) -> Any:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of what computed the result, Python's among them."""
+    """Return the versions of Python and of the packages that computed the result."""
     return {"python": platform.python_version()} | {
         package: metadata.version(package) for package in PACKAGES
     }
