@@ -12,7 +12,7 @@ from training_runs import SCHEME, RandomBlocks, configure
 
 from xmod_extend.model.adapter import adapter_set, random_adapter
 from xmod_extend.model.checkpoint import open_checkpoint
-from xmod_extend.model.slice import load_slice
+from xmod_extend.model.slice import load_slice, rename_slot
 from xmod_extend.model.trainable import Group, Tensors, TrainableSet
 from xmod_extend.training.history import StepReport
 from xmod_extend.training.loop import Saving, TrainingResult, train
@@ -81,3 +81,16 @@ def test_a_set_that_names_a_tensor_twice_is_a_bug(tmp_path: Path) -> None:
     model = load_slice(open_checkpoint(make_checkpoint(tmp_path / "base")), "quz_PE")
     with pytest.raises(AssertionError, match="LayerNorm"):
         TrainableSet(model, [Group("a", [NORM]), Group("b", [NORM])], dict).freeze_others()
+
+
+def test_values_are_written_under_the_names_of_the_parameters(tmp_path: Path) -> None:
+    model = load_slice(open_checkpoint(make_checkpoint(tmp_path / "base")), "quz_PE")
+    rename_slot(model, "ay_BO")
+    adapter = adapter_set(model)
+    trained = TrainableSet(model, [*adapter.groups, Group("norm", [NORM])], dict)
+    named = trained.named_for_checkpoint(trained.get_values())
+    parameters = dict(model.named_parameters())
+    assert len(named) == 2 * 4 + 1 and NORM in named
+    assert sum(".adapter_modules.ay_BO." in name for name in named) == 2 * 4
+    for name, values in named.items():
+        assert torch.equal(values, parameters[name])

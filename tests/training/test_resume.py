@@ -14,6 +14,7 @@ import torch
 from accelerate import PartialState
 from checkpoints import make_checkpoint
 from safetensors import safe_open
+from safetensors.torch import save_file
 from training_runs import adapter_bytes, configure, run_training
 
 from xmod_extend.errors import UsageError
@@ -137,6 +138,18 @@ def test_a_state_of_another_run_is_refused_by_name(tmp_path: Path, base: Path) -
     hashes = StateFolder(tmp_path / "run", {"lr": 1e-2, "steps": 12, "corpus": "ab" * 32})
     with pytest.raises(UsageError, match="the corpus is not the same"):
         hashes.load_newest()
+
+
+def test_a_state_of_another_version_is_refused(base: Path, tmp_path: Path) -> None:
+    """To start at step 1 without a word would cost the hours that it holds."""
+    run_training(base, configure(), folder=tmp_path / "run")
+    for path in saved_states(tmp_path / "run"):
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() | {"version": "1"}
+        save_file(tensors, path, metadata)
+    with pytest.raises(UsageError, match="another version"):
+        run_training(base, configure(), folder=tmp_path / "run")
 
 
 @pytest.fixture

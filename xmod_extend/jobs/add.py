@@ -125,7 +125,7 @@ def _train_and_score(job: Job, states: StateFolder) -> TrainedLanguage:
     evaluation = score_adapter(job, probe, trained)
     training = training_record(job, trained)
     return TrainedLanguage(
-        adapter=trained.result.tensors,
+        tensors=trained.trainable.named_for_checkpoint(trained.result.tensors),
         record=make_record(job, probe, training=training, evaluation=evaluation),
         metrics=metrics_file.read_text(encoding="utf-8") if job.processes.is_main else "",
     )

@@ -215,7 +215,7 @@ def _train_one(job: Job, request: Request) -> TrainedLanguage:
         return _read_trained(states.path)
     trained = train_language(job, states)
     if job.processes.is_main:
-        states.finish(trained.adapter, trained.record.to_json())
+        states.finish(trained.tensors, trained.record.to_json())
     return trained
 
 
@@ -224,9 +224,9 @@ def _folder(request: Request) -> Path:
 
 
 def _read_trained(folder: Path) -> TrainedLanguage:
-    adapter, record = read_finished(folder)
+    tensors, record = read_finished(folder)
     return TrainedLanguage(
-        adapter=adapter,
+        tensors=tensors,
         record=RunRecord.from_dict(json.loads(record)),
         metrics=(folder / METRICS_NAME).read_text(encoding="utf-8"),
     )

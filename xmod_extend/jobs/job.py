@@ -1,7 +1,7 @@
 """One language's run, with all that is ready before the first adapter is scored.
 
-The base is opened and its slice loaded once, also where several languages are added: a slot does
-not care whose values it holds.
+The base is opened and its slice loaded once, also where several languages are added: they have the
+slot one after another.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from xmod_extend.model.base import BaseReference
 from xmod_extend.model.checkpoint import Checkpoint, open_checkpoint
 from xmod_extend.model.extension import extended_contents, planned_adapter
 from xmod_extend.model.memory import give_back_memory
-from xmod_extend.model.slice import load_slice
+from xmod_extend.model.slice import load_slice, rename_slot
 from xmod_extend.model.upstream import check_usable
 from xmod_extend.model.writer import DiskUse, OutputPlan, plan_output
 from xmod_extend.text.corpus import Corpus, read_corpus
@@ -49,7 +49,7 @@ class LoadedBase:
     processes: Processes
     precision: str
     model: XmodForMaskedLM
-    """The slice, whose slot takes the adapter that is worked on, whatever its language."""
+    """The slice, whose slot takes the adapter that is worked on."""
     base_files: dict[str, str]
     """Name of each of the base's weight files to the SHA-256 of its bytes."""
 
@@ -90,6 +90,7 @@ def next_job(loaded: LoadedBase, request: Request, callback: Callback) -> Job:
     started = time.perf_counter()
     corpus = _read(request.options, callback)
     text = _prepare(corpus, loaded.checkpoint, request, callback)
+    rename_slot(loaded.model, request.language.code)
     return _job(loaded, request, text, callback, started)
 
 

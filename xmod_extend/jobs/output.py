@@ -13,7 +13,6 @@ from xmod_extend.evaluation.verify import verify_checkpoint
 from xmod_extend.files.run_folder import METRICS_NAME
 from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.checks import Request
-from xmod_extend.model.adapter import Adapter, full_names
 from xmod_extend.model.checkpoint import Checkpoint
 from xmod_extend.model.extension import (
     CARD_NAME,
@@ -22,6 +21,7 @@ from xmod_extend.model.extension import (
     extended_contents,
     trained_adapter,
 )
+from xmod_extend.model.trainable import Tensors
 from xmod_extend.model.upstream import loading_faults
 from xmod_extend.model.writer import write_checkpoint
 from xmod_extend.report.card import model_card
@@ -32,7 +32,8 @@ from xmod_extend.report.record import RunRecord, VerificationRecord
 class TrainedLanguage:
     """A trained language before it is written: its record has no verification yet."""
 
-    adapter: Adapter
+    tensors: Tensors
+    """Under the names that they have in a checkpoint."""
     record: RunRecord
     metrics: str
 
@@ -49,7 +50,7 @@ def write_extended(
     started = time.perf_counter()
     codes = [language.record.language for language in trained]
     adapters = {
-        code: trained_adapter(base, code, full_names(language.adapter, code))
+        code: trained_adapter(base, code, language.tensors)
         for code, language in zip(codes, trained, strict=True)
     }
 

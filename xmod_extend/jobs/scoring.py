@@ -18,7 +18,6 @@ from xmod_extend.files.atomic import write_atomically
 from xmod_extend.files.run_folder import PROBE_NAME
 from xmod_extend.jobs.job import Job
 from xmod_extend.jobs.training import Trained
-from xmod_extend.model.adapter import set_adapter
 from xmod_extend.model.memory import give_back_memory
 from xmod_extend.report.record import EvaluationRecord
 from xmod_extend.training.configuration import default_lr, default_num_steps
@@ -64,7 +63,7 @@ def probe_base(job: Job) -> ProbeResult:
 def score_adapter(job: Job, probe: ProbeResult, trained: Trained) -> EvaluationRecord:
     """Score the new adapter on all of the held-out text, against the best existing one."""
     job.callback.on_stage("Scoring the held-out text")
-    set_adapter(job.model, trained.result.tensors)
+    trained.trainable.set_values(trained.result.tensors)
     losses = evaluate(job.model, job.text.held_out, processes=job.processes)
     before, after = job.signed_score(probe.best_losses), job.signed_score(losses)
     gain = compare(probe.best_losses, losses, seed=job.options.seed)

@@ -15,6 +15,7 @@ from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.job import Job, training_config
 from xmod_extend.model.adapter import adapter_set
 from xmod_extend.model.memory import give_back_memory
+from xmod_extend.model.trainable import TrainableSet
 from xmod_extend.objectives.prediction import Objective
 from xmod_extend.report.metrics import Metrics, Tracker, logs_folder
 from xmod_extend.training.configuration import TrainingConfig
@@ -34,6 +35,7 @@ class Trained:
     init: str
     """`random`, `mean` or `from:CODE`; `nearest` is resolved."""
     config: TrainingConfig
+    trainable: TrainableSet
     result: TrainingResult
 
 
@@ -112,8 +114,8 @@ def train_adapter(
     init = job.options.init
     if init == "nearest":
         init = f"from:{probe.best.language}"
-    trained = adapter_set(job.model, job.checkpoint, init=init, seed=job.options.seed)
-    trained.initialise()
+    trainable = adapter_set(job.model, job.checkpoint, init=init, seed=job.options.seed)
+    trainable.initialise()
     job.callback.on_stage(
         f"Training {config.num_steps:,} steps of {config.batch_size} x {job.text.max_length} "
         f"tokens from {init}, peak lr {config.lr:g}, {job.precision} on {job.processes.device.type}"
@@ -125,7 +127,7 @@ def train_adapter(
         telling = _Telling(callbacks, signals)
         result = train(
             job.model,
-            trained,
+            trainable,
             job.text.train,
             training_objective(job),
             config,
@@ -150,7 +152,7 @@ def train_adapter(
             f"Training stopped early: {result.stopped}; the adapter of step {result.best_step} is "
             "kept. A lower --lr may help."
         )
-    return Trained(init=init, config=config, result=result)
+    return Trained(init=init, config=config, trainable=trainable, result=result)
 
 
 class _Telling:

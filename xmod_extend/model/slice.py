@@ -9,7 +9,7 @@ the file, so nothing is initialised only to be overwritten, and nothing is in me
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
@@ -24,6 +24,7 @@ from xmod_extend.model.memory import give_back_memory
 
 if TYPE_CHECKING:
     from transformers import XmodForMaskedLM
+    from transformers.models.xmod.modeling_xmod import XmodOutput
 
     from xmod_extend.model.checkpoint import Checkpoint
 
@@ -70,6 +71,15 @@ def load_slice(
         set_adapter(model, read_adapter(checkpoint, language))
     model.train(False)
     return model
+
+
+def rename_slot(model: XmodForMaskedLM, language: str) -> None:
+    """Give the slice's slot to another language; its values stay until others are set."""
+    for layer in model.roberta.encoder.layer:
+        output = cast("XmodOutput", layer.output)
+        (slot,) = output.adapter_modules.values()
+        output.adapter_modules = nn.ModuleDict({language: slot})
+    model.config.languages = [language]
 
 
 def load_adapter(model: XmodForMaskedLM, checkpoint: Checkpoint, language: str) -> None:

@@ -91,10 +91,10 @@ class TrainableSet:
         """Return a copy of the values."""
         return {name: parameter.detach().cpu().clone() for name, parameter in self}
 
-    def checkpoint_names(self) -> dict[str, str]:
-        """Return what each value is called in a checkpoint, by its own name."""
+    def named_for_checkpoint(self, tensors: Mapping[str, torch.Tensor]) -> Tensors:
+        """Return the same values under the names that they have in a checkpoint."""
         return {
-            f"{index}.{group.name}": name
+            name: tensors[f"{index}.{group.name}"]
             for group in self.groups
             for index, name in enumerate(group.parameters)
         }

@@ -132,8 +132,7 @@ class StateFolder:
                 metadata = file.metadata() or {}
         except (SafetensorError, OSError):
             return False
-        if metadata.get("version") != _VERSION:
-            return False
+        self._refuse_another_version(self.path / FINISHED_NAME, metadata)
         self._refuse_another_run(json.loads(metadata["identity"]))
         return True
 
@@ -147,8 +146,7 @@ class StateFolder:
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
-                if metadata.get("version") != _VERSION:
-                    return None
+                self._refuse_another_version(path, metadata)
                 self._refuse_another_run(json.loads(metadata["identity"]))
                 tensors = _read_tensors(file)
         except (SafetensorError, OSError, KeyError, json.JSONDecodeError):
@@ -156,6 +154,13 @@ class StateFolder:
             return None
         history = History.from_json(json.loads(metadata["history"]))
         return SavedState(tensors, history, json.loads(metadata["counts"]))
+
+    def _refuse_another_version(self, path: Path, metadata: Mapping[str, str]) -> None:
+        if metadata.get("version") != _VERSION:
+            raise UsageError(
+                f"{path} was saved by another version of xmod-extend.",
+                hint="Resume with that version, or start anew with --force alone.",
+            )
 
     def _refuse_another_run(self, saved: dict[str, Any]) -> None:
         names = [*self._identity, *(name for name in saved if name not in self._identity)]
