@@ -108,6 +108,9 @@ def test_probe_ranks_and_check_reports(base: Path, corpus: Path) -> None:
     assert checked.returncode == 0, checked.stderr
     report = json.loads(checked.stdout)
     assert report["lines"] == 800 and report["fertility"] > 1
+    cache = report["cache"]
+    assert 0 < cache["num_bytes"] < cache["limit_bytes"] == 20_000_000_000
+    assert f"prepared text is kept in {cache['folder']}: " in " ".join(checked.stderr.split())
 
 
 @pytest.mark.slow

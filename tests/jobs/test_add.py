@@ -345,13 +345,20 @@ def cyrillic(corpus: Path, target: Path) -> Path:
 
 
 def test_a_text_that_the_base_cannot_read_is_refused_and_called_so_when_forced(
-    base: Path, corpus: Path, tmp_path: Path
+    base: Path,
+    corpus: Path,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     text = cyrillic(corpus, tmp_path / "text.txt")
+    cache = tmp_path_factory.mktemp("cache")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(cache))
     with pytest.raises(CorpusError, match="does not know the Cyrillic script") as caught:
         add(base, text, tmp_path / "out")
     assert caught.value.exit_code == 3 and "--force" in (caught.value.hint or "")
     assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
+    assert not [path for path in cache.rglob("*") if path.is_dir() and path.parent != cache]
     record = add(base, text, tmp_path / "out", force=True, max_steps=2)
     assert record.evaluation is not None
     assert record.evaluation.verdict.startswith("The score means nothing.")

@@ -19,8 +19,17 @@ import pytest
 from filelock import FileLock
 from sample_text import documents, sentences
 
-from xmod_extend.errors import CorpusError
-from xmod_extend.text.cache import find_entry, find_or_make_entry
+from xmod_extend.errors import CorpusError, UsageError
+from xmod_extend.text.cache import (
+    DEFAULT_LIMIT_BYTES,
+    LIMIT_VARIABLE,
+    Entry,
+    find_entry,
+    find_or_make_entry,
+    forget_refused_text,
+    limit_bytes,
+    make_room,
+)
 from xmod_extend.text.corpus import Corpus, read_corpus
 from xmod_extend.tokens.packing import PackedBlocks
 from xmod_extend.tokens.tokenised import tokenize
@@ -106,6 +115,135 @@ def test_damage_at_a_random_place_changes_no_result(
         if not file.parent.name.startswith("lines-"):
             assert file.read_bytes() == content
         file.write_bytes(content)
+
+
+def make_entry(cache: Path, name: str, used: int, size: int = 10_000) -> Entry:
+    """An entry that was last used at a time."""
+
+    def make(folder: Path) -> dict[str, Any]:
+        (folder / "a.bin").write_bytes(bytes(size))
+        return {}
+
+    entry = find_or_make_entry(cache / name, make, num_bytes=size)
+    os.utime(entry.folder / "entry.json", (used, used))
+    return entry
+
+
+def entries(cache: Path) -> list[str]:
+    return sorted(folder.name for folder in cache.iterdir() if folder.is_dir())
+
+
+def test_what_was_used_longest_ago_makes_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, used in (("lines-1", 3), ("lines-2", 1), ("lines-3", 2)):
+        make_entry(tmp_path, name, used)
+    monkeypatch.setenv(LIMIT_VARIABLE, "36000")
+    make_entry(tmp_path, "lines-4", 4)
+    assert entries(tmp_path) == ["lines-1", "lines-3", "lines-4"]
+    # It was found, and so is the one that was used last.
+    assert find_entry(tmp_path / "lines-3") is not None
+    make_entry(tmp_path, "lines-5", 5, size=20_000)
+    assert entries(tmp_path) == ["lines-3", "lines-5"]
+
+
+def test_room_is_made_before_an_entry_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_entry(tmp_path, "lines-1", 1)
+    monkeypatch.setenv(LIMIT_VARIABLE, "15000")
+
+    def make(folder: Path) -> dict[str, Any]:
+        assert entries(tmp_path) == [folder.name]
+        return {}
+
+    find_or_make_entry(tmp_path / "lines-2", make, num_bytes=10_000)
+
+
+def test_an_entry_in_use_stays_whatever_the_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(LIMIT_VARIABLE, "0")
+    held = make_entry(tmp_path, "lines-1", 1)
+    make_entry(tmp_path, "lines-2", 2)
+    assert entries(tmp_path) == ["lines-1", "lines-2"]
+    (tmp_path / "thesis-1").mkdir()
+    (tmp_path / "thesis-1" / "entry.json").write_text("{}")
+    (tmp_path / "thesis-1" / "notes.txt").write_text("mine")
+    make_entry(tmp_path, "lines-3", 3)
+    assert entries(tmp_path) == ["lines-1", "lines-3", "thesis-1"]
+    del held
+    make_room(tmp_path)
+    assert entries(tmp_path) == ["thesis-1"]
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from xmod_extend.text.cache import find_entry
+
+entry = find_entry(Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_what_another_process_uses_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_entry(tmp_path, "lines-1", 1)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path / "lines-1")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+    monkeypatch.setenv(LIMIT_VARIABLE, "0")
+    make_room(tmp_path)
+    assert entries(tmp_path) == ["lines-1"]
+    holder.kill()
+    holder.communicate()
+    make_room(tmp_path)
+    assert entries(tmp_path) == []
+
+
+def test_a_bound_that_is_no_number_is_refused(
+    tmp_path: Path, text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(LIMIT_VARIABLE, "20 GB")
+    with pytest.raises(UsageError, match="XMOD_EXTEND_CACHE_BYTES is '20 GB'"):
+        read_corpus([text], cache_dir=tmp_path / "cache")
+    for value, expected in (("", DEFAULT_LIMIT_BYTES), ("2e3", 2_000), ("-1", 0)):
+        monkeypatch.setenv(LIMIT_VARIABLE, value)
+        assert limit_bytes() == expected
+
+
+def test_a_corpus_is_read_whatever_the_bound(
+    text: Path, cache_dir: Path, loaded: LoadedTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = result(read_corpus([text], cache_dir=cache_dir), loaded)
+    shutil.rmtree(cache_dir)
+    monkeypatch.setenv(LIMIT_VARIABLE, "0")
+    assert result(read_corpus([text], cache_dir=cache_dir), loaded) == expected
+
+
+def test_nothing_of_a_refused_text_stays(
+    text: Path, cache_dir: Path, loaded: LoadedTokenizer, write_lines: Write
+) -> None:
+    few = write_lines(sentences(50), "few.txt")
+    for options in ({}, {"held_out": text}):
+        with pytest.raises(CorpusError, match="too little text"):
+            read_corpus([few], cache_dir=cache_dir, **options)
+        assert entries(cache_dir) == []
+    kept = read_corpus([text], cache_dir=cache_dir)
+    before = entries(cache_dir)
+    other = write_lines(sentences(500, seed=3), "other.txt")
+    with pytest.raises(CorpusError, match="refused"), forget_refused_text():
+        corpus = read_corpus([other], cache_dir=cache_dir)
+        tokens = tokenize(corpus.train, loaded)
+        assert len(entries(cache_dir)) == len(before) + 3
+        raise CorpusError("It is refused when its tokens are known.")
+    assert entries(cache_dir) == before
+    assert tokens.num_tokens > 0 and len(list(kept.train)) == len(kept.train)
 
 
 def test_damage_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,6 +9,7 @@ import pytest
 from sentences import make_sentences
 
 from xmod_extend.text.arrow import ArrowFile
+from xmod_extend.text.cache import Entry
 from xmod_extend.text.checked_files import write_sums
 from xmod_extend.text.lines import LinesInMemory, StoredLines
 from xmod_extend.text.report import MANY_WORDS_HIT, Coverage
@@ -83,7 +84,9 @@ def test_a_long_side_is_sampled_evenly(
         file.write(pa.array(lines))
     write_sums(path)
     size = sum(len(line.encode()) for line in lines)
-    side = StoredLines(path, fingerprint="", num_lines=len(lines), num_bytes=size)
+    side = StoredLines(
+        Entry(tmp_path, {}), path.name, fingerprint="", num_lines=len(lines), num_bytes=size
+    )
     monkeypatch.setattr(vocabulary, "SAMPLE_BYTES", size // 9)
     tally = Tally.of(side)
     assert tally.is_sample and tally.words.total() < 5_000

@@ -32,8 +32,11 @@ def check(*, json: Json = False, quiet: Quiet = False, **options: Any) -> None:
 
         display = Display(output)
         report = check_corpus(**chosen, callback=display)
+        from xmod_extend.text.cache import measure_cache
+
+        cache = measure_cache()
         output.minimal(
-            dataclasses.asdict(report),
+            dataclasses.asdict(report) | {"cache": cache._asdict() | {"folder": str(cache.folder)}},
             f"{report.kept_lines}",
             report_table(report),
             conclusion(report),

@@ -29,6 +29,7 @@ from xmod_extend.model.memory import give_back_memory
 from xmod_extend.model.slice import load_slice, rename_slot
 from xmod_extend.model.upstream import check_usable
 from xmod_extend.model.writer import DiskUse, OutputPlan, plan_output
+from xmod_extend.text.cache import forget_refused_text
 from xmod_extend.text.corpus import Corpus, read_corpus
 from xmod_extend.training.configuration import TrainingConfig, default_lr, default_num_steps
 from xmod_extend.training.device import choose_precision, make_processes
@@ -74,6 +75,7 @@ def prepare(options: AddOptions, callback: Callback) -> Job:
     return load_job(check_request(options, callback), callback)
 
 
+@forget_refused_text()
 def load_job(request: Request, callback: Callback) -> Job:
     """Read the text and load the slice, in an order that refuses what it can early."""
     started = time.perf_counter()
@@ -85,6 +87,7 @@ def load_job(request: Request, callback: Callback) -> Job:
     return _job(loaded, request, text, callback, started)
 
 
+@forget_refused_text()
 def next_job(loaded: LoadedBase, request: Request, callback: Callback) -> Job:
     """Read the text of a language for a base that is loaded already."""
     started = time.perf_counter()

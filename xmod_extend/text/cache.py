@@ -1,4 +1,4 @@
-"""Where prepared text is kept between runs, and how `datasets` is kept quiet.
+"""Where prepared text is kept between runs: for how long, and how it is trusted.
 
 An entry is a folder that gets its name once it is whole and on the disk, with a record that covers
 its files' content. What differs from its record, however that came, is removed and made anew.
@@ -6,10 +6,14 @@ its files' content. What differs from its record, however that came, is removed 
     corpus-KEY/                      an entry: KEY stands for all that it was made from
         train.arrow                  a file of its maker
         train.arrow.sums             the checksums of its pieces
-        entry.json                   the record, and the mark by which a folder is known as ours
+        entry.json                   the record, and the mark by which a folder is known as ours;
+                                     its time is that of the last use, and who uses the entry
+                                     keeps it open, with a shared lock
     corpus-KEY.lock                  held by the process that makes it; empty, and left behind
     corpus-KEY.RANDOM.unfinished/    an entry that is being made; what a killed process left
                                      is removed when another one makes an entry
+
+Before an entry is made, those that were used longest ago make room for it, but none in use.
 """
 
 from __future__ import annotations
@@ -21,17 +25,23 @@ import logging
 import os
 import secrets
 import shutil
+import sys
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import xxhash
 
-from xmod_extend.errors import CorpusError
+from xmod_extend.errors import CorpusError, UsageError
+from xmod_extend.files.atomic import flush
 from xmod_extend.text.checked_files import CheckedFile, digest_sums, write_sums
+
+LIMIT_VARIABLE = "XMOD_EXTEND_CACHE_BYTES"
+DEFAULT_LIMIT_BYTES = 20_000_000_000
 
 _logger = logging.getLogger(__name__)
 
@@ -40,13 +50,33 @@ _UNFINISHED = ".unfinished"
 _OWN_SUFFIXES = frozenset({".arrow", ".bin", ".sums"})
 
 
+class _Hold:
+    """Keeps an entry from being removed by other processes while it lives."""
+
+    def __init__(self, handle: int) -> None:
+        self.release = weakref.finalize(self, os.close, handle)
+
+
 @dataclass(frozen=True)
 class Entry:
-    """A folder of the cache that is whole."""
+    """A folder of the cache that is whole, and in use as long as this object lives."""
 
     folder: Path
     facts: dict[str, Any]
     """What its maker found out, as JSON keeps it."""
+    hold: _Hold | None = field(default=None, compare=False, repr=False)
+
+
+_watchers: list[list[Entry]] = []
+"""Who wants to know which entries are used."""
+
+
+class CacheUsage(NamedTuple):
+    """How large the cache is."""
+
+    folder: Path
+    num_bytes: int
+    limit_bytes: int
 
 
 def find_entry(folder: Path) -> Entry | None:
@@ -54,6 +84,9 @@ def find_entry(folder: Path) -> Entry | None:
 
     All of it is read: of a gigabyte the checksums take a tenth of a second.
     """
+    hold = _take_hold(folder)
+    if hold is None:
+        return None
     try:
         record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
         if record.pop("digest") != _digest(record) or record["name"] != folder.name:
@@ -63,20 +96,25 @@ def find_entry(folder: Path) -> Entry | None:
             if file.size != size or digest_sums(file.path) != digest:
                 return None
             file.check()
-        return Entry(folder, record["facts"])
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
     except CorpusError:
         # Whatever is wrong with it, it can be made again.
         return None
+    with contextlib.suppress(OSError):
+        os.utime(folder / _RECORD)
+    return _use(Entry(folder, record["facts"], hold))
 
 
-def find_or_make_entry(folder: Path, make: Callable[[Path], dict[str, Any]]) -> Entry:
+def find_or_make_entry(
+    folder: Path, make: Callable[[Path], dict[str, Any]], *, num_bytes: int = 0
+) -> Entry:
     """Return the entry as it is in the cache, or made now; of several processes one makes it.
 
     Args:
         folder: Where it is or shall be.
         make: Writes the entry's files into the folder that it is given and returns its facts.
+        num_bytes: About what they will take, for which room is made.
 
     Raises:
         CorpusError: `make` raised it, the disk is full or the cache cannot be written, or something
@@ -94,30 +132,94 @@ def find_or_make_entry(folder: Path, make: Callable[[Path], dict[str, Any]]) -> 
             return found
         _remove_leftovers(folder)
         _remove_damaged(folder)
-        unfinished = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}{_UNFINISHED}")
+        make_room(folder.parent, num_bytes)
+        unfinished = _unfinished(folder)
         try:
             unfinished.mkdir()
             (unfinished / _RECORD).touch()
             record = _seal(unfinished, make(unfinished), name=folder.name)
+            hold = None if sys.platform == "win32" else _take_hold(unfinished)
             unfinished.rename(folder)
-            _sync_folder(folder.parent)
+            hold = hold or _take_hold(folder)
+            flush(folder.parent)
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
-        return Entry(folder, record["facts"])
+        entry = _use(Entry(folder, record["facts"], hold))
+        make_room(folder.parent)
+        return entry
+
+
+def make_room(root: Path, num_bytes: int = 0) -> None:
+    """Remove the entries that were used longest ago until so many bytes more are in the bound.
+
+    What a process uses stays, even if the bound is then exceeded.
+    """
+    entries = sorted(_entries(root))
+    excess = sum(size for _, size, _ in entries) + num_bytes - limit_bytes()
+    for _, size, folder in entries:
+        if excess <= 0:
+            return
+        if _remove_unused(folder):
+            excess -= size
+
+
+def limit_bytes() -> int:
+    """Return how large the cache may be.
+
+    Raises:
+        UsageError: The environment variable that says so is no number.
+    """
+    text = os.environ.get(LIMIT_VARIABLE, "")
+    try:
+        return max(0, int(float(text))) if text else DEFAULT_LIMIT_BYTES
+    except (ValueError, OverflowError):
+        raise UsageError(
+            f"{LIMIT_VARIABLE} is {text!r}, which is no number of bytes.",
+            hint=f"Give it a number, such as {DEFAULT_LIMIT_BYTES} or 2e10, or unset it.",
+        ) from None
+
+
+def measure_cache() -> CacheUsage:
+    """Return where prepared text is kept, and how much there is of it."""
+    root, _ = choose_cache_dir(None)
+    return CacheUsage(root, sum(size for _, size, _ in _entries(root)), limit_bytes())
+
+
+@contextlib.contextmanager
+def forget_refused_text() -> Iterator[None]:
+    """Remove what was used of the cache inside the block if the text is refused there."""
+    used: list[Entry] = []
+    _watchers.append(used)
+    try:
+        yield
+    except CorpusError:
+        for entry in used:
+            if entry.hold is not None:
+                entry.hold.release()
+        for entry in used:
+            _remove_unused(entry.folder)
+        raise
+    finally:
+        _watchers.pop()
+
+
+def _use(entry: Entry) -> Entry:
+    for used in _watchers:
+        used.append(entry)
+    return entry
 
 
 def _seal(folder: Path, facts: dict[str, Any], *, name: str) -> dict[str, Any]:
-    """Bring an entry's files to the disk, and write its record."""
+    """Bring an entry's files to the disk, write its record, and return that."""
     files = sorted(file for file in folder.iterdir() if file.name != _RECORD)
     made = {file.name: [file.stat().st_size, write_sums(file)] for file in files}
     # As it will be read: JSON knows no tuples.
     record: dict[str, Any] = json.loads(json.dumps({"name": name, "files": made, "facts": facts}))
-    with (folder / _RECORD).open("w", encoding="utf-8") as file:
-        json.dump(record | {"digest": _digest(record)}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    _sync_folder(folder)
+    content = json.dumps(record | {"digest": _digest(record)})
+    (folder / _RECORD).write_text(content, encoding="utf-8")
+    flush(folder / _RECORD)
+    flush(folder)
     return record
 
 
@@ -125,14 +227,56 @@ def _digest(record: dict[str, Any]) -> str:
     return xxhash.xxh3_128_hexdigest(json.dumps(record, sort_keys=True).encode())
 
 
-def _sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk; not every system can."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
+if sys.platform == "win32":
+
+    def _lock(handle: int, *, shared: bool) -> bool:
+        # A folder in which a file is open cannot be renamed there: that it is open is the lock.
+        return shared
+
+else:
+    import fcntl
+
+    def _lock(handle: int, *, shared: bool) -> bool:
+        """Lock an open file, waiting for a shared lock; return whether it was possible."""
         try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
+
+def _take_hold(folder: Path) -> _Hold | None:
+    """Take hold of an entry, or return None if it is not there."""
+    path = folder / _RECORD
+    try:
+        handle = os.open(path, os.O_RDONLY)
+        hold = _Hold(handle)
+        # Where files cannot be locked, nothing is removed either.
+        _lock(handle, shared=True)
+        # While the lock was waited for, the entry may have been removed.
+        return hold if os.path.samestat(os.fstat(handle), path.stat()) else None
+    except OSError:
+        return None
+
+
+def _remove_unused(folder: Path) -> bool:
+    """Remove an entry, unless a process uses it; return whether it is gone."""
+    doomed = _unfinished(folder)
+    try:
+        if sys.platform == "win32":
+            folder.rename(doomed)
+        else:
+            handle = os.open(folder / _RECORD, os.O_RDONLY)
+            try:
+                if not _lock(handle, shared=False):
+                    return False
+                folder.rename(doomed)
+            finally:
+                os.close(handle)
+        _remove(doomed)
+    except OSError:
+        return False
+    return True
 
 
 def _remove_damaged(folder: Path) -> None:
@@ -150,7 +294,7 @@ def _remove_damaged(folder: Path) -> None:
         )
     _logger.warning("The prepared text in %s is damaged or of another version: made anew.", folder)
     # Renamed first: killed meanwhile, this process leaves what the next one can remove.
-    doomed = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}{_UNFINISHED}")
+    doomed = _unfinished(folder)
     folder.rename(doomed)
     _remove(doomed)
 
@@ -170,6 +314,21 @@ def _remove_leftovers(entry: Path) -> None:
         with contextlib.suppress(OSError, Timeout, RuntimeError), held:
             if _is_own(folder):
                 _remove(folder)
+
+
+def _unfinished(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.{secrets.token_hex(4)}{_UNFINISHED}")
+
+
+def _entries(root: Path) -> Iterator[tuple[float, int, Path]]:
+    """Yield the time of each entry's last use, its size in bytes, and its folder."""
+    for record in root.glob(f"*/{_RECORD}"):
+        folder = record.parent
+        # Another process may remove it meanwhile.
+        with contextlib.suppress(OSError):
+            if folder.suffix != _UNFINISHED and _is_own(folder):
+                size = sum(file.stat().st_size for file in folder.iterdir())
+                yield record.stat().st_mtime, size, folder
 
 
 def _is_own(folder: Path) -> bool:
@@ -209,25 +368,29 @@ def choose_cache_dir(cache_dir: Path | None) -> tuple[Path, str | None]:
     """Return a folder for prepared text that can be written.
 
     Args:
-        cache_dir: The folder wanted; `datasets`' own cache (HF_DATASETS_CACHE) if None.
+        cache_dir: The folder; one in `datasets`' own cache (HF_DATASETS_CACHE) if None.
 
     Returns:
-        The folder, and a sentence of warning if it is a temporary one because the folder wanted
-        cannot be written. A temporary folder is removed when the process ends.
+        The folder, and a sentence of warning if it is a temporary one because the other cannot be
+        written. A temporary folder is removed when the process ends.
+
+    Raises:
+        UsageError: The cache's bound is no number.
     """
     import datasets
 
-    wanted = cache_dir or Path(datasets.config.HF_DATASETS_CACHE) / "xmod_extend"
+    limit_bytes()  # A slip in it is said before the text is read.
+    folder = cache_dir or Path(datasets.config.HF_DATASETS_CACHE) / "xmod_extend"
     try:
-        wanted.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=wanted):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         return _temporary_cache_dir(), (
-            f"The cache folder {wanted} cannot be written ({error.strerror or error}), so the text "
+            f"The cache folder {folder} cannot be written ({error.strerror or error}), so the text "
             "is prepared in a temporary folder and anew in every run."
         )
-    return wanted, None
+    return folder, None
 
 
 @cache

@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from xmod_extend.text.cache import choose_cache_dir, find_or_make_entry
+from xmod_extend.text.cache import choose_cache_dir, find_or_make_entry, forget_refused_text
 from xmod_extend.text.fingerprinting import combine, fingerprint_sources
 from xmod_extend.text.line_table import LineTable, prepare_table, read_beginning
 from xmod_extend.text.lines import LinesInMemory, StoredLines, StreamedLines
@@ -129,17 +129,19 @@ def _store(folder: Path, texts: list[list[Source]], *, notes: list[str]) -> Corp
     key = combine(_SPLIT_VERSION, _FACTS_VERSION, *prints)
 
     def make(unfinished: Path) -> dict[str, Any]:
-        tables = (
+        tables = [
             prepare_table(sources, fingerprint=fingerprint, cache_dir=folder)
             for sources, fingerprint in zip(texts, prints, strict=True)
-        )
+        ]
         return _write(unfinished, *tables)
 
-    entry = find_or_make_entry(folder / f"corpus-{key}", make)
+    num_bytes = sum(source.path.stat().st_size for source in chain(*texts))
+    with forget_refused_text():
+        entry = find_or_make_entry(folder / f"corpus-{key}", make, num_bytes=num_bytes)
     facts = entry.facts
     train, held_out = (TextStatistics(**facts[side]) for side in ("train", "held_out"))
     stored = [
-        StoredLines(entry.folder / name, combine(key, name), side.lines, side.bytes)
+        StoredLines(entry, name, combine(key, name), side.lines, side.bytes)
         for name, side in ((_TRAIN, train), (_HELD_OUT, held_out))
     ]
     report = describe_sides(

@@ -129,8 +129,9 @@ def prepare_table(
     Raises:
         CorpusError: A source cannot be read, or the disk is full.
     """
+    num_bytes = sum(source.path.stat().st_size for source in sources)
     if num_workers is None:
-        num_workers = choose_num_workers(sum(source.path.stat().st_size for source in sources))
+        num_workers = choose_num_workers(num_bytes)
     names = tuple(source.name for source in sources)
 
     def make(folder: Path) -> dict[str, Any]:
@@ -144,7 +145,8 @@ def prepare_table(
             )
         return facts
 
-    return StoredTable(names, find_or_make_entry(cache_dir / f"lines-{fingerprint}", make))
+    folder = cache_dir / f"lines-{fingerprint}"
+    return StoredTable(names, find_or_make_entry(folder, make, num_bytes=num_bytes))
 
 
 def read_beginning(sources: Sequence[Source], num_bytes: float = float("inf")) -> TableInMemory:

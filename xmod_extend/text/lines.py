@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from xmod_extend.text.arrow import encode_lines, read_arrow
+from xmod_extend.text.cache import Entry
 from xmod_extend.text.cleaning import clean_block
 from xmod_extend.text.reading import read_blocks
 from xmod_extend.text.sources import Source
@@ -47,11 +48,17 @@ class Lines(Protocol):
 class StoredLines:
     """Lines in a file of the cache."""
 
-    path: Path
+    entry: Entry
+    name: str
+    """Of the file."""
     fingerprint: str
     """Stands for the lines: it comes from the content of the files that they are from."""
     num_lines: int
     num_bytes: int
+
+    @property
+    def path(self) -> Path:
+        return self.entry.folder / self.name
 
     def __len__(self) -> int:
         return self.num_lines

@@ -93,6 +93,8 @@ class StoredTokens:
     """
 
     def __init__(self, entry: Entry) -> None:
+        # While it is held no other process removes it.
+        self._entry = entry
         self._ids = CheckedFile(entry.folder / _IDS)
         self._sizes = CheckedFile(entry.folder / _SIZES)
         self.counts = TokenCounts(entry.facts["tokens"], entry.facts["unk"])
@@ -165,16 +167,15 @@ def tokenize(
         return encode(b"".join(lines.pieces()))
     # XLM-R's 250,002 pieces take 280 MB in each process.
     worker_mb = 130 + len(loaded.tokenizer) // 1_000
-    num_bytes = ENCODING_COSTS * lines.path.stat().st_size
-    num_workers = choose_num_workers(num_bytes, worker_mb=worker_mb)
+    num_workers = choose_num_workers(ENCODING_COSTS * lines.num_bytes, worker_mb=worker_mb)
     # The same tokenizer.json may be used with other special tokens.
     key = combine(_TOKENISING_VERSION, lines.fingerprint, loaded.sha256, encode.settings)
 
     def make(folder: Path) -> dict[str, int]:
         return write_tokens(folder, map_in_order(encode, lines.pieces(), num_workers=num_workers))
 
-    cache_dir = lines.path.parent.parent
-    return StoredTokens(find_or_make_entry(cache_dir / f"tokens-{key}", make))
+    folder = lines.entry.folder.with_name(f"tokens-{key}")
+    return StoredTokens(find_or_make_entry(folder, make, num_bytes=lines.num_bytes))
 
 
 def write_tokens(folder: Path, pieces: Iterable[Tokens]) -> dict[str, int]:
