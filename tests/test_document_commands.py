@@ -58,7 +58,9 @@ def invoke(capfd: pytest.CaptureFixture[str]) -> Invoke:
 
 def with_tiny(words: list[str]) -> list[str]:
     """Has `tiny` stand in for facebook/xmod-base, and its output for that base's."""
-    if {"--base", "--config", "--plan-file"} & set(words) or words[0] not in ("add", "check"):
+    if {"--base", "--model-name-or-path", "--config", "--plan-file"} & set(words) or words[
+        0
+    ] not in ("add", "check"):
         return words
     words = [*words, "--base", "tiny"]
     if words[0] == "add" and "--output" not in words:

@@ -420,7 +420,7 @@ def test_text_with_marks_and_other_line_ends_is_taken(
         ({"base": "./nowhere"}, 4),
         ({"base": "facebook/xmod-base"}, 5),
         ({"lr": -1.0}, 2),
-        ({"learning_rate": 1.0}, 2),
+        ({"rate_of_learning": 1.0}, 2),
         ({"output": ""}, 2),
         ({"output": "."}, 2),
         ({"output": "a\0b"}, 2),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable
 
 import pytest
 from refusals import Invoke
 
-from xmod_extend.jobs.options import AddOptions, CorpusOptions
+from xmod_extend.jobs.options import ALIASES, AddOptions, CorpusOptions
 from xmod_extend.options import OptionGroup, flag, options_of
 
+PANELS = ["What", "Text", "Training", "Output", "Running"]
 Help = Callable[..., str]
 
 
@@ -45,7 +47,7 @@ def test_add_shows_each_option_in_its_panel_with_choices_and_default(
     show_help: Help, columns: int
 ) -> None:
     found = panels(show_help("add", columns))
-    assert list(found) == ["What", "Text", "Training", "Output", "Running", "Help"]
+    assert list(found) == [*PANELS, "Help", "Examples"]
     shown = {panel: described(text) for panel, text in found.items()}
     for option in options_of(AddOptions).values():
         text = shown[option.panel].pop(flag(option.name))
@@ -91,3 +93,25 @@ def test_commands_that_share_options_describe_them_alike(show_help: Help, comman
             text = described(mine[panel])[name].removesuffix(" [required]")
             assert text == described(adds[panel])[name]
         assert (flag(option.name) in described(mine[option.panel])) is (option.name != "streaming")
+
+
+@pytest.mark.parametrize("columns", [80, 40])
+def test_add_names_each_alias_once_and_ends_with_three_examples(
+    show_help: Help, columns: int
+) -> None:
+    text = show_help("add", columns)
+    for alias in ALIASES:
+        assert text.count(flag(alias)) == 1
+    listed, examples = text.split("\nExamples:\n")
+    assert "the number of processes" in " ".join(listed.split())
+    assert examples.strip().count("\n\n") == 2
+    assert examples.count("add") == 3
+
+
+def test_each_example_is_a_command_that_add_accepts(show_help: Help, invoke: Invoke) -> None:
+    for example in show_help("add").split("\nExamples:\n")[1].split("\n\n"):
+        (command,) = re.findall(r"add (?:.|\n)+", example)
+        words = shlex.split(command.replace("\\\n", ""))
+        code, _, err = invoke(*words)
+        # All that is wrong is that the texts are not here.
+        assert code == 3 and re.search("no file|does not exist", err), err

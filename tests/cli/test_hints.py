@@ -103,12 +103,12 @@ def test_no_hint_names_a_command_that_is_only_planned() -> None:
 @pytest.mark.parametrize(
     ("typed", "meant"),
     [
-        ("--learning-rate", "--lr"),
-        ("--learning_rate", "--lr"),
+        ("--learningrate", "--learning-rate"),
+        ("--random-seed", "--seed"),
         ("--epoch", "--epochs"),
         ("--lang-code", "--lang"),
         ("--language", "--lang"),
-        ("--output-dir", "--output"),
+        ("--save-dir", "--output"),
         ("--corpora", "--corpus"),
         ("--batchsize", "--batch-size"),
         ("--maxsteps", "--max-steps"),
@@ -128,6 +128,7 @@ def test_what_others_have_an_option_for_is_told() -> None:
     for name, meant in OTHER_NAMES.items():
         assert name not in COMMANDS["add"] and meant in COMMANDS["add"]
         assert hint_for_option(name, COMMANDS["add"]) == f"Did you mean {meant}?"
+    assert hint_for_option("--train-file", COMMANDS["check"]) == "Did you mean --corpus?"
     assert hint_for_option("--learning-rate", COMMANDS["info"]) is None
     assert hint_for_option("--zzz", COMMANDS["add"]) is None
 

@@ -124,6 +124,31 @@ def test_add_runs_under_a_launcher_as_it_is(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
 
 
+@pytest.mark.slow
+def test_transformers_batch_in_two_processes_is_the_global_one_that_it_comes_to(
+    base: Path, corpus: Path, tmp_path: Path
+) -> None:
+    options = ["add", "--lang", "quz_PE", "--corpus", str(corpus), "--base", str(base), "--json"]
+    options += ["--max-steps", "4", "--lr", "1e-3", "--output"]
+    theirs = ["--per-device-train-batch-size", "2", "--gradient-accumulation-steps", "2"]
+    runs = [
+        [sys.executable, "-m", "xmod_extend", *options, str(tmp_path / "1"), "--batch-size", "8"],
+        [*torchrun(2, "-m", "xmod_extend"), *options, str(tmp_path / "2"), *theirs],
+    ]
+    records = []
+    for command in runs:
+        done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
+        assert done.returncode == 0, done.stderr
+        records.append(json.loads(done.stdout))
+    told = "global batch of 8 sequences, shared by 2 processes, worked through in 2 parts"
+    assert done.stderr.count(told) == 1
+    one, two = (record["training"] for record in records)
+    assert one["batch_size"] == two["batch_size"] == 8
+    assert (two["accumulation"], two["num_processes"]) == (2, 2)
+    after = [record["evaluation"]["after"]["perplexity"] for record in records]
+    assert after[1] == pytest.approx(after[0], rel=1e-3)
+
+
 def run_add_many(failure: str, base: Path, corpus: Path, output: Path) -> tuple[int, str]:
     script = Path(__file__).parent.parent / "add_many_together.py"
     command = torchrun(2, script, base, corpus, output, failure)

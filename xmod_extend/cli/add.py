@@ -13,27 +13,42 @@ from xmod_extend.cli.errors import Boundary, error_boundary
 from xmod_extend.cli.options import Json, Quiet, takes, typed
 from xmod_extend.cli.output import Display, Output, duration, num_bytes
 from xmod_extend.errors import LanguagesFailedError, UsageError
-from xmod_extend.jobs.options import AddOptions, merge_options
+from xmod_extend.jobs.options import ALIASES, AddOptions, merge_options, named_options
+from xmod_extend.options import flag
+from xmod_extend.training.options import PER_PROCESS
 
 if TYPE_CHECKING:
     from xmod_extend.report.record import EvaluationRecord, RunRecord
 
-EXAMPLES = """\b
+
+def _alias_line() -> str:
+    names = [
+        f"{flag(alias)} for {flag(name)}"
+        for alias, name in ALIASES.items()
+        if name not in PER_PROCESS
+    ]
+    size, steps = map(flag, PER_PROCESS.values())
+    return (
+        f"Names of transformers' and AdapterHub's scripts are understood too: {', '.join(names)}; "
+        f"and {size}, which times {steps} times the number of processes is the batch size."
+    )
+
+
+EPILOG = f"""
+{_alias_line()}
+
 Examples:
 
-\b
   # one language from one file
   xmod-extend add --lang quz_PE \\
     --corpus quechua.txt
 
-\b
   # many files; from the adapter that
   # fits best so far
   xmod-extend add --lang quz_PE \\
     --corpus 'texts/*.jsonl' \\
     --init nearest --output extended
 
-\b
   # two languages, each on two GPUs
   torchrun --nproc-per-node=2 \\
     -m xmod_extend add \\
@@ -42,7 +57,7 @@ Examples:
 """
 
 
-@takes(AddOptions, repeated=["lang"], all_optional=True)
+@takes(AddOptions, repeated=["lang"], for_a_run=True)
 def add(
     config: Annotated[
         Path | None,
@@ -78,7 +93,7 @@ def add(
     """Add a language: train its adapter on text, write the extended checkpoint, verify it."""
     output = Output(as_json=json, quiet=quiet)
     with error_boundary(output) as boundary:
-        chosen = typed(options)
+        chosen = named_options(typed(options))
         languages = chosen.pop("lang", [])
         if plan_file is not None or len(languages) > 1:
             _add_several(output, boundary, config, plan_file, jobs, languages, chosen)

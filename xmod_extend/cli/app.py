@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from xmod_extend.cli.add import EXAMPLES, add
+from xmod_extend.cli.add import EPILOG, add
 from xmod_extend.cli.check import check
 from xmod_extend.cli.help import Command
 from xmod_extend.cli.info import info
@@ -26,11 +26,15 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        # transformers' scripts write --train_file.
+        "token_normalize_func": lambda name: name.replace("_", "-"),
+    },
 )
 
 for command in (add, check, probe, verify, info):
-    app.command(cls=Command, epilog=EXAMPLES if command is add else None)(command)
+    app.command(cls=Command, epilog=EPILOG if command is add else None)(command)
 
 
 def _version(wanted: bool) -> None:

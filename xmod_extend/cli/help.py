@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import textwrap
 from typing import Any
 
 from typer.core import TyperCommand
@@ -38,3 +39,11 @@ class Command(TyperCommand):
             if rows:
                 with formatter.section(panel):
                     formatter.write_dl(rows, col_max=columns)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        for paragraph in filter(None, (self.epilog or "").strip("\n").split("\n\n")):
+            lines = paragraph.splitlines()
+            if not paragraph.startswith(" "):
+                # An option's name is not cut at a hyphen.
+                lines = textwrap.wrap(paragraph, formatter.width, break_on_hyphens=False)
+            formatter.write("\n" + "".join(f"{line}\n" for line in lines))

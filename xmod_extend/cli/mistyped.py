@@ -1,4 +1,4 @@
-"""What somebody who typed something else probably meant."""
+"""Guesses at what was meant by an option that does not exist."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from xmod_extend.jobs.options import ALIASES
+from xmod_extend.options import flag
+
 OTHER_NAMES = {
-    "--learning-rate": "--lr",
     "--language": "--lang",
     "--lang-code": "--lang",
     "--code": "--lang",
@@ -18,31 +20,23 @@ OTHER_NAMES = {
     "--text": "--corpus",
     "--input": "--corpus",
     "--file": "--corpus",
-    "--train-file": "--corpus",
     "--train": "--corpus",
     "--dataset": "--corpus",
     "--dataset-name": "--corpus",
-    "--validation-file": "--held-out",
     "--eval-file": "--held-out",
     "--dev": "--held-out",
     "--test": "--held-out",
     "--model": "--base",
     "--checkpoint": "--base",
     "--model-name": "--base",
-    "--model-name-or-path": "--base",
     "--out": "--output",
-    "--output-dir": "--output",
     "--output-folder": "--output",
     "--save-dir": "--output",
     "--epoch": "--epochs",
     "--num-epochs": "--epochs",
-    "--num-train-epochs": "--epochs",
     "--steps": "--max-steps",
     "--num-steps": "--max-steps",
     "--max-train-steps": "--max-steps",
-    "--per-device-train-batch-size": "--batch-size",
-    "--gradient-accumulation-steps": "--accumulation",
-    "--max-seq-length": "--max-length",
     "--max-len": "--max-length",
     "--seq-len": "--max-length",
     "--block-size": "--max-length",
@@ -65,6 +59,9 @@ OTHER_NAMES = {
     "--silent": "--quiet",
 }
 """What the same is called elsewhere in the field."""
+
+_ALIASES = {flag(alias): flag(name) for alias, name in ALIASES.items()}
+"""What `add` understands, and other commands do not."""
 
 NO_OPTION = {
     ("--device", "--gpu", "--cuda", "--no-cuda", "--use-cpu", "--cpu"): (
@@ -92,48 +89,50 @@ def hint_for_option(name: str, known: Sequence[str]) -> str | None:
     for names, hint in NO_OPTION.items():
         if spelled in names:
             return hint
-    meant = OTHER_NAMES.get(spelled)
+    meant = OTHER_NAMES.get(spelled) or _ALIASES.get(spelled)
     if meant not in known:
         near = difflib.get_close_matches(spelled, known, n=1, cutoff=0.7)
         meant = near[0] if near else None
     return f"Did you mean {meant}?" if meant else None
 
 
-def paths_behind_corpus(arguments: Sequence[str]) -> list[str]:
-    """Return the words that follow one `--corpus`, as a shell makes them of a pattern without
-    quotes."""
-    for position, word in enumerate(arguments):
-        if word == "--corpus":
-            rest = arguments[position + 1 :]
-            end = next((n for n, each in enumerate(rest) if each.startswith("-")), len(rest))
+def paths_behind_corpus(arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the first `--corpus` that several words follow, as it was typed, and these words.
+
+    A shell puts the names of files in the place of a pattern without quotes.
+    """
+    for position, option in enumerate(arguments):
+        if option.replace("_", "-") in ("--corpus", "--train-file"):
+            rest = list(arguments[position + 1 :])
+            end = next((n for n, word in enumerate(rest) if word.startswith("-")), len(rest))
             if end > 1:
-                return list(rest[:end])
-    return []
+                return option, rest[:end]
+    return "", []
 
 
-def with_quoted_pattern(arguments: Sequence[str], paths: Sequence[str]) -> str:
+def with_quoted_pattern(arguments: Sequence[str], option: str, paths: Sequence[str]) -> str:
     """Return the command with one pattern in the place of several paths, or each path with its
     option."""
     start = next(
         n for n in range(len(arguments)) if list(arguments[n : n + len(paths)]) == list(paths)
     )
     pattern = _pattern_of(paths)
-    each_with_option = shlex.join([word for path in paths for word in ("--corpus", path)][1:])
+    repeated = shlex.join([word for path in paths for word in (option, path)][1:])
     before = shlex.join(["xmod-extend", *arguments[:start]])
     after = shlex.join(arguments[start + len(paths) :])
-    middle = f"'{pattern}'" if pattern is not None else each_with_option
+    middle = f"'{pattern}'" if pattern is not None else repeated
     return f"{before} {middle} {after}".rstrip()
 
 
 def _pattern_of(paths: Sequence[str]) -> str | None:
-    """`folder/*.txt` for files of one folder and suffix, if no other files would match it."""
+    """Return `folder/*.txt` for files of one folder and suffix, if no others would match it."""
     files = [Path(path) for path in paths]
     folders, suffixes = {file.parent for file in files}, {file.suffix for file in files}
     if len(folders) != 1 or len(suffixes) != 1 or "" in suffixes:
         return None
     (folder,), (suffix,) = folders, suffixes
     try:
-        matching = [each for each in folder.iterdir() if fnmatch(each.name, f"[!.]*{suffix}")]
+        matching = [file for file in folder.iterdir() if fnmatch(file.name, f"[!.]*{suffix}")]
     except OSError:
         return None
     pattern = str(folder / f"*{suffix}")
@@ -155,15 +154,15 @@ def explain(error: Any, arguments: Sequence[str]) -> tuple[str, str]:
     hint = f"`{command} --help` lists what there is."
     name = getattr(error, "option_name", None)
     if type(error).__name__ == "NoSuchOption" and name and context:
-        known = [each for option in context.command.params for each in option.opts]
+        known = [option for parameter in context.command.params for option in parameter.opts]
         return f"No such option: {name}", hint_for_option(name, known) or hint
-    paths = paths_behind_corpus(arguments)
+    option, paths = paths_behind_corpus(arguments)
     if "extra argument" in reason and paths:
         more = f" and {len(paths) - 2} more" if len(paths) > 2 else ""
         return (
-            f"--corpus takes one path or pattern, and {len(paths)} words follow it: {paths[0]}, "
+            f"{option} takes one path or pattern, and {len(paths)} words follow it: {paths[0]}, "
             f"{paths[1]}{more}.",
             "Quote a pattern, so that the shell does not put the names in its place: "
-            f"`{with_quoted_pattern(arguments, paths)}`.",
+            f"`{with_quoted_pattern(arguments, option, paths)}`.",
         )
     return reason, hint

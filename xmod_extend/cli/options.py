@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import typing
 from collections.abc import Callable, Collection
@@ -42,7 +43,7 @@ def takes(
     *,
     without: Collection[str] = (),
     repeated: Collection[str] = (),
-    all_optional: bool = False,
+    for_a_run: bool = False,
 ) -> Callable[[Command], Command]:
     """Give a command an option for each field of a group, in the place of its `**options`.
 
@@ -50,19 +51,19 @@ def takes(
         group: The fields' class.
         without: Names of fields that the command has no option for.
         repeated: Names of fields that may be typed several times, beside the lists.
-        all_optional: Whether a file may have what must be there.
+        for_a_run: Whether a file may have what must be there, and options have their names in
+            transformers' scripts as well, which the help does not list.
     """
 
     def replace(command: Command) -> Command:
-        parameters = [
-            _parameter(
-                option,
-                is_repeated=name in repeated,
-                is_required=option.is_required and not all_optional,
-            )
-            for name, option in options_of(group).items()
-            if name not in without
-        ]
+        parameters = []
+        for name, option in options_of(group).items():
+            if name not in without:
+                kinds = {"is_repeated": name in repeated, "is_optional": for_a_run}
+                parameters.append(_parameter(option, **kinds))
+                if for_a_run and option.alias:
+                    alias = dataclasses.replace(option, name=option.alias)
+                    parameters.append(_parameter(alias, **kinds, is_hidden=True))
         own = inspect.signature(command, eval_str=True).parameters.values()
         parameters += [
             parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
@@ -85,7 +86,9 @@ def typed(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _parameter(option: Option, *, is_repeated: bool, is_required: bool) -> inspect.Parameter:
+def _parameter(
+    option: Option, *, is_repeated: bool, is_optional: bool, is_hidden: bool = False
+) -> inspect.Parameter:
     kind: Any = option.kind if option.kind in (bool, int, float) else str
     if is_repeated or typing.get_origin(option.kind) is tuple:
         kind = list[str]
@@ -95,9 +98,10 @@ def _parameter(option: Option, *, is_repeated: bool, is_required: bool) -> inspe
         metavar=option.metavar or "|".join(option.choices) or METAVARS.get(option.kind),
         rich_help_panel=option.panel,
         show_default=False,
+        hidden=is_hidden,
     )
     default: Any = False if kind is bool else None
-    if is_required:
+    if option.is_required and not is_optional:
         default = inspect.Parameter.empty
     elif kind is not bool:
         kind = kind | None

@@ -37,7 +37,8 @@ def add_language(
     """Add a language to an X-MOD and write the extended checkpoint.
 
     The options are the fields of `AddOptions`, which the command line and a YAML file share:
-    `add_language(lang="quz_PE", corpus="data/quechua.txt", base="tiny")`.
+    `add_language(lang="quz_PE", corpus="data/quechua.txt", base="tiny")`. Names of transformers'
+    scripts, such as `learning_rate`, are understood too.
 
     Args:
         callback: Hears of the run's progress, in place of the display, and may end training.

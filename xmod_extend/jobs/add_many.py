@@ -28,7 +28,7 @@ from xmod_extend.jobs.checks import (
     note_written_by,
 )
 from xmod_extend.jobs.job import Job, LoadedBase, identity, load_base, next_job, open_base
-from xmod_extend.jobs.options import check_names
+from xmod_extend.jobs.options import named_options
 from xmod_extend.jobs.output import TrainedLanguage, write_extended
 from xmod_extend.jobs.parallel import run_side_by_side, sentence_of
 from xmod_extend.jobs.plan_file import combine_options, read_plan_file
@@ -37,6 +37,7 @@ from xmod_extend.model.global_state import own_global_state
 from xmod_extend.model.slice import free_slice
 from xmod_extend.report.record import RunRecord
 from xmod_extend.tokens.tokenizer import find_tokenizer, find_tokenizer_files
+from xmod_extend.training.options import started_processes
 from xmod_extend.training.processes import LostProcessError
 from xmod_extend.training.signals import entered_whole
 from xmod_extend.training.state import StateFolder, read_finished
@@ -77,7 +78,7 @@ def add_languages(
     if (plan_file is None) == (languages is None):
         raise UsageError("Give either plan_file or languages.")
     check_jobs(jobs)
-    common = check_names(options)
+    common = named_options(options)
     if plan_file is not None:
         entries = read_plan_file(as_path("plan_file", plan_file), common)
     else:
@@ -129,7 +130,7 @@ def check_jobs(jobs: int) -> None:
     """
     if as_int("--jobs", jobs) < 1:
         raise UsageError(f"--jobs is {jobs}; it must be at least 1.")
-    if jobs > 1 and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if jobs > 1 and started_processes() > 1:
         raise UsageError(
             f"--jobs is {jobs} in a run that has several processes for each language.",
             hint="Leave --jobs out, or start one process.",

@@ -146,6 +146,9 @@ def _check_language(options: AddOptions, base: BaseReference, callback: Callback
     callback.on_note(f"new language: {language.code}, {language.name}")
     _check_donor(options.init, languages)
     choose_max_length(config, options.max_length, name=base.name)
+    batch = options.describe_batch()
+    if batch is not None:
+        callback.on_note(batch)
     return language
 
 

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from xmod_extend.arguments import as_path_or_name
 from xmod_extend.errors import UsageError
-from xmod_extend.options import OptionGroup, option, options_of
+from xmod_extend.options import OptionGroup, flag, option, options_of
 from xmod_extend.text.options import TextOptions
-from xmod_extend.training.options import TrainingOptions
+from xmod_extend.training.options import PER_PROCESS, TrainingOptions, with_global_batch
 
 Tracker = Literal["tensorboard", "trackio", "wandb"]
 
@@ -121,6 +121,9 @@ class AddOptions(RunningOptions, OutputOptions, TrainingOptions, CorpusOptions, 
 
 
 _OPTIONS = options_of(AddOptions)
+ALIASES = {option.alias: name for name, option in _OPTIONS.items() if option.alias is not None}
+"""Name of an option in transformers' and AdapterHub's scripts to its name here."""
+_SAME_THING = PER_PROCESS | {theirs: ours for ours, theirs in PER_PROCESS.items()}
 
 
 def merge_options(config_file: Path | None, typed: Mapping[str, Any]) -> AddOptions:
@@ -133,8 +136,8 @@ def merge_options(config_file: Path | None, typed: Mapping[str, Any]) -> AddOpti
     Raises:
         UsageError: An unknown name, a wrong type or value, or a required one missing.
     """
-    values = {} if config_file is None else typed_options(read_yaml(config_file), config_file)
-    values |= check_names(typed)
+    from_file = {} if config_file is None else read_options(read_yaml(config_file), config_file)
+    values = with_global_batch(overlay(from_file, named_options(typed)))
     for required in ("lang", "corpus"):
         if values.get(required) is None:
             raise UsageError(
@@ -144,13 +147,14 @@ def merge_options(config_file: Path | None, typed: Mapping[str, Any]) -> AddOpti
     return AddOptions(**values)
 
 
-def check_names(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options under the names that the fields have.
-
-    Raises:
-        UsageError: A name is unknown.
-    """
-    return {_known(name, "option"): value for name, value in options.items()}
+def overlay(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of all layers; where two are about the same thing, the later layer's."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        replaced = {_SAME_THING.get(name) for name in layer}
+        merged = {name: value for name, value in merged.items() if name not in replaced}
+        merged |= layer
+    return merged
 
 
 def read_yaml(path: Path) -> Any:
@@ -170,7 +174,7 @@ def read_yaml(path: Path) -> Any:
         raise UsageError(f"{path} is not valid YAML: {reason}.") from error
 
 
-def typed_options(loaded: Any, where: str | Path) -> dict[str, Any]:
+def read_options(loaded: Any, where: str | Path) -> dict[str, Any]:
     """Return a mapping of options as a file has it, with known names and checked types.
 
     Raises:
@@ -183,20 +187,48 @@ def typed_options(loaded: Any, where: str | Path) -> dict[str, Any]:
             f"{where} holds a {type(loaded).__name__}, not a mapping of options to values.",
             hint="Write one option a line, such as `lang: quz_PE`.",
         )
-    values = {}
-    for spelled, value in loaded.items():
-        name = _known(str(spelled), f"option in {where}")
-        label = f"{name} in {where}"
-        values[name] = None if value is None else _OPTIONS[name].plain(value, label)
-    return values
+    return named_options(loaded, where)
 
 
-def _known(name: str, what: str) -> str:
-    spelled = name.replace("-", "_")
-    if spelled in _OPTIONS:
-        return spelled
-    nearest = difflib.get_close_matches(spelled, _OPTIONS, n=1)
+def named_options(options: Mapping[str, Any], where: str | Path | None = None) -> dict[str, Any]:
+    """Return options under the names that the fields have.
+
+    Those of `PER_PROCESS` keep their names: `with_global_batch` knows what they come to.
+
+    Args:
+        options: By field or by alias, spelled with `_` or `-`.
+        where: The file that they are from, whose types are checked here.
+
+    Raises:
+        UsageError: A name is unknown, a value wrong, or an option given under both of its names.
+    """
+    named: dict[str, Any] = {}
+    spelled: dict[str, str] = {}
+    for typed, value in options.items():
+        name = _known(str(typed), where)
+        field = ALIASES.get(name, name)
+        label = flag(name) if where is None else f"{name} in {where}"
+        if value is not None and (where is not None or name in ALIASES):
+            value = _OPTIONS[field].plain(value, label)
+        if value is not None and name in ALIASES:
+            _OPTIONS[field].check(value, label)
+        target = name if name in PER_PROCESS.values() else field
+        if named.get(target) is None:
+            named[target], spelled[target] = value, label
+        elif value is not None and label != spelled[target]:
+            raise UsageError(
+                f"{spelled[target]} and {label} are both given: these are two names of one option.",
+                hint="Give one of the two.",
+            )
+    return named
+
+
+def _known(typed: str, where: str | Path | None) -> str:
+    name = typed.replace("-", "_")
+    if name in _OPTIONS or name in ALIASES:
+        return name
+    nearest = difflib.get_close_matches(name, [*_OPTIONS, *ALIASES], n=1)
     raise UsageError(
-        f"{name!r} is an unknown {what}.",
+        f"{typed!r} is an unknown option{'' if where is None else f' in {where}'}.",
         hint=f"Did you mean {nearest[0]!r}?" if nearest else f"There are {', '.join(_OPTIONS)}.",
     )

@@ -6,7 +6,7 @@
       - {lang: quz_PE, corpus: quz.txt}
       - {lang: ay_BO, corpus: ay.txt, max_steps: 500}
 
-What stands at the top holds for all; what was typed or given in a call comes before both.
+What stands at the top holds for all; what was typed or passed in a call comes before both.
 """
 
 from __future__ import annotations
@@ -17,9 +17,15 @@ from typing import Any
 
 from xmod_extend.errors import UsageError
 from xmod_extend.jobs.checks import naming_entry
-from xmod_extend.jobs.options import AddOptions, merge_options, read_yaml, typed_options
+from xmod_extend.jobs.options import (
+    AddOptions,
+    merge_options,
+    overlay,
+    read_options,
+    read_yaml,
+)
 
-OF_THE_RUN = (
+RUN_OPTIONS = (
     "base",
     "revision",
     "output",
@@ -31,16 +37,16 @@ OF_THE_RUN = (
     "plan",
 )
 """Options that cannot differ between the languages of one run."""
-OF_A_LANGUAGE = ("lang", "corpus", "held_out")
+LANGUAGE_OPTIONS = ("lang", "corpus", "held_out")
 """Options that make no sense for several languages at once."""
 
 
-def read_plan_file(path: Path, given: Mapping[str, Any]) -> list[AddOptions]:
+def read_plan_file(path: Path, typed: Mapping[str, Any]) -> list[AddOptions]:
     """Return the options of each language in a YAML file.
 
     Args:
         path: The file.
-        given: Options for all of them that were typed or given in a call.
+        typed: Options for all of them that were typed or passed in a call.
 
     Raises:
         UsageError: The file cannot be read, or an option in it is unknown, wrong or misplaced.
@@ -52,19 +58,19 @@ def read_plan_file(path: Path, given: Mapping[str, Any]) -> list[AddOptions]:
             hint="Write `languages:` and below it one `- {lang: CODE, corpus: PATH}` a line.",
         )
     entries = loaded.pop("languages")
-    common = typed_options(loaded, path)
-    return combine_options(entries, common, given, where=path)
+    common = read_options(loaded, path)
+    return combine_options(entries, common, typed, where=path)
 
 
 def combine_options(
-    entries: Any, common: Mapping[str, Any], given: Mapping[str, Any], *, where: str | Path
+    entries: Any, common: Mapping[str, Any], typed: Mapping[str, Any], *, where: str | Path
 ) -> list[AddOptions]:
     """Return the options of each language: those for all, and its own.
 
     Args:
         entries: One mapping of options a language.
         common: Options for all of them.
-        given: Options for all of them that come before an entry's own.
+        typed: Options for all of them that come before an entry's own.
         where: What the entries are called in a message.
 
     Raises:
@@ -75,34 +81,34 @@ def combine_options(
             f"The languages in {where} are no list with at least one entry.",
             hint="Write one `- {lang: CODE, corpus: PATH}` a line.",
         )
-    for name in OF_A_LANGUAGE:
-        if name in common or name in given:
+    for name in LANGUAGE_OPTIONS:
+        if name in common or name in typed:
             raise UsageError(
                 f"--{name.replace('_', '-')} is given for all languages of {where}.",
                 hint="Give it in the entry of the language that it is for.",
             )
-    several = []
+    merged = []
     for number, entry in enumerate(entries, start=1):
         lang = entry.get("lang") if isinstance(entry, Mapping) else None
         with naming_entry(number, lang):
             if not isinstance(entry, Mapping):
                 raise UsageError(f"{entry!r} is no mapping of options to values.")
-            own = typed_options(entry, where)
-            for name in OF_THE_RUN:
+            own = read_options(entry, where)
+            for name in RUN_OPTIONS:
                 if name in own:
                     raise UsageError(
                         f"{name} cannot differ between the languages of one run.",
                         hint=f"Give {name} once, for all of them.",
                     )
-            several.append(merge_options(None, {**common, **own, **given}))
-    return several
+            merged.append(merge_options(None, overlay(common, own, typed)))
+    return merged
 
 
 def pair_up(
     languages: Sequence[str],
     corpora: Sequence[str],
     config_file: Path | None,
-    given: Mapping[str, Any],
+    typed: Mapping[str, Any],
 ) -> list[AddOptions]:
     """Return the options of several --lang, each with the --corpus at the same place.
 
@@ -114,8 +120,8 @@ def pair_up(
             f"There are {len(languages)} --lang and {len(corpora)} --corpus, which must be pairs.",
             hint="Give one --corpus for each --lang, or use --plan-file.",
         )
-    common = {} if config_file is None else typed_options(read_yaml(config_file) or {}, config_file)
+    common = {} if config_file is None else read_options(read_yaml(config_file), config_file)
     entries = [
         {"lang": lang, "corpus": corpus} for lang, corpus in zip(languages, corpora, strict=True)
     ]
-    return combine_options(entries, common, given, where="the command")
+    return combine_options(entries, common, typed, where="the command")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 
 from xmod_extend.errors import UsageError
 from xmod_extend.model.slice import FP32, Precision
+from xmod_extend.training.options import started_processes
 from xmod_extend.training.processes import Processes
 
 BF16_CPU_FEATURES = ("amx_bf16", "avx512_bf16", "bf16", "arm_bf16")
@@ -24,7 +23,7 @@ def make_processes() -> Processes:
     # An Accelerator would refuse a caller's with another precision, and keep the caller from making
     # one. Under torchrun, accelerate joins processes without a GPU only if told to use none.
     processes = Processes(PartialState(cpu=not torch.accelerator.is_available()))
-    started = int(os.environ.get("WORLD_SIZE", "1"))
+    started = started_processes()
     if processes.count != started:
         raise UsageError(
             f"{started} processes were started, but accelerate joined {processes.count}.",
