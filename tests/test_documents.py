@@ -104,3 +104,12 @@ def test_the_guide_names_all_that_is_public_but_what_is_said_elsewhere() -> None
     text = DOCUMENTS["docs/guide.md"].read_text(encoding="utf-8")
     named = set(re.findall(r"xmod_extend\.([A-Za-z_]+)", text))
     assert set(xmod_extend.__all__) - named <= {"RunRecord", "__version__", "parse_language"}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_variable_of_ours_exists(name: str) -> None:
+    source = " ".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "xmod_extend").rglob("*.py")
+    )
+    for variable in re.findall(r"XMOD_EXTEND_\w+", DOCUMENTS[name].read_text(encoding="utf-8")):
+        assert f'"{variable}"' in source, variable
