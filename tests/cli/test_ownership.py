@@ -18,12 +18,12 @@ from refusals import Invoke
 import xmod_extend
 from xmod_extend.errors import UsageError
 from xmod_extend.files import output_folder, ownership
-from xmod_extend.files.output_folder import check_target, check_writable, put_right
+from xmod_extend.files.output_folder import check_target, check_writable, recover
 from xmod_extend.files.run_folder import (
     RunFolder,
-    check_not_held,
+    check_not_locked,
     check_run_folder,
-    hold_run_folder,
+    lock_run_folder,
     mark_run,
     state_name,
 )
@@ -218,7 +218,7 @@ def test_a_users_file_in_a_folder_of_the_programs_is_kept(
 
 def test_languages_that_are_cleaned_keep_what_is_the_users(tmp_path: Path) -> None:
     said: list[str] = []
-    with hold_run_folder(tmp_path / "out", said.append) as run:
+    with lock_run_folder(tmp_path / "out", said.append) as run:
         for name in ("quz_PE", "ay_BO", "fo_FO"):
             mark_run(run.path / name)
             (run.path / name / "probe.safetensors").write_bytes(b"")
@@ -245,16 +245,16 @@ def test_what_only_looks_like_a_leftover_is_kept(
     (tmp_path / name).mkdir()
     (tmp_path / name / "notes.txt").write_text("years of work")
     before = contents(tmp_path)
-    put_right(tmp_path / "out")
+    recover(tmp_path / "out")
     assert contents(tmp_path) == before
     # The same for a leftover of the program's that something was put into.
     shutil.copytree(checkpoint, tmp_path / name, dirs_exist_ok=True)
     shutil.copytree(checkpoint, tmp_path / "out")
     before = contents(tmp_path)
-    put_right(tmp_path / "out")
+    recover(tmp_path / "out")
     assert contents(tmp_path) == before
     (tmp_path / name / "notes.txt").unlink()
-    put_right(tmp_path / "out")
+    recover(tmp_path / "out")
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
 
 
@@ -287,7 +287,7 @@ def test_a_second_run_of_one_output_is_refused_at_once_and_told_of_the_first(
     invoke: Invoke, work: Path, base: Path, corpus: Path
 ) -> None:
     command = ["add", "--lang", "quz_PE", "--corpus", corpus, "--base", base, "--output", "out"]
-    with hold_run_folder(work / "out", ignore):
+    with lock_run_folder(work / "out", ignore):
         before = contents(work)
         for form in ("--force", "--resume"):
             code, _, err = invoke(*command, form)
@@ -295,15 +295,15 @@ def test_a_second_run_of_one_output_is_refused_at_once_and_told_of_the_first(
             assert f"out is being written by another run (process {os.getpid()} on " in err
         assert invoke(*command, "--plan")[0] == 0
         assert contents(work) == before
-        check_not_held(work / "other")
-    check_not_held(work / "out")
+        check_not_locked(work / "other")
+    check_not_locked(work / "out")
     assert list(work.iterdir()) == []
 
 
 def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from xmod_extend.files.run_folder import *\n"
-        "with hold_run_folder(Path(sys.argv[1]), print):\n"
+        "with lock_run_folder(Path(sys.argv[1]), print):\n"
         "    print('held', flush=True); time.sleep(600)"
     )
     with subprocess.Popen(
@@ -311,9 +311,9 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
     ) as process:
         assert process.stdout is not None and process.stdout.readline() == "held\n"
         with pytest.raises(UsageError, match=f"process {process.pid} on .* since 20"):
-            check_not_held(tmp_path / "out")
+            check_not_locked(tmp_path / "out")
         process.kill()
-    with hold_run_folder(tmp_path / "out", ignore):
+    with lock_run_folder(tmp_path / "out", ignore):
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -324,7 +324,7 @@ def test_of_many_that_race_one_at_a_time_holds_the_folder(tmp_path: Path) -> Non
     def race() -> None:
         for _ in range(20):
             try:
-                with hold_run_folder(tmp_path / "out", ignore):
+                with lock_run_folder(tmp_path / "out", ignore):
                     inside[0] += 1
                     most[0] = max(most[0], inside[0])
                     entered[0] += 1
@@ -344,7 +344,7 @@ def test_of_many_that_race_one_at_a_time_holds_the_folder(tmp_path: Path) -> Non
 
 def test_a_users_empty_run_folder_is_used_and_left(tmp_path: Path) -> None:
     (tmp_path / "out.run").mkdir()
-    with hold_run_folder(tmp_path / "out", ignore) as run:
+    with lock_run_folder(tmp_path / "out", ignore) as run:
         assert isinstance(run, RunFolder)
     assert contents(tmp_path) == {"out.run": "folder"}
 

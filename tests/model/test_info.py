@@ -108,7 +108,7 @@ def test_the_base_that_the_record_names_is_found(tmp_path: Path) -> None:
         (None, "does not name a base"),
         ([], "does not name a base"),
         ({"source": 3, "commit": None}, "does not name a base"),
-        ({"source": "gone/here", "commit": None}, "was the folder gone/here, which is not here"),
+        ({"source": "gone/here", "commit": None}, "folder gone/here, which does not exist here"),
     ],
 )
 def test_a_record_without_a_base_is_told(tmp_path: Path, base: object, expected: str) -> None:

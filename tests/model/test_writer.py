@@ -207,7 +207,7 @@ def test_what_a_killed_process_left_is_put_right(base: Checkpoint, tmp_path: Pat
     (tmp_path / f".out.writing-{host}-{os.getppid()}").mkdir()
     # Killed between the two renames: the old output waits under its hidden name.
     (tmp_path / "out").rename(tmp_path / f".out.replaced-{host}-{dead}")
-    output_folder.put_right(tmp_path / "out")
+    output_folder.recover(tmp_path / "out")
     assert open_checkpoint(tmp_path / "out").languages[-1] == "fo_FO"
     left = {entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")}
     assert left == {

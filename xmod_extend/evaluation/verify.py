@@ -211,7 +211,7 @@ def _compare_tensors(
         match = ADAPTER_NAME.fullmatch(name)
         if name not in known and not (match and match["language"] in added):
             if name in TIED_NAMES:
-                # Opening the checkpoint compares it with its owner.
+                # Opening the checkpoint compares it with the tensor that it is tied to.
                 found.ignored.append(f"{name} is stored, which is another name of a tied weight.")
             else:
                 found.differences.append(f"{name} is not in the base.")
@@ -224,7 +224,7 @@ def _compare_tensors(
         else:
             found.differences.append(f"{name} is missing.")
     num_absent = sum(name not in held and name not in TIED_NAMES for name in known)
-    # Reading and comparing leave Python's lock, so two tensors are under way at a time.
+    # Reading and comparing release Python's lock, so two threads are faster than one.
     with ThreadPoolExecutor(2) as pool:
         same = list(pool.map(lambda name: _same_tensor(name, base, held[name]), names))
     found.differences.extend(
@@ -295,7 +295,7 @@ def probe_inputs(checkpoint: Checkpoint) -> dict[str, list[list[int]]]:
     ids = torch.randint(0, config.vocab_size, (2, length), generator=generator)
     pad = config.pad_token_id
     assert pad is not None, "opening the checkpoint refuses it"
-    # Padding takes no part in the positions, so none may stand inside a sequence.
+    # Padding is skipped when positions are counted, so it may not stand inside a sequence.
     ids[ids == pad] = (pad + 1) % config.vocab_size
     mask = torch.ones_like(ids)
     ids[1, length // 2 :], mask[1, length // 2 :] = pad, 0

@@ -1,7 +1,7 @@
 """The output folder of a run: complete, or not there.
 
 Everything is written to a hidden folder beside the target, flushed to the disk, and renamed. What a
-process that was killed left behind is put right by the next one with the same target. Only what the
+process that was killed left behind is removed by the next one with the same target. Only what the
 program made itself is ever replaced or removed.
 """
 
@@ -117,7 +117,7 @@ def new_folder(output: Path, *, names: Iterable[str], force: bool) -> Iterator[P
     Raises:
         UsageError: The target must not be replaced, or the file system refuses something.
     """
-    put_right(output)
+    recover(output)
     check_target(output, force=force)
     check_writable(output)
     target = output.expanduser().resolve()
@@ -152,7 +152,7 @@ def _moved_away(target: Path, output: Path) -> Iterator[None]:
     try:
         if target.exists():
             target.rename(replaced)
-            # Nothing can be added under its old name from here on; until here it could.
+            # Only from here on can nothing be added to it under its old name.
             files = checkpoint_files(replaced) or {}
             foreign = None if is_empty(replaced) else find_foreign(replaced, files)
             if foreign is not None:
@@ -182,7 +182,7 @@ def _not_replaced(output: Path, foreign: str) -> OutputError:
     )
 
 
-def put_right(output: Path) -> None:
+def recover(output: Path) -> None:
     """Remove what dead processes left for an output, and restore what they moved away.
 
     Raises:
@@ -191,17 +191,17 @@ def put_right(output: Path) -> None:
     target = output.expanduser().resolve()
     try:
         if target.parent.is_dir():
-            _put_right(target)
+            _recover(target)
     except OSError as error:
         raise os_error(error, output) from error
 
 
-def _put_right(target: Path) -> None:
+def _recover(target: Path) -> None:
     prefix = re.escape(f".{target.name}.")
     pattern = re.compile(rf"{prefix}(writing|replaced|probe)-(.+)-(\d+)")
     for entry in list(target.parent.iterdir()):
         match = pattern.fullmatch(entry.name)
-        # Of a process on another machine that shares this disk nothing can be known.
+        # Nothing is known of a process on another machine that shares this disk.
         if match is None or match[2] != _host() or _is_running(int(match[3])):
             continue
         if entry.is_symlink() or not entry.is_dir():
@@ -222,7 +222,7 @@ def _put_right(target: Path) -> None:
 def _is_running(process: int) -> bool:
     import psutil
 
-    # To ask with a signal, as is the habit elsewhere, would end the process on Windows.
+    # On Windows, os.kill would end the process that it asks about.
     return process != os.getpid() and psutil.pid_exists(process)
 
 

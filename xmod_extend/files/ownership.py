@@ -27,7 +27,7 @@ MAKER = "xmod-extend"
 HASHED_BYTES = 64 * 1024 * 1024
 """Larger files, which are weights, are known by size and time: xmod-base takes seconds to hash."""
 CLOCK_SECONDS = 2.0
-"""How exactly every file system keeps the time of a change."""
+"""The coarsest resolution of the time of a change in any file system."""
 
 UNFINISHED_MARK = f"{MARK_NAME}.new"
 """Temporary name of a mark, which a killed process may leave."""
@@ -130,7 +130,7 @@ def remove_files(folder: Path, names: Iterable[str]) -> None:
     with suppress(OSError):
         for name in names:
             (folder / name).unlink(missing_ok=True)
-        # It goes last: what a killed process leaves of this folder is still known for its own.
+        # The mark goes last, so that what a killed process leaves is still known to be ours.
         remove_mark(folder)
         folder.rmdir()
 

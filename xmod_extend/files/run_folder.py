@@ -1,4 +1,4 @@
-"""The folder OUTPUT.run: what a run keeps there until it has ended, and who holds it.
+"""The folder OUTPUT.run: the states of a run until it has ended, and a lock.
 
     OUTPUT.run/                 of one language
         .xmod-extend.json       the mark: what run it is, and which process holds it
@@ -75,7 +75,7 @@ def state_name(step: int) -> str:
     return f"state-{step:08}.safetensors"
 
 
-def has_work(folder: Path) -> bool:
+def is_resumable(folder: Path) -> bool:
     """Return whether one language's folder has a state or a finished adapter."""
     return bool(saved_states(folder)) or (folder / FINISHED_NAME).exists()
 
@@ -83,7 +83,7 @@ def has_work(folder: Path) -> bool:
 def begun_languages(run: Path) -> list[str]:
     """Return the languages whose folders have a state or a finished adapter."""
     with suppress(OSError):
-        return sorted(folder.name for folder in run.iterdir() if has_work(folder))
+        return sorted(folder.name for folder in run.iterdir() if is_resumable(folder))
     return []
 
 
@@ -93,7 +93,7 @@ def what_is_saved(output: Path) -> str | None:
     states, begun = saved_states(run), begun_languages(run)
     if states:
         return f"{run} holds the state saved after step {step_of(states[-1]):,}"
-    return f"{run} holds what was trained of {', '.join(begun)}" if begun else None
+    return f"{run} holds the states of {', '.join(begun)}" if begun else None
 
 
 def check_run_folder(folder: Path) -> None:
@@ -124,7 +124,7 @@ def check_run_folder(folder: Path) -> None:
     )
 
 
-def check_not_held(output: Path) -> None:
+def check_not_locked(output: Path) -> None:
     """Refuse an output that another process is writing.
 
     Raises:
@@ -137,13 +137,13 @@ def check_not_held(output: Path) -> None:
         return
     try:
         if not try_lock(handle):
-            raise _held(output, folder)
+            raise _locked_error(output, folder)
     finally:
         os.close(handle)
 
 
 class RunFolder:
-    """OUTPUT.run while this process holds it."""
+    """OUTPUT.run while it is locked by this process."""
 
     def __init__(self, output: Path) -> None:
         self.path = run_folder(output)
@@ -171,7 +171,7 @@ class RunFolder:
         return not (kept or self._is_useful(self.path)) and _empty_folder(self.path, on_note)
 
     def _is_useful(self, folder: Path) -> bool:
-        return has_work(folder) or (folder in self._measured and (folder / PROBE_NAME).exists())
+        return is_resumable(folder) or (folder in self._measured and (folder / PROBE_NAME).exists())
 
     def _languages(self) -> list[Path]:
         return [
@@ -184,13 +184,13 @@ class RunFolder:
 
 
 @contextmanager
-def hold_run_folder(output: Path, on_note: Callable[[str], None]) -> Iterator[RunFolder]:
-    """Make OUTPUT.run, and keep every other process out of it until the block ends.
+def lock_run_folder(output: Path, on_note: Callable[[str], None]) -> Iterator[RunFolder]:
+    """Make OUTPUT.run, and lock out every other process until the block ends.
 
-    Of the processes that train one adapter together, the first one does.
+    Where processes train one adapter together, the first one does it for all.
 
     Raises:
-        UsageError: Another process holds it, or the folder is not the program's.
+        UsageError: Another process has locked it, or the folder is not the program's.
     """
     run = RunFolder(output)
     if os.environ.get("RANK", "0") != "0":
@@ -200,20 +200,20 @@ def hold_run_folder(output: Path, on_note: Callable[[str], None]) -> Iterator[Ru
     lock: int | None = None
     try:
         try:
-            lock = _take(output, run.path)
+            lock = _lock_folder(output, run.path)
         except OSError as error:
             raise os_error(error, run.path) from error
         run.remember()
         yield run
     finally:
         if lock is not None:
-            goes = False
+            is_removable = False
             with suppress(OSError):
-                goes = run.leave(on_note)
+                is_removable = run.leave(on_note)
             with suppress(OSError):
-                # From now on another process may hold it; if one does, the folder is not empty.
+                # From here on another process may lock it; then the folder is not empty.
                 release(lock, run.path / LOCK_NAME)
-                if goes:
+                if is_removable:
                     run.path.rmdir()
         for folder in made:
             with suppress(OSError):
@@ -250,7 +250,7 @@ def _empty_folder(folder: Path, on_note: Callable[[str], None]) -> bool:
     return not left and not mark.get("was_there")
 
 
-def _take(output: Path, folder: Path) -> int:
+def _lock_folder(output: Path, folder: Path) -> int:
     """Make and lock the folder; return the open lock."""
     for _ in range(_TRIES):
         check_run_folder(folder)
@@ -262,7 +262,7 @@ def _take(output: Path, folder: Path) -> int:
             continue  # Another run has just ended and removed the folder.
         try:
             if try_lock(handle) and has_name(handle, folder / LOCK_NAME):
-                # Only who holds the lock writes the mark.
+                # Only the holder of the lock writes the mark.
                 known = read_mark(folder, RUN) or {"was_there": was_there}
                 write_mark(folder, RUN, **(known | {"process": _this_process()}))
                 return handle
@@ -271,7 +271,7 @@ def _take(output: Path, folder: Path) -> int:
             raise
         os.close(handle)
         time.sleep(_SECONDS_BETWEEN_TRIES)
-    raise _held(output, folder)
+    raise _locked_error(output, folder)
 
 
 def _this_process() -> dict[str, object]:
@@ -279,7 +279,7 @@ def _this_process() -> dict[str, object]:
     return {"id": os.getpid(), "host": socket.gethostname(), "since": now}
 
 
-def _held(output: Path, folder: Path) -> UsageError:
+def _locked_error(output: Path, folder: Path) -> UsageError:
     process = (read_mark(folder, RUN) or {}).get("process") or {}
     holder = " ".join(
         f"{word} {process[name]}"

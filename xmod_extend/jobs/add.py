@@ -13,7 +13,7 @@ import inspect
 from typing import Any
 
 from xmod_extend.errors import TrainingError
-from xmod_extend.files.run_folder import METRICS_NAME, hold_run_folder
+from xmod_extend.files.run_folder import METRICS_NAME, lock_run_folder
 from xmod_extend.jobs.callbacks import Callback, choose_callback
 from xmod_extend.jobs.checks import Request, check_request, keeping_what_is_saved
 from xmod_extend.jobs.job import Job, identity, load_job
@@ -71,7 +71,7 @@ def run_add(request: Request, callback: Callback) -> RunRecord:
     # One process at a time writes an output; what it goes on from lies in OUTPUT.run.
     with (
         keeping_what_is_saved(request.output),
-        entered_whole(hold_run_folder(request.output, callback.on_note)) as run,
+        entered_whole(lock_run_folder(request.output, callback.on_note)) as run,
     ):
         # The text is read, cut into tokens and packed; the slice holds the shared weights and one
         # empty slot, so that the other languages are never in memory.

@@ -18,7 +18,7 @@ from typing import Any
 
 from xmod_extend.arguments import PathOrName, as_int, as_path
 from xmod_extend.errors import LanguagesFailedError, TrainingError, UsageError
-from xmod_extend.files.run_folder import METRICS_NAME, hold_run_folder, run_folder
+from xmod_extend.files.run_folder import METRICS_NAME, lock_run_folder, run_folder
 from xmod_extend.jobs.add import plan_language, train_language
 from xmod_extend.jobs.callbacks import Callback, choose_callback
 from xmod_extend.jobs.checks import (
@@ -100,7 +100,7 @@ def run_add_many(
     is_main = os.environ.get("RANK", "0") == "0"
     with (
         keeping_what_is_saved(first.output),
-        entered_whole(hold_run_folder(first.output, callback.on_note)) as run,
+        entered_whole(lock_run_folder(first.output, callback.on_note)) as run,
     ):
         checkpoint, output_plan = open_base(requests, jobs=jobs)
         if is_main and not first.options.resume:

@@ -16,11 +16,11 @@ from typing import Any
 
 from xmod_extend.errors import LanguageError, ModelError, UsageError, XmodExtendError
 from xmod_extend.files.atomic import OutputError, write_atomically
-from xmod_extend.files.output_folder import put_right
+from xmod_extend.files.output_folder import recover
 from xmod_extend.files.run_folder import (
     WRITTEN_NAME,
     begun_languages,
-    check_not_held,
+    check_not_locked,
     check_run_folder,
     run_folder,
     saved_states,
@@ -154,10 +154,10 @@ def _check_language(options: AddOptions, base: BaseReference, callback: Callback
 
 def _check_output(output: Path, options: AddOptions, base: BaseReference) -> None:
     """Refuse an output that cannot be written, or that another run is writing."""
-    # The first of several processes that train together may hold it for all of them already.
+    # Of processes that train together, the first one may have locked it for all of them already.
     if not options.plan and os.environ.get("RANK", "0") == "0":
-        check_not_held(output)
-        put_right(output)
+        check_not_locked(output)
+        recover(output)
     with keeping_what_is_saved(output):
         check_output(output, force=options.force, source=base.path)
 

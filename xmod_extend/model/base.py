@@ -232,7 +232,7 @@ def _fetch_snapshot(repository: HubRepository) -> Path:
         names = HfApi(endpoint=endpoint).list_repo_files(repo_id, revision=commit)
         chosen = choose_files(names)
         if chosen:
-            # `[` is the only character of a file name that a pattern would read otherwise.
+            # `[` is the only character in a file name that has a meaning in a pattern.
             patterns = [name.replace("[", "[[]") for name in chosen]
             return Path(
                 snapshot_download(
@@ -261,7 +261,7 @@ def _cached_snapshot(repository: HubRepository, cause: Exception) -> Path:
     try:
         open_weights(folder)
     except DamagedFileError:
-        # A network would not help: what is there would be taken for whole.
+        # A network would not help: the Hub's client takes the damaged file for whole.
         raise
     except ModelError:
         raise HubError(

@@ -153,7 +153,7 @@ def recorded_base(path: Path, *, revision: str | None = None) -> BaseReference:
     # A base from the Hub has a commit; another one is a folder, or comes with this package.
     if commit is None and source != BUNDLED and not Path(source).expanduser().is_dir():
         raise ModelError(
-            f"The base of {path} was the folder {source}, which is not here.", hint=hint
+            f"The base of {path} was the folder {source}, which does not exist here.", hint=hint
         )
     return resolve_base(source, revision=revision or commit)
 

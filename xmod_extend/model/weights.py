@@ -76,7 +76,7 @@ def _open_shards(index: Path, weight_map: dict[str, str]) -> Weights:
     if absent:
         raise ModelError(
             f"{weight_map[absent[0]]} lacks {_first_of(absent, 'tensor')} that {index.name} "
-            "places there.",
+            "expects there.",
             hint="Download or copy the folder again.",
         )
     by_name = {name: files[shard] for name, shard in weight_map.items() if name in held[shard]}

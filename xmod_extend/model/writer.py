@@ -187,7 +187,7 @@ def _file_names(contents: CheckpointContents) -> set[str]:
                 f"{kept[name].parent.name} has a file named {name} already."
                 if name in kept
                 else f"Two files of the output would be named {name}.",
-                hint="Choose other names for what is new, or sources without that file.",
+                hint="Rename or remove that file, or choose another name for the new one.",
             )
     for file in contents.companions.values():
         if not os.access(file, os.R_OK):
@@ -265,7 +265,7 @@ def _copy_companions(folder: Path, companions: Mapping[str, Path]) -> None:
 
 
 def _write_text(path: Path, text: str) -> None:
-    # A path may hold bytes that are no UTF-8; JSON can spell what stands for them.
+    # A path may hold bytes that are not UTF-8; JSON can spell what stands for them.
     path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 

@@ -163,7 +163,7 @@ def _text(record: RunRecord, heading: str) -> str:
         )
     fertility = f"{corpus.fertility:.2f}" if corpus.fertility is not None else "not measured"
     unknown = f"{corpus.unk_rate:.2%}" if corpus.unk_rate is not None else "not measured"
-    # A stream is not counted, which is not the same as none.
+    # A stream is not counted, so its counts are not zero but unknown.
     lines = size = sha256 = "streamed"
     if corpus.train_lines:
         lines, size = f"{corpus.train_lines:,}", f"{corpus.train_bytes:,}"

@@ -130,7 +130,7 @@ class Tracker:
     def end(self) -> None:
         """Let the tracker send what it has not sent yet."""
         accelerator, self._accelerator = self._accelerator, None
-        # Not `end_training`, which parts the processes that have the evaluation to do yet.
+        # `end_training` would end the processes, which still have to evaluate.
         for tracker in accelerator.trackers if accelerator is not None else ():
             self._try(_finish_trackio if tracker.name == "trackio" else tracker.finish)
 
@@ -147,7 +147,7 @@ class Tracker:
             project_config=ProjectConfiguration(logging_dir=str(logs)),
         )
         if self._name == "tensorboard":
-            # What an earlier run of this name logged for the steps to come is hidden.
+            # Hides what an earlier run of this name logged for the steps that come.
             purge = {"tensorboard": {"purge_step": last_step + 1}}
             accelerator.init_trackers(run, init_kwargs=purge)
         else:
@@ -159,7 +159,7 @@ class Tracker:
 
     def _try(self, action: Callable[[], object]) -> None:
         try:
-            # What a tracker has to say is no result.
+            # What a tracker prints is not a result, and so does not go to stdout.
             with redirect_stdout(sys.stderr):
                 action()
         except Exception as error:  # trackers raise the errors of many libraries
