@@ -37,7 +37,7 @@ from typing import Any, NamedTuple
 import xxhash
 
 from xmod_extend.errors import CorpusError, UsageError
-from xmod_extend.files.atomic import flush
+from xmod_extend.files.atomic import atomic_folder
 from xmod_extend.text.checked_files import CheckedFile, digest_sums, write_sums
 
 LIMIT_VARIABLE = "XMOD_EXTEND_CACHE_BYTES"
@@ -133,18 +133,11 @@ def find_or_make_entry(
         _remove_leftovers(folder)
         _remove_damaged(folder)
         make_room(folder.parent, num_bytes)
-        unfinished = _unfinished(folder)
-        try:
-            unfinished.mkdir()
+        with atomic_folder(folder, _unfinished(folder)) as unfinished:
             (unfinished / _RECORD).touch()
             record = _seal(unfinished, make(unfinished), name=folder.name)
             hold = None if sys.platform == "win32" else _take_hold(unfinished)
-            unfinished.rename(folder)
-            hold = hold or _take_hold(folder)
-            flush(folder.parent)
-        except BaseException:
-            shutil.rmtree(unfinished, ignore_errors=True)
-            raise
+        hold = hold or _take_hold(folder)
         entry = _use(Entry(folder, record["facts"], hold))
         make_room(folder.parent)
         return entry
@@ -211,15 +204,13 @@ def _use(entry: Entry) -> Entry:
 
 
 def _seal(folder: Path, facts: dict[str, Any], *, name: str) -> dict[str, Any]:
-    """Bring an entry's files to the disk, write its record, and return that."""
+    """Write the checksums of an entry's files and its record, and return the record."""
     files = sorted(file for file in folder.iterdir() if file.name != _RECORD)
     made = {file.name: [file.stat().st_size, write_sums(file)] for file in files}
     # As it will be read: JSON knows no tuples.
     record: dict[str, Any] = json.loads(json.dumps({"name": name, "files": made, "facts": facts}))
     content = json.dumps(record | {"digest": _digest(record)})
     (folder / _RECORD).write_text(content, encoding="utf-8")
-    flush(folder / _RECORD)
-    flush(folder)
     return record
 
 

@@ -125,18 +125,13 @@ def sums_path(path: Path) -> Path:
 
 
 def write_sums(path: Path) -> int:
-    """Write a finished file's checksums beside it and bring both to the disk; its `digest_sums`."""
+    """Write a finished file's checksums beside it, and return its `digest_sums`."""
     sums: list[int] = []
-    # Windows flushes only files that may be written to.
-    with path.open("r+b") as file:
+    with path.open("rb") as file:
         while piece := file.read(PIECE_BYTES):
             sums.append(xxhash.xxh3_64_intdigest(piece))
-        os.fsync(file.fileno())
     encoded: npt.NDArray[np.uint64] = np.array(sums, dtype="<u8")
-    with sums_path(path).open("wb") as file:
-        file.write(encoded.tobytes())
-        file.flush()
-        os.fsync(file.fileno())
+    sums_path(path).write_bytes(encoded.tobytes())
     return xxhash.xxh3_64_intdigest(encoded.tobytes())
 
 
