@@ -16,6 +16,7 @@ from huggingface_hub import errors
 from sample_text import sentences
 
 from xmod_extend.errors import CorpusError, HubError
+from xmod_extend.hub import client as client_module
 from xmod_extend.hub.client import HubRepository, hub_error
 from xmod_extend.text import hub as hub_module
 from xmod_extend.text.corpus import read_corpus
@@ -54,7 +55,7 @@ def test_a_file_of_a_data_set_is_read_as_a_local_one(
         asked.update(repository=repository, name=name, **options)
         return str(path)
 
-    monkeypatch.setattr(hub_module, "ask_hub", lambda *_, **__: None)
+    monkeypatch.setattr(client_module, "ask_hub", lambda *_, **__: None)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     address = "hf://datasets/me/quz@v1/a/corpus.txt"
     (source,) = find_sources([address])
@@ -64,6 +65,7 @@ def test_a_file_of_a_data_set_is_read_as_a_local_one(
         "name": "a/corpus.txt",
         "repo_type": "dataset",
         "revision": "v1",
+        "endpoint": None,
         "local_files_only": False,
     }
 

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from xmod_extend.errors import CorpusError
 from xmod_extend.text import reading
-from xmod_extend.text.reading import Part, read_blocks, split_block
+from xmod_extend.text.reading import Piece, read_blocks, split_block
 from xmod_extend.text.sources import find_sources
 
 
@@ -87,14 +87,14 @@ def test_an_overlong_line_comes_in_pieces_of_little_memory(write: Write) -> None
     for block in read_blocks(source):
         for number, line in enumerate(split_block(block), block.number):
             is_first = number == block.number
-            parts.append((number, block.part if is_first else Part.WHOLE))
+            parts.append((number, block.piece if is_first else Piece.WHOLE))
             size += len(line)
             assert line.endswith((" ", "short", "end"))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert size == 20_000_000 + len("shortend")
-    assert parts[:3] == [(1, Part.WHOLE), (2, Part.FIRST), (2, Part.FURTHER)]
-    assert parts[-1] == (3, Part.WHOLE)
+    assert parts[:3] == [(1, Piece.WHOLE), (2, Piece.FIRST), (2, Piece.FURTHER)]
+    assert parts[-1] == (3, Piece.WHOLE)
     assert peak < 16 << 20
 
 

@@ -41,8 +41,8 @@ def prepared(folder: Path, digests: list[int], sizes: list[int]) -> StoredTable:
     np.array(sizes, dtype=np.int32).tofile(folder / "sizes.bin")
     for name in ("digests.bin", "sizes.bin"):
         write_sums(folder / name)
-    facts = {"lines": len(digests), "empty_lines": 0, "whole_lines": len(digests), "cut_lines": 0}
-    return StoredTable(("a.txt",), Entry(folder, facts))
+    facts = dict.fromkeys(("empty_lines", "whole_lines", "cut_lines", "bytes"), 0)
+    return StoredTable(("a.txt",), Entry(folder, facts | {"lines": len(digests)}))
 
 
 digest_lists = st.lists(

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xmod_extend.text.statistics import count_words, find_words, measure
+from xmod_extend.text.statistics import (
+    Measurement,
+    count_characters,
+    count_words,
+    find_words,
+    measure,
+)
 
 
 @pytest.mark.parametrize(
@@ -85,22 +91,26 @@ def test_a_sentence_without_spaces_is_neither_one_word_nor_as_many_as_letters(
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.lists(st.text(st.sampled_from("aб語\ufffd '"), min_size=1), max_size=4)))
 def test_figures_are_sums_over_the_lines_however_they_are_grouped(batches: list[list[str]]) -> None:
-    figures = measure(batches)
+    measurement = Measurement()
+    for batch in batches:
+        piece = "".join(f"{line}\n" for line in batch).encode()
+        measurement.hash(piece)
+        measurement.add(count_characters(piece))
+    figures = measurement.result()
     lines = [line for batch in batches for line in batch]
     assert figures.lines == len(lines)
     assert figures.bytes == sum(len(line.encode()) for line in lines)
     assert figures.characters == sum(map(len, lines))
     assert figures.words == sum(map(count_words, lines))
     assert figures.replaced_characters == "".join(lines).count("\ufffd")
+    assert figures == measure(lines)
     content = "".join(f"{line}\n" for line in lines).encode()
     assert figures.sha256 == hashlib.sha256(content).hexdigest()
 
 
 def test_scripts_are_shares_of_the_letters() -> None:
-    figures = measure([["abc бв 語 123 ...", "aʼ ー\u0301"], ["ⴰ"]])
+    figures = measure(["abc бв 語 123 ...", "aʼ ー\u0301", "ⴰ"])
     assert figures.letters_by_script == {"Latin": 4, "Cyrillic": 2, "Han": 1, "Tifinagh": 1}
     assert figures.scripts == {"Latin": 0.5, "Cyrillic": 0.25, "Han": 0.125, "Tifinagh": 0.125}
-    assert measure([["123"]]).scripts == {}
-    assert measure([["𐤀"]]).scripts == {
-        "other": 1.0
-    }  # Phoenician: rare enough to have no name here
+    assert measure(["123"]).scripts == {}
+    assert measure(["𐤀"]).scripts == {"other": 1.0}  # Phoenician: rare enough to have no name here

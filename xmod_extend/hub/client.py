@@ -6,9 +6,10 @@ import contextlib
 import difflib
 import errno
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from xmod_extend.errors import HubError, ModelError, XmodExtendError
 
@@ -63,6 +64,41 @@ def ask_hub(repository: HubRepository) -> Exception | None:
     return None
 
 
+def fetch(
+    repository: HubRepository, *, path: str | None = None, patterns: Sequence[str] = ()
+) -> Path:
+    """Bring a file of a repository, or those that match patterns, into the Hub's cache.
+
+    Where the Hub gives no answer, it is what was downloaded before.
+
+    Returns:
+        The file, or the folder of the files.
+
+    Raises:
+        HubError: It cannot be had.
+    """
+    from huggingface_hub import hf_hub_download, snapshot_download
+
+    problem: Exception | None = None
+    try:
+        with quiet_hub():
+            problem = ask_hub(repository)
+            options: dict[str, Any] = {
+                "repo_type": repository.repo_type,
+                "revision": repository.revision,
+                "endpoint": repository.endpoint,
+                "local_files_only": problem is not None,
+            }
+            if path is not None:
+                return Path(hf_hub_download(repository.repo_id, path, **options))
+            return Path(
+                snapshot_download(repository.repo_id, allow_patterns=list(patterns), **options)
+            )
+    except Exception as error:  # the client raises the errors of many libraries
+        of_data_set = path if repository.repo_type == "dataset" else None
+        raise hub_error(problem or error, repository, path=of_data_set) from error
+
+
 def is_out_of_reach(error: BaseException) -> bool:
     """Return whether the Hub gave no answer: no network, a timeout, offline mode, or it is down."""
     return any(
@@ -72,7 +108,7 @@ def is_out_of_reach(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def quiet_hub() -> Iterator[None]:
-    """No log lines from the Hub's client inside the block: a failure becomes one error."""
+    """Show no log lines of the Hub's client inside the block: a failure becomes one error."""
     logger = logging.getLogger("huggingface_hub")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -95,12 +131,12 @@ def hub_error(
     """
     from huggingface_hub import errors
 
-    wanted = f"{path} of {repository}" if path else str(repository)
+    what = f"{path} of {repository}" if path else str(repository)
     chain = _causes(error)
     status = next((code for code in map(_status, chain) if code is not None), None)
     if _is(chain, errors.GatedRepoError) or "gated dataset" in str(error):  # datasets' own words
         return HubError(
-            f"{_start(wanted)} is gated, and this account has not been given access.",
+            f"{_start(what)} is gated, and this account has not been given access.",
             hint="Ask for access on its page, then log in with `hf auth login` or set HF_TOKEN.",
         )
     if _is(chain, errors.RevisionNotFoundError):
@@ -112,15 +148,15 @@ def hub_error(
     # To those who may not see it, a private repository is answered as an unknown one.
     if status in (401, 403) and not _is(chain, errors.RepositoryNotFoundError):
         return HubError(
-            f"The Hub refused {wanted} (HTTP {status}).",
+            f"The Hub refused {what} (HTTP {status}).",
             hint="Log in with `hf auth login`, or set HF_TOKEN to a valid token that may read it.",
         )
     if (status or 0) < 500 and (
         _is(chain, errors.LocalEntryNotFoundError) or any(map(_is_connection_error, chain))
     ):
-        return _not_cached(wanted)
+        return _not_cached(what)
     if _is(chain, errors.RepositoryNotFoundError):
-        return _unknown(wanted, repository)
+        return _unknown(what, repository)
     if _is(chain, errors.RemoteEntryNotFoundError) and repository.repo_type == "model":
         return ModelError(
             f"{repository} has no config.json on the Hub, so it is no model for transformers.",
@@ -129,34 +165,34 @@ def hub_error(
     # What `datasets` raises is known by its name: importing it takes a second.
     names = {type(cause).__name__ for cause in chain}
     if _is(chain, errors.RemoteEntryNotFoundError) or "DatasetNotFoundError" in names:
-        return _unknown(wanted, repository)
+        return _unknown(what, repository)
     if status is not None:
         return HubError(
-            f"The Hub answered with status {status} when asked for {wanted}.",
+            f"The Hub answered with status {status} when asked for {what}.",
             hint="Try again later.",
         )
-    return _local_or_other(error, chain, wanted)
+    return _local_or_other(error, chain, what)
 
 
-def _not_cached(wanted: str) -> HubError:
+def _not_cached(what: str) -> HubError:
     from huggingface_hub import is_offline_mode
 
     if is_offline_mode():
         return HubError(
-            f"{_start(wanted)} is not in the cache, and offline mode forbids to download it.",
+            f"{_start(what)} is not in the cache, and offline mode forbids to download it.",
             hint="Unset HF_HUB_OFFLINE, or give a path on this machine.",
         )
     return HubError(
-        f"The Hub cannot be reached, and {wanted} is not in the cache.",
+        f"The Hub cannot be reached, and {what} is not in the cache.",
         hint="Check the connection, or give a path on this machine; with HF_HUB_OFFLINE=1 what was "
         "read before is found again.",
     )
 
 
-def _unknown(wanted: str, repository: HubRepository) -> HubError:
+def _unknown(what: str, repository: HubRepository) -> HubError:
     hint = "Check the spelling; if it is private, log in with `hf auth login`."
     if repository.repo_type == "dataset":
-        return HubError(f"The Hub does not know {wanted}.", hint=hint)
+        return HubError(f"The Hub does not know {what}.", hint=hint)
     if "/" not in repository.repo_id:
         known = {
             "xmod-base": "facebook/xmod-base",
@@ -165,7 +201,7 @@ def _unknown(wanted: str, repository: HubRepository) -> HubError:
         near = difflib.get_close_matches(repository.repo_id, known, n=1)
         example = known[near[0]] if near else "facebook/xmod-base"
         hint = f"A Hub id has the form USER/NAME, such as {example}."
-    return HubError(f"{wanted} is neither a folder here nor a model on the Hub.", hint=hint)
+    return HubError(f"{what} is neither a folder here nor a model on the Hub.", hint=hint)
 
 
 def _near_revisions(repository: HubRepository) -> str:
@@ -184,23 +220,23 @@ def _near_revisions(repository: HubRepository) -> str:
     return f"It has {', '.join(names[:6])}." if names else "Leave the revision out."
 
 
-def _local_or_other(error: Exception, chain: list[BaseException], wanted: str) -> HubError:
+def _local_or_other(error: Exception, chain: list[BaseException], what: str) -> HubError:
     for cause in chain:
         if not isinstance(cause, OSError):
             continue
         if cause.errno in (errno.ENOSPC, errno.EDQUOT):
             return HubError(
-                f"There is no space left on the disk to download {wanted} to.",
+                f"There is no space left on the disk to download {what} to.",
                 hint="Free some space, or set HF_HOME to a folder on a larger disk.",
             )
         if cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             return HubError(
-                f"The Hub's cache cannot be written ({cause.strerror}), so {wanted} "
+                f"The Hub's cache cannot be written ({cause.strerror}), so {what} "
                 "cannot be downloaded.",
                 hint="Set HF_HOME to a folder that can be written.",
             )
     return HubError(
-        f"The download of {wanted} failed: {first_line(error)}.",
+        f"The download of {what} failed: {first_line(error)}.",
         hint="If the connection broke off, run the command again; what was downloaded completely "
         "is kept.",
     )
@@ -233,9 +269,9 @@ def _is_connection_error(error: BaseException) -> bool:
     )
 
 
-def _start(wanted: str) -> str:
-    """As the start of a sentence; names keep their spelling."""
-    return "The" + wanted[3:] if wanted.startswith("the ") else wanted
+def _start(what: str) -> str:
+    """Return the start of a sentence; names keep their spelling."""
+    return "The" + what[3:] if what.startswith("the ") else what
 
 
 def first_line(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from xmod_extend.errors import HubError, ModelError, UsageError
-from xmod_extend.hub.client import HubRepository, ask_hub, hub_error, is_out_of_reach, quiet_hub
+from xmod_extend.hub.client import HubRepository, ask_hub, fetch, hub_error, is_out_of_reach
 from xmod_extend.model.config import CONFIG_NAME, check_config, read_config, read_json_object
 from xmod_extend.model.tensors import DamagedFileError
 from xmod_extend.model.weights import WEIGHTS_NAMES, open_weights
@@ -96,25 +96,11 @@ class BaseReference:
         return HubRepository(self.repo_id, "model", revision, self.endpoint)
 
     def _download_config(self) -> dict[str, Any]:
-        from huggingface_hub import hf_hub_download
-
         repository = self._on_hub(self.revision)
-        problem: Exception | None = None
-        try:
-            with quiet_hub():
-                problem = ask_hub(repository)
-                file = hf_hub_download(
-                    repository.repo_id,
-                    CONFIG_NAME,
-                    revision=self.revision,
-                    endpoint=self.endpoint,
-                    local_files_only=problem is not None,
-                )
-        except Exception as error:  # the Hub's client raises the errors of many libraries
-            raise hub_error(problem or error, repository) from error
+        file = fetch(repository, path=CONFIG_NAME)
         # The cache keeps a file under snapshots/COMMIT, which is known offline as well.
-        self.commit = Path(file).parent.name
-        return check_config(read_json_object(Path(file)), repository.repo_id)
+        self.commit = file.parent.name
+        return check_config(read_json_object(file), repository.repo_id)
 
 
 def resolve_base(

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import regex
 
-from xmod_extend.text.reading import Part, RawBlock, split_block
+from xmod_extend.text.reading import Piece, RawBlock, split_block
 
 REPLACEMENT = "\ufffd"
 """What stands where a byte or a code unit could not be decoded."""
@@ -104,18 +104,18 @@ def clean_block(block: RawBlock) -> CleanBlock:
     """Decode, clean, cut and hash the lines of a block."""
     lines = list(map(clean_line, split_block(block)))
     whole, cut = len(lines), 0
-    if block.part is not Part.WHOLE:
-        cut += block.part is Part.FIRST
-        whole -= block.part is Part.FURTHER
-    if any(len(line) > CUT_OVER_CHARACTERS for line in lines) or block.part is Part.FURTHER:
+    if block.piece is not Piece.WHOLE:
+        cut += block.piece is Piece.FIRST
+        whole -= block.piece is Piece.FURTHER
+    if any(len(line) > CUT_OVER_CHARACTERS for line in lines) or block.piece is Piece.FURTHER:
         pieces: list[str] = []
         for number, line in enumerate(lines):
-            parts = cut_line(line)
-            is_further = number == 0 and block.part is Part.FURTHER
-            if number > 0 or block.part is Part.WHOLE:
-                cut += len(parts) > 1
+            cuts = cut_line(line)
+            is_further = number == 0 and block.piece is Piece.FURTHER
+            if number > 0 or block.piece is Piece.WHOLE:
+                cut += len(cuts) > 1
             # The first piece of a line stands for it even if it is empty.
-            pieces += [part for i, part in enumerate(parts) if part or not (i or is_further)]
+            pieces += [text for i, text in enumerate(cuts) if text or not (i or is_further)]
         lines = pieces
     encoded = [line.encode() for line in lines]
     return CleanBlock(

@@ -88,10 +88,10 @@ def read_corpus(
     """
     texts = [
         find_sources(
-            given, text_field=text_field, encoding_errors=encoding_errors, download=not streaming
+            chosen, text_field=text_field, encoding_errors=encoding_errors, download=not streaming
         )
-        for given in (paths, [] if held_out is None else [held_out])
-        if given or given is paths
+        for chosen in (paths, [] if held_out is None else [held_out])
+        if chosen or chosen is paths
     ]
     if streaming:
         return _stream(*texts)
@@ -103,16 +103,16 @@ def read_corpus(
 def _stream(sources: list[Source], held_out: list[Source] | None = None) -> Corpus:
     """Set text aside to measure on, and leave the rest to be read when it is trained on."""
     corpus = read_beginning(sources, STREAM_BYTES)
-    given = read_beginning(held_out) if held_out else None
-    sides = choose_sides(corpus, given)
-    measured = given or corpus
+    held_out_text = read_beginning(held_out) if held_out else None
+    sides = choose_sides(corpus, held_out_text)
+    measured = held_out_text or corpus
     lines = tuple(select_lines(measured, sides.held_out))
     digests = frozenset(
         digest
         for start, some, _ in measured.runs()
         for digest in some[sides.held_out[start : start + len(some)]].tolist()
     )
-    statistics = measure([list(lines)])
+    statistics = measure(lines)
     report = describe_sides(
         tuple(source.name for source in (*sources, *(held_out or ()))),
         lines=statistics.lines,
@@ -154,16 +154,18 @@ def _store(folder: Path, texts: list[list[Source]], *, notes: list[str]) -> Corp
     return Corpus(stored[0], stored[1], report)
 
 
-def _write(folder: Path, corpus: LineTable, given: LineTable | None = None) -> dict[str, Any]:
+def _write(
+    folder: Path, corpus: LineTable, held_out_text: LineTable | None = None
+) -> dict[str, Any]:
     """Write both sides of a corpus into `folder`; return what was counted."""
-    sides = choose_sides(corpus, given)
+    sides = choose_sides(corpus, held_out_text)
     train, held_out = (folder / _TRAIN, sides.train), (folder / _HELD_OUT, sides.held_out)
-    if given is None:
+    if held_out_text is None:
         measured = write_sides(corpus, [train, held_out])
         texts = [corpus]
     else:
-        measured = [*write_sides(corpus, [train]), *write_sides(given, [held_out])]
-        texts = [corpus, given]
+        measured = [*write_sides(corpus, [train]), *write_sides(held_out_text, [held_out])]
+        texts = [corpus, held_out_text]
     return {
         "lines": sum(text.num_lines for text in texts),
         "empty_lines": sum(text.empty_lines for text in texts),
@@ -171,7 +173,7 @@ def _write(folder: Path, corpus: LineTable, given: LineTable | None = None) -> d
         "cut_lines": sum(text.cut_lines for text in texts),
         "train": asdict(measured[0]),
         "held_out": asdict(measured[1]),
-        "notices": _notices(corpus, given or corpus, sides, measured),
+        "notices": _notices(corpus, held_out_text or corpus, sides, measured),
     }
 
 

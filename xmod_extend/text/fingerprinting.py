@@ -19,13 +19,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xmod_extend.errors import CorpusError
+from xmod_extend.files.atomic import write_atomically
 from xmod_extend.text.cleaning import CLEANING_VERSION
 from xmod_extend.text.sources import Source
 
 LARGE_BYTES = 64 << 20
 """Smaller files are hashed every time: it takes less than a quarter of a second."""
 
-_LAYOUT_VERSION = 3
+_LAYOUT_VERSION = 4
 _SETTLED_SECONDS = 2.0
 
 
@@ -94,11 +95,6 @@ def _recall(memory: Path, state: list[object]) -> str | None:
 
 def _remember(memory: Path, state: list[object], digest: str) -> None:
     known = {"state": state, "digest": digest, "check": combine(state, digest)}
-    unfinished = memory.with_suffix(f".{os.getpid()}")
     # Without it the file is hashed again next time.
     with contextlib.suppress(OSError):
-        try:
-            unfinished.write_text(json.dumps(known), encoding="utf-8")
-            unfinished.replace(memory)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        write_atomically(memory, json.dumps(known).encode())

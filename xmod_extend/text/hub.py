@@ -54,32 +54,6 @@ class HubAddress:
         return HubRepository(self.repository, "dataset", self.revision)
 
 
-def fetch_file(address: HubAddress) -> Path:
-    """Bring the file that the address names into the Hub's cache on this machine.
-
-    Raises:
-        HubError: The Hub cannot be reached, does not know it, or refuses it.
-    """
-    from huggingface_hub import hf_hub_download
-
-    assert address.path is not None
-    problem: Exception | None = None
-    try:
-        with quiet_hub():
-            problem = ask_hub(address.data_set)
-            return Path(
-                hf_hub_download(
-                    address.repository,
-                    address.path,
-                    repo_type="dataset",
-                    revision=address.revision,
-                    local_files_only=problem is not None,
-                )
-            )
-    except Exception as error:
-        raise hub_error(problem or error, address.data_set, path=address.path) from error
-
-
 def fetch_training_split(address: HubAddress) -> list[Path]:
     """Bring a whole data set's training split into `datasets`' cache, as Arrow files.
 

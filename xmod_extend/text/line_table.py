@@ -12,6 +12,7 @@ Of a text that is streamed only the beginning is in such a table, in memory.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -41,8 +42,8 @@ class LineTable(ABC):
 
     Args:
         names: Of the sources.
-        facts: `lines`, `empty_lines`, `whole_lines` (the pieces of an overlong one count once) and
-            `cut_lines` (that were cut into pieces).
+        facts: `lines`, `empty_lines`, `whole_lines` (the pieces of an overlong one count once),
+            `cut_lines` (that were cut into pieces) and `bytes`.
     """
 
     def __init__(self, names: tuple[str, ...], facts: dict[str, int]) -> None:
@@ -51,6 +52,7 @@ class LineTable(ABC):
         self.empty_lines = facts["empty_lines"]
         self.num_whole_lines = facts["whole_lines"]
         self.cut_lines = facts["cut_lines"]
+        self.num_bytes = facts["bytes"]
 
     @abstractmethod
     def runs(self) -> Iterator[tuple[int, npt.NDArray[np.int64], npt.NDArray[np.int32]]]:
@@ -60,11 +62,6 @@ class LineTable(ABC):
     def columns(self) -> Iterator[Any]:
         """Yield the text as Arrow's string arrays, one behind another."""
 
-    @property
-    @abstractmethod
-    def num_bytes(self) -> int:
-        """About how large the text is."""
-
 
 class StoredTable(LineTable):
     """A table in an entry of the cache; it is read in runs, for it may be larger than memory."""
@@ -72,10 +69,6 @@ class StoredTable(LineTable):
     def __init__(self, names: tuple[str, ...], entry: Entry) -> None:
         super().__init__(names, entry.facts)
         self.entry = entry
-
-    @property
-    def num_bytes(self) -> int:
-        return (self.entry.folder / _LINES).stat().st_size
 
     def columns(self) -> Iterator[Any]:
         return read_arrow(self.entry.folder / _LINES)
@@ -95,15 +88,8 @@ class TableInMemory(LineTable):
     """A table of a few lines."""
 
     def __init__(self, names: tuple[str, ...], blocks: Sequence[CleanBlock]) -> None:
-        facts = dict.fromkeys(("lines", "empty_lines", "whole_lines", "cut_lines"), 0)
-        for block in blocks:
-            _count(block, facts)
-        super().__init__(names, facts)
+        super().__init__(names, _count(blocks))
         self._blocks = blocks
-
-    @property
-    def num_bytes(self) -> int:
-        return sum(len(block.text) for block in self._blocks)
 
     def columns(self) -> Iterator[Any]:
         return map(_as_arrow, self._blocks)
@@ -180,7 +166,7 @@ def _read_all(sources: Sequence[Source]) -> Iterator[RawBlock]:
 def _write(folder: Path, blocks: Iterator[CleanBlock]) -> dict[str, int]:
     import pyarrow as pa
 
-    facts = dict.fromkeys(("lines", "empty_lines", "whole_lines", "cut_lines"), 0)
+    facts: Counter[str] = Counter()
     with (
         ArrowFile(folder / _LINES, pa.field("text", pa.string())) as lines,
         (folder / _DIGESTS).open("wb") as digests,
@@ -190,15 +176,19 @@ def _write(folder: Path, blocks: Iterator[CleanBlock]) -> dict[str, int]:
             lines.write(_as_arrow(block))
             digests.write(block.digests.tobytes())
             sizes.write(block.sizes.tobytes())
-            _count(block, facts)
+            facts.update(_count([block]))
     return facts
 
 
-def _count(block: CleanBlock, facts: dict[str, int]) -> None:
-    facts["lines"] += len(block.sizes)
-    facts["empty_lines"] += int(np.count_nonzero(block.sizes == 0))
-    facts["whole_lines"] += block.whole_lines
-    facts["cut_lines"] += block.cut_lines
+def _count(blocks: Sequence[CleanBlock]) -> Counter[str]:
+    facts = Counter[str]()
+    for block in blocks:
+        facts["lines"] += len(block.sizes)
+        facts["empty_lines"] += int(np.count_nonzero(block.sizes == 0))
+        facts["whole_lines"] += block.whole_lines
+        facts["cut_lines"] += block.cut_lines
+        facts["bytes"] += len(block.text)
+    return facts
 
 
 def _as_arrow(block: CleanBlock) -> Any:

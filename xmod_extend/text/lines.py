@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from xmod_extend.text.arrow import encode_lines, read_arrow
 from xmod_extend.text.cache import Entry
@@ -28,20 +27,6 @@ COUNTED_TOKENS = 1 << 21
 
 _ROWS = 100
 """Lines in a row that are sampled."""
-
-
-class Lines(Protocol):
-    """The lines of one side, as often as they are asked for."""
-
-    @property
-    def fingerprint(self) -> str:
-        """What tells the lines from others."""
-
-    def pieces(self) -> Iterator[bytes]:
-        """Yield the lines as a file has them, each with a \\n, about 1 MiB at a time."""
-
-    def sample(self, num_bytes: int) -> tuple[Iterator[str], bool]:
-        """Return about so many bytes of text, and whether there is more of it."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +53,12 @@ class StoredLines:
             yield from column.to_pylist()
 
     def pieces(self) -> Iterator[bytes]:
+        """Yield the lines as a file has them, each with a \\n, about 1 MiB at a time."""
         for column in read_arrow(self.path):
             yield from encode_lines(column)
 
     def sample(self, num_bytes: int) -> tuple[Iterator[str], bool]:
-        """Return lines at even distances."""
+        """Return about so many bytes, at even distances, and whether there is more text."""
         every = max(1, -(-self.num_bytes // num_bytes))
         sampled = (
             "\n".join(column.slice(start, _ROWS).to_pylist())
@@ -96,10 +82,11 @@ class LinesInMemory:
         return iter(self.lines)
 
     def pieces(self) -> Iterator[bytes]:
+        """Yield all lines as a file has them."""
         yield "".join(f"{line}\n" for line in self.lines).encode()
 
     def sample(self, num_bytes: int) -> tuple[Iterator[str], bool]:
-        """Return all of them: what is in memory is not much."""
+        """Return all of them: what is in memory is not much, and there is no more."""
         return iter(self.lines), False
 
 
@@ -159,3 +146,7 @@ class StreamedLines:
     def sample(self, num_bytes: int) -> tuple[Iterator[str], bool]:
         """Return nothing: what a stream holds shows when it is read."""
         return iter(()), False
+
+
+Lines = StoredLines | LinesInMemory | StreamedLines
+"""One side of a corpus."""

@@ -30,7 +30,7 @@ _MAX_RECORD_BYTES = 64 << 20
 _ROWS_A_BLOCK = 1_000
 
 
-class Part(IntEnum):
+class Piece(IntEnum):
     """What a piece of text is of the line it comes from."""
 
     WHOLE = 0
@@ -49,7 +49,7 @@ class RawBlock(NamedTuple):
     """Of the first line."""
     offset: int
     """Bytes of the (decompressed) file before the content."""
-    part: Part
+    piece: Piece
     """Of the first line; all others are whole."""
 
 
@@ -154,28 +154,28 @@ def _row_blocks(source: Source, batches: Iterable[list[str]]) -> Iterator[RawBlo
     """Yield blocks of rows that are text already."""
     number = 1
     for rows in batches:
-        yield RawBlock(source, rows, number, 0, Part.WHOLE)
+        yield RawBlock(source, rows, number, 0, Piece.WHOLE)
         number += len(rows)
 
 
 def _text_blocks(source: Source, stream: BinaryIO) -> Iterator[RawBlock]:
     """Yield blocks that end at a line's end; bytes know no others than \\n, \\r\\n and \\r."""
-    number, offset, part, rest = 1, 0, Part.WHOLE, b""
+    number, offset, piece, rest = 1, 0, Piece.WHOLE, b""
     while block := stream.read(_BLOCK_BYTES):
         rest += block
         # A \r at the end stays in the rest: a \n may follow.
         end = 1 + max(rest.rfind(b"\n"), rest.rfind(b"\r", 0, len(rest) - 1))
         if end:
             content, rest = rest[:end], rest[end:]
-            yield RawBlock(source, content, number, offset, Part.FURTHER if part else Part.WHOLE)
-            number, offset, part = number + _count_lines(content), offset + end, Part.WHOLE
+            yield RawBlock(source, content, number, offset, Piece.FURTHER if piece else Piece.WHOLE)
+            number, offset, piece = number + _count_lines(content), offset + end, Piece.WHOLE
         if len(rest) > _MAX_LINE_BYTES and not rest.endswith(b"\r"):
             cut = _find_cut(rest)
-            part = Part.FURTHER if part else Part.FIRST
-            yield RawBlock(source, rest[:cut], number, offset, part)
+            piece = Piece.FURTHER if piece else Piece.FIRST
+            yield RawBlock(source, rest[:cut], number, offset, piece)
             rest, offset = rest[cut:], offset + cut
     if rest:
-        yield RawBlock(source, rest, number, offset, Part.FURTHER if part else Part.WHOLE)
+        yield RawBlock(source, rest, number, offset, Piece.FURTHER if piece else Piece.WHOLE)
 
 
 def _count_lines(content: bytes) -> int:
@@ -203,11 +203,11 @@ def _jsonl_blocks(source: Source, stream: BinaryIO) -> Iterator[RawBlock]:
         records.append(line)
         size += len(line)
         if size >= _BLOCK_BYTES:
-            yield RawBlock(source, b"".join(records), number, offset, Part.WHOLE)
+            yield RawBlock(source, b"".join(records), number, offset, Piece.WHOLE)
             number, offset = number + len(records), offset + size
             records, size = [], 0
     if records:
-        yield RawBlock(source, b"".join(records), number, offset, Part.WHOLE)
+        yield RawBlock(source, b"".join(records), number, offset, Piece.WHOLE)
 
 
 def _delimited_blocks(source: Source, stream: BinaryIO) -> Iterator[RawBlock]:

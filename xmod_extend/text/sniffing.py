@@ -222,11 +222,11 @@ def _readings(line: bytes, sample: bytes) -> dict[str, str]:
     Where several fit, whoever speaks the language sees at a glance which one is right.
     """
     readings: dict[str, str] = {}
-    for charset in guess_charsets(sample):
+    for name in guess_charsets(sample):
         # A line that is cut may end within a letter of two bytes.
-        reading = line.decode(charset.name, "ignore").strip()
+        reading = line.decode(name, "ignore").strip()
         if reading not in readings.values():
-            readings[charset.name] = reading
+            readings[name] = reading
     return dict(list(readings.items())[:_NUM_READINGS])
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import get_args
 
 from xmod_extend.errors import CorpusError, UsageError
+from xmod_extend.hub.client import fetch
 from xmod_extend.text.formats import (
     COMPRESSIONS,
     SUPPORTED,
@@ -23,7 +24,7 @@ from xmod_extend.text.formats import (
     require_regular,
     unreadable,
 )
-from xmod_extend.text.hub import HUB_PREFIX, HubAddress, fetch_file, fetch_training_split
+from xmod_extend.text.hub import HUB_PREFIX, HubAddress, fetch_training_split
 from xmod_extend.text.options import EncodingErrors
 
 _OWN_FILES = frozenset({"run.json", "model.safetensors.index.json"})
@@ -129,30 +130,30 @@ def check_paths(paths: Sequence[str | Path]) -> None:
 def describe_left_out(paths: Sequence[str | Path]) -> list[str]:
     """Return sentences about what of the folders and patterns among `paths` is not read."""
     sentences = []
-    for given in map(str, paths):
-        path = Path(given).expanduser()
+    for argument in map(str, paths):
+        path = Path(argument).expanduser()
         if path.is_dir():
-            found = _look_into(path, given)
-        elif not given.startswith(HUB_PREFIX) and glob.has_magic(given) and not path.exists():
-            found = _match(given)
+            found = _look_into(path, argument)
+        elif not argument.startswith(HUB_PREFIX) and glob.has_magic(argument) and not path.exists():
+            found = _match(argument)
         else:
             continue
         if found.other:
             number = len(found.other)
             sentences.append(
-                f"{_number(number, 'file')} in {given} {'is' if number == 1 else 'are'} not text "
-                f"that can be read and {'was' if number == 1 else 'were'} left out "
+                f"{_number(number, 'file')} in {argument} {'is' if number == 1 else 'are'} not "
+                f"text that can be read and {'was' if number == 1 else 'were'} left out "
                 f"({count_suffixes(found.other)}), such as {found.other[0].name}."
             )
         if found.outputs:
             names = ", ".join(folder.name for folder in found.outputs[:3])
             sentences.append(
-                f"Outputs of this program in {given} were left out: {names}"
+                f"Outputs of this program in {argument} were left out: {names}"
                 f"{', …' if len(found.outputs) > 3 else ''}."
             )
         if found.links:
             sentences.append(
-                f"{_number(len(found.links), 'link')} in {given} to a folder or to nothing "
+                f"{_number(len(found.links), 'link')} in {argument} to a folder or to nothing "
                 f"{'was' if len(found.links) == 1 else 'were'} not followed, such as "
                 f"{found.links[0].name}."
             )
@@ -165,48 +166,49 @@ def _spell(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "surrogateescape")
 
 
-def _expand(given: str, *, download: bool) -> list[Source]:
-    if not given.strip() or "\0" in given:
-        raise CorpusError(f"{given!r} is no path.", hint="Name a file or folder of text.")
-    if given.startswith(HUB_PREFIX):
-        return _expand_hub(given, download=download)
-    if "://" in given:
+def _expand(argument: str, *, download: bool) -> list[Source]:
+    if not argument.strip() or "\0" in argument:
+        raise CorpusError(f"{argument!r} is no path.", hint="Name a file or folder of text.")
+    if argument.startswith(HUB_PREFIX):
+        return _expand_hub(argument, download=download)
+    if "://" in argument:
         raise CorpusError(
-            f"{given} cannot be read: of addresses only {HUB_PREFIX}USER/NAME is supported.",
+            f"{argument} cannot be read: of addresses only {HUB_PREFIX}USER/NAME is supported.",
             hint="Download the text and give the file's path.",
         )
-    path = Path(given).expanduser()
+    path = Path(argument).expanduser()
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
-        if not glob.has_magic(given):
+        if not glob.has_magic(argument):
             raise _missing(path) from None
-        found = _match(given)
+        found = _match(argument)
         refuse: Callable[[str, _Found], CorpusError] = _nothing_matched
     except OSError as error:
-        raise unreadable(given, error) from error
+        raise unreadable(argument, error) from error
     else:
         if not stat.S_ISDIR(mode):
-            return [_open_source(path, given)]
-        found = _look_into(path, given)
+            return [_open_source(path, argument)]
+        found = _look_into(path, argument)
         refuse = _no_text_in_folder
     if not found.text:
-        raise refuse(given, found)
+        raise refuse(argument, found)
     return [_open_source(path, str(path)) for path in found.text]
 
 
-def _expand_hub(given: str, *, download: bool) -> list[Source]:
-    address = HubAddress.parse(given)
+def _expand_hub(argument: str, *, download: bool) -> list[Source]:
+    address = HubAddress.parse(argument)
     if not download:
         return [Source(address, str(address), "arrow")]
     if address.path is not None:
         # What is not read is not downloaded either.
-        source_format = find_format(Path(address.path), given)
-        return [Source(fetch_file(address), given, source_format)]
+        source_format = find_format(Path(address.path), argument)
+        file = fetch(address.data_set, path=address.path)
+        return [Source(file, argument, source_format)]
     shards = fetch_training_split(address)
-    names = [f"{given} (shard {i})" for i in range(1, len(shards) + 1)]
+    names = [f"{argument} (shard {i})" for i in range(1, len(shards) + 1)]
     if len(shards) == 1:
-        names = [given]
+        names = [argument]
     return [Source(path, name, "arrow") for path, name in zip(shards, names, strict=True)]
 
 
@@ -248,14 +250,14 @@ def _match(pattern: str) -> _Found:
     return found
 
 
-def _look_into(folder: Path, given: str) -> _Found:
+def _look_into(folder: Path, argument: str) -> _Found:
     """Sort a folder's files, in the order of their paths.
 
     Raises:
         CorpusError: It or a subfolder may not be listed, so that text might be missed.
     """
     found = _Found()
-    for path in sorted(_walk(folder, given, found.outputs)):
+    for path in sorted(_walk(folder, argument, found.outputs)):
         if path.is_file():
             (found.text if is_text(path) else found.other).append(path)
         elif path.is_symlink():
@@ -263,12 +265,12 @@ def _look_into(folder: Path, given: str) -> _Found:
     return found
 
 
-def _walk(folder: Path, given: str, outputs: list[Path]) -> Iterator[Path]:
+def _walk(folder: Path, argument: str, outputs: list[Path]) -> Iterator[Path]:
     """Yield files and links that are not hidden; the folders of this program go to `outputs`."""
 
     def refuse(error: OSError) -> None:
         hint = "Check its permissions, or name the files and folders that shall be read."
-        raise unreadable(str(error.filename or given), error, hint=hint) from error
+        raise unreadable(str(error.filename or argument), error, hint=hint) from error
 
     for name, folders, files in os.walk(folder, onerror=refuse):
         here = Path(name)

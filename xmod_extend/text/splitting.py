@@ -55,27 +55,27 @@ class Sides(NamedTuple):
     """Different lines of the corpus that the given held-out text has too."""
 
 
-def choose_sides(corpus: LineTable, given: LineTable | None) -> Sides:
+def choose_sides(corpus: LineTable, held_out_text: LineTable | None) -> Sides:
     """Choose what is trained on and what is measured on.
 
     Args:
         corpus: All lines, or the beginning of a stream.
-        given: The held-out text, if there is one; its lines are left out of training.
+        held_out_text: The held-out text, if there is one; its lines are left out of training.
 
     Raises:
         CorpusError: There is too little text for one of the sides.
     """
     distinct = find_distinct(corpus)
-    if given is None:
+    if held_out_text is None:
         held_out = hold_out(corpus, distinct)
         train = distinct & ~held_out
         _require_enough(corpus, distinct, train, held_out, contaminated=None)
         return Sides(train, held_out, 0)
-    held_out = find_distinct(given)
-    shared = find_shared(corpus, distinct, given)
+    held_out = find_distinct(held_out_text)
+    shared = find_shared(corpus, distinct, held_out_text)
     train, contaminated = distinct & ~shared, int(shared.sum())
     _require_enough(corpus, distinct, train, held_out, contaminated=contaminated)
-    _require_enough_to_measure(given, held_out)
+    _require_enough_to_measure(held_out_text, held_out)
     return Sides(train, held_out, contaminated)
 
 

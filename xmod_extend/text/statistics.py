@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -17,8 +17,6 @@ import numpy.typing as npt
 import regex
 
 from xmod_extend.text.cleaning import REPLACEMENT
-
-_BATCH_CHARACTERS = 1 << 20
 
 # What a character does to words; from _SIGN on, to the syllables that are counted as words.
 (
@@ -123,12 +121,12 @@ def count_words(text: str) -> int:
     silent or final (so that Burmese syllables are whole; a bare final letter, as in Thai, counts
     again). Marks and zero-width joiners never end a word; a zero-width space does.
     """
-    return _CharacterCounts().count(text)
+    return count_characters(text.encode()).words
 
 
 def find_words(text: str) -> list[str]:
     """Return the words that `count_words` counts, in their order."""
-    codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
+    codes = _code_points(text)
     roles = _look_up(codes, np.unique(codes))
     starts = _word_starts(roles)
     # A word ends where the next begins, or at what is of no word before that.
@@ -140,13 +138,12 @@ def find_words(text: str) -> list[str]:
     ]
 
 
-def measure(lines: Iterable[list[str]]) -> TextStatistics:
-    """Count lines of cleaned text, given in batches of any size."""
+def measure(lines: Sequence[str]) -> TextStatistics:
+    """Count lines of cleaned text."""
     measurement = Measurement()
-    for batch in _regroup(lines):
-        encoded = ("\n".join(batch) + "\n").encode()
-        measurement.hash(encoded)
-        measurement.add(count_characters(encoded))
+    encoded = "".join(f"{line}\n" for line in lines).encode()
+    measurement.hash(encoded)
+    measurement.add(count_characters(encoded))
     return measurement.result()
 
 
@@ -162,11 +159,13 @@ class Counts(NamedTuple):
 
 
 def count_characters(encoded: bytes) -> Counts:
-    """Count a piece of text: UTF-8, each line with a \\n."""
-    counts = _CharacterCounts()
-    words = counts.count(encoded.decode())
-    codes = np.flatnonzero(counts.histogram)
-    return Counts(encoded.count(b"\n"), len(encoded), words, codes, counts.histogram[codes])
+    """Count a piece of text: UTF-8, each line with a \n."""
+    characters = _code_points(encoded.decode())
+    # Most pieces have no character beyond the first few thousand, and some have none at all.
+    histogram = np.bincount(characters)
+    codes = np.flatnonzero(histogram)
+    words = len(_word_starts(_look_up(characters, codes)))
+    return Counts(encoded.count(b"\n"), len(encoded), words, codes, histogram[codes])
 
 
 class Measurement:
@@ -178,11 +177,11 @@ class Measurement:
         self._histogram: npt.NDArray[np.int64] = np.zeros(0x110000, dtype=np.int64)
 
     def hash(self, encoded: bytes) -> None:
-        """The next piece of text, each line with a \\n."""
+        """Take the next piece of text, each line with a \\n."""
         self._sha256.update(encoded)
 
     def add(self, counts: Counts) -> None:
-        """What was counted in any piece."""
+        """Take what was counted in any piece."""
         self._statistics.lines += counts.lines
         self._statistics.bytes += counts.bytes - counts.lines
         self._statistics.words += counts.words
@@ -193,40 +192,14 @@ class Measurement:
         statistics = replace(self._statistics, sha256=self._sha256.hexdigest())
         statistics.characters = int(self._histogram.sum()) - statistics.lines
         statistics.replaced_characters = int(self._histogram[ord(REPLACEMENT)])
-        statistics.letters_by_script = _letters_by_script(self._histogram)
+        codes = np.flatnonzero(self._histogram).tolist()
+        characters = {chr(code): int(self._histogram[code]) for code in codes}
+        statistics.letters_by_script = count_letters(characters)
         return statistics
 
 
-def _regroup(lines: Iterable[list[str]]) -> Iterator[list[str]]:
-    """Batches of about a million characters: what numpy does at a time has a price of its own."""
-    group: list[str] = []
-    characters = 0
-    for batch in lines:
-        group += batch
-        characters += sum(map(len, batch))
-        if characters >= _BATCH_CHARACTERS:
-            yield group
-            group, characters = [], 0
-    if group:
-        yield group
-
-
-class _CharacterCounts:
-    """How often each character turned up, as a vector over code points, and the words it made."""
-
-    def __init__(self) -> None:
-        self.histogram: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
-
-    def count(self, text: str) -> int:
-        """Return the words of the text; its characters are added to the histogram."""
-        codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
-        if not len(codes):
-            return 0
-        counts = np.bincount(codes)
-        if len(counts) > len(self.histogram):
-            self.histogram = np.pad(self.histogram, (0, len(counts) - len(self.histogram)))
-        self.histogram[: len(counts)] += counts
-        return len(_word_starts(_look_up(codes, np.flatnonzero(counts))))
+def _code_points(text: str) -> npt.NDArray[np.uint32]:
+    return np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
 
 
 def _look_up(codes: npt.NDArray[np.uint32], different: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
@@ -270,22 +243,20 @@ def _word_starts(roles: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:
     return found
 
 
-def _letters_by_script(histogram: npt.NDArray[np.int64]) -> dict[str, int]:
-    """Letters of each script, the most frequent first; letters that several share are left out."""
-    left = {
-        chr(code)
-        for code in np.flatnonzero(histogram).tolist()
-        if _LETTER.match(chr(code)) and not _NO_SCRIPT.match(chr(code))
-    }
+def count_letters(characters: Mapping[str, int]) -> dict[str, int]:
+    """Return the letters of each script, the most frequent first; those of several are left out.
+
+    Args:
+        characters: How often each occurs.
+    """
+    left = {c for c in characters if _LETTER.match(c) and not _NO_SCRIPT.match(c)}
     counts: dict[str, int] = {}
     for name in _SCRIPTS:
-        if not left:
-            break
         belongs = regex.compile(rf"\p{{Script={name}}}")
-        members = {character for character in left if belongs.match(character)}
+        members = set(filter(belongs.match, left))
         if members:
-            counts[name.replace("_", " ")] = sum(int(histogram[ord(c)]) for c in members)
+            counts[name.replace("_", " ")] = sum(characters[c] for c in members)
         left -= members
     if left:
-        counts["other"] = sum(int(histogram[ord(c)]) for c in left)
+        counts["other"] = sum(characters[c] for c in left)
     return dict(sorted(counts.items(), key=lambda item: -item[1]))

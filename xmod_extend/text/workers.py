@@ -17,14 +17,13 @@ import contextlib
 import os
 import pickle
 import signal
-import struct
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
-from typing import BinaryIO, TypeVar, cast
+from typing import IO, TypeVar, cast
 
 from xmod_extend.errors import XmodExtendError
 
@@ -36,8 +35,6 @@ SMALL_BYTES = 32 << 20
 
 WORKERS_MB = 1200
 """Resident memory of all workers together, so that with their parent they stay below 2 GB."""
-
-_LENGTH = struct.Struct("<Q")
 
 
 def choose_num_workers(num_bytes: int, *, worker_mb: int = 80) -> int:
@@ -113,21 +110,18 @@ class _Worker:
             start_new_session=True,
             env=os.environ | {"PYTHONPATH": here, "TOKENIZERS_PARALLELISM": "false"},
         )
-        self._function: bytes | None = pickle.dumps(function, protocol=5)
+        self._function: Callable[..., object] | None = function
 
     def call(self, item: object) -> object:
         assert self._process.stdin is not None and self._process.stdout is not None
         try:
             if self._function is not None:
-                _write(self._process.stdin, self._function)
+                _send(self._function, self._process.stdin)
                 self._function = None
-            _write(self._process.stdin, pickle.dumps(item, protocol=5))
-            reply = _read(self._process.stdout)
-        except OSError:
-            reply = None
-        if reply is None:
-            raise _explain_end(self._process.wait())
-        succeeded, value = pickle.loads(reply)
+            _send(item, self._process.stdin)
+            succeeded, value = pickle.load(self._process.stdout)
+        except (OSError, EOFError, pickle.UnpicklingError):
+            raise _explain_end(self._process.wait()) from None
         if not succeeded:
             raise value
         return value
@@ -145,9 +139,7 @@ class _Worker:
 
 
 def _explain_end(code: int) -> XmodExtendError:
-    how = f"with exit code {code}"
-    if code < 0:
-        how = f"by {signal.Signals(-code).name}"
+    how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
     return XmodExtendError(
         f"A process that was preparing the text was ended {how}.",
         hint="The machine may be short of memory; start again, what was finished is kept.",
@@ -155,38 +147,21 @@ def _explain_end(code: int) -> XmodExtendError:
 
 
 def serve() -> None:
-    """The life of a worker: it ends with its input."""
-    requests = sys.stdin.buffer
+    """Live as a worker: answer what comes on stdin, and end with it."""
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not get between the replies
-    first = _read(requests)
-    if first is None:
-        return
-    function = pickle.loads(first)
-    while (request := _read(requests)) is not None:
-        try:
-            reply = pickle.dumps((True, function(pickle.loads(request))), protocol=5)
-        except Exception as error:
-            reply = pickle.dumps((False, error))
-        try:
-            _write(replies, reply)
-        except BrokenPipeError:
-            return  # nobody waits for it any more
+    # At the end of the input; or nobody waits for a reply any more.
+    with contextlib.suppress(EOFError, BrokenPipeError, pickle.UnpicklingError):
+        function = pickle.load(sys.stdin.buffer)
+        while True:
+            item = pickle.load(sys.stdin.buffer)
+            try:
+                reply = (True, function(item))
+            except Exception as error:
+                reply = (False, error)
+            _send(reply, replies)
 
 
-def _write(stream: BinaryIO | object, message: bytes) -> None:
-    stream = cast(BinaryIO, stream)
-    stream.write(_LENGTH.pack(len(message)))
-    stream.write(message)
+def _send(message: object, stream: IO[bytes]) -> None:
+    pickle.dump(message, stream, protocol=5)
     stream.flush()
-
-
-def _read(stream: BinaryIO | object) -> bytes | None:
-    """Return the next message, or None if there is no whole one any more."""
-    stream = cast(BinaryIO, stream)
-    header = stream.read(_LENGTH.size)
-    if len(header) < _LENGTH.size:
-        return None
-    (length,) = _LENGTH.unpack(header)
-    message = stream.read(length)
-    return message if len(message) == length else None

@@ -136,7 +136,7 @@ class Encoder:
             special = [word for word in new if np.isin(found[word], self._special_ids).any()]
             for word in special:
                 del found[word]
-        self._words.update((word, part.tobytes()) for word, part in found.items())
+        self._words.update((word, tokens.tobytes()) for word, tokens in found.items())
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_words": {"": b""}}
@@ -148,11 +148,11 @@ def goes_by_word(backend: Tokenizer) -> bool:
     Its words begin with the sign of a space, the first one of a text too; its normalisation, if it
     has one, is of single characters with their marks; and its model knows words alone.
     """
-    parts = json.loads(backend.to_str())
-    normalizer, pre_tokenizer = parts["normalizer"], parts["pre_tokenizer"]
+    settings = json.loads(backend.to_str())
+    normalizer, pre_tokenizer = settings["normalizer"], settings["pre_tokenizer"]
     if normalizer is not None and normalizer["type"] not in ("Precompiled", "NFKC", "NFC"):
         return False
-    if any(not token["special"] for token in parts["added_tokens"]):
+    if any(not token["special"] for token in settings["added_tokens"]):
         return False
     steps = [pre_tokenizer]
     if pre_tokenizer is not None and pre_tokenizer["type"] == "Sequence":
@@ -164,7 +164,7 @@ def goes_by_word(backend: Tokenizer) -> bool:
         "split": True,
     }
     return (
-        parts["model"]["type"] == "Unigram"
+        settings["model"]["type"] == "Unigram"
         and len(steps) > 0
         and steps[-1] == metaspace
         and all(step == {"type": "WhitespaceSplit"} for step in steps[:-1])

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol, overload
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 import numpy as np
 
 from xmod_extend.text.cache import Entry, find_or_make_entry
 from xmod_extend.text.checked_files import CheckedFile
 from xmod_extend.text.fingerprinting import combine
-from xmod_extend.text.lines import LinesInMemory, StoredLines, StreamedLines
+from xmod_extend.text.lines import Lines, LinesInMemory, StoredLines, StreamedLines
 from xmod_extend.text.workers import choose_num_workers, map_in_order
 from xmod_extend.tokens.blocks import Numbers
 
@@ -35,26 +35,6 @@ class TokenCounts(NamedTuple):
     unk: int
 
 
-class TokenisedText(Protocol):
-    """Documents as tokens, each with its `</s>`."""
-
-    @property
-    def num_tokens(self) -> int:
-        """With the `</s>` of each document."""
-
-    @property
-    def num_documents(self) -> int: ...
-
-    @property
-    def counts(self) -> TokenCounts: ...
-
-    def read(self, start: int, size: int) -> Numbers:
-        """Return the tokens from `start` on, `size` of them or those up to the end."""
-
-    def document_sizes(self) -> Numbers:
-        """Return tokens of each document, its `</s>` included, `(num_documents,)`."""
-
-
 class Tokens(NamedTuple):
     """The tokens of a piece of text, in memory."""
 
@@ -66,6 +46,7 @@ class Tokens(NamedTuple):
 
     @property
     def num_tokens(self) -> int:
+        """With the `</s>` of each document."""
         return len(self.ids)
 
     @property
@@ -77,9 +58,11 @@ class Tokens(NamedTuple):
         return TokenCounts(len(self.ids) - len(self.sizes), self.unk)
 
     def read(self, start: int, size: int) -> Numbers:
+        """Return the tokens from `start` on, `size` of them or those up to the end."""
         return self.ids[start : start + size]
 
     def document_sizes(self) -> Numbers:
+        """Return tokens of each document, its `</s>` included, `(num_documents,)`."""
         return self.sizes
 
 
@@ -120,6 +103,10 @@ class StoredTokens:
         return np.frombuffer(self._sizes.read(0, self._sizes.size), dtype=_KIND)
 
 
+TokenisedText = Tokens | StoredTokens
+"""Documents as tokens, each with its `</s>`, which are counted and can be read anywhere."""
+
+
 @dataclass(frozen=True)
 class StreamedTokens:
     """The tokens of a stream, which are found anew each time."""
@@ -147,9 +134,7 @@ class StreamedTokens:
 def tokenize(lines: StreamedLines, loaded: LoadedTokenizer) -> StreamedTokens: ...
 @overload
 def tokenize(lines: StoredLines | LinesInMemory, loaded: LoadedTokenizer) -> TokenisedText: ...
-def tokenize(
-    lines: StoredLines | LinesInMemory | StreamedLines, loaded: LoadedTokenizer
-) -> TokenisedText | StreamedTokens:
+def tokenize(lines: Lines, loaded: LoadedTokenizer) -> TokenisedText | StreamedTokens:
     """Return each document's tokens without special ones, and `</s>` behind them.
 
     Args:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from xmod_extend.errors import HubError, ModelError, XmodExtendError
-from xmod_extend.hub.client import HubRepository, ask_hub, hub_error, quiet_hub
+from xmod_extend.hub.client import HubRepository, fetch
 from xmod_extend.text.sniffing import LFS_POINTER
 from xmod_extend.tokens.encoding import Encoder, explain_failure
 
@@ -212,7 +212,8 @@ def find_tokenizer_files(folder: Path) -> list[Path]:
     return [
         file
         for file in sorted(folder.iterdir())
-        if file.is_file() and any(fnmatch.fnmatch(file.name, each) for each in TOKENIZER_PATTERNS)
+        if file.is_file()
+        and any(fnmatch.fnmatch(file.name, pattern) for pattern in TOKENIZER_PATTERNS)
     ]
 
 
@@ -224,24 +225,8 @@ def fetch_tokenizer(repository: HubRepository) -> Path:
     Raises:
         HubError: It cannot be had.
     """
-    from huggingface_hub import snapshot_download
-
-    problem: Exception | None = None
-    try:
-        with quiet_hub():
-            problem = ask_hub(repository)
-            return Path(
-                snapshot_download(
-                    repository.repo_id,
-                    revision=repository.revision,
-                    # transformers chooses a tokenizer's class by config.json.
-                    allow_patterns=["config.json", *TOKENIZER_PATTERNS],
-                    endpoint=repository.endpoint,
-                    local_files_only=problem is not None,
-                )
-            )
-    except Exception as error:  # the Hub's client raises the errors of many libraries
-        raise hub_error(problem or error, repository) from error
+    # transformers chooses a tokenizer's class by config.json.
+    return fetch(repository, patterns=["config.json", *TOKENIZER_PATTERNS])
 
 
 def _fetch_xlmr() -> Path:
@@ -295,9 +280,9 @@ def _open_as_written(folder: Path, source: str) -> Any:
 
 def _load(loader: Any, folder: Path, source: str, hint: str) -> Any:
     with explain_failure(f"The tokenizer in {source} cannot be loaded", hint=hint):
-        with _quiet_transformers(), as_utf8(folder) as place:
+        with _quiet_transformers(), as_utf8(folder) as path:
             tokenizer = loader.from_pretrained(
-                str(place), trust_remote_code=False, local_files_only=True
+                str(path), trust_remote_code=False, local_files_only=True
             )
         if not hasattr(tokenizer, "backend_tokenizer"):
             raise ModelError(
@@ -326,14 +311,14 @@ def _cut_alike(first: Any, second: Any) -> bool:
     ones."""
     if any(getattr(first, role) != getattr(second, role) for role in _SPECIAL_TOKENS):
         return False
-    parts = [json.loads(each.backend_tokenizer.to_str()) for each in (first, second)]
-    pieces = [part["model"].pop("vocab", None) for part in parts]
+    settings = [json.loads(loaded.backend_tokenizer.to_str()) for loaded in (first, second)]
+    vocabularies = [setting["model"].pop("vocab", None) for setting in settings]
     deciding = ("normalizer", "pre_tokenizer", "added_tokens", "model")
-    if any(parts[0][name] != parts[1][name] for name in deciding):
+    if any(settings[0][name] != settings[1][name] for name in deciding):
         return False
-    if not all(isinstance(each, list) for each in pieces):
-        return bool(pieces[0] == pieces[1])
-    names, scores = ([[row[i] for row in each] for each in pieces] for i in (0, 1))
+    if not all(isinstance(vocabulary, list) for vocabulary in vocabularies):
+        return bool(vocabularies[0] == vocabularies[1])
+    names, scores = ([[row[i] for row in rows] for rows in vocabularies] for i in (0, 1))
     # The same numbers in a file are read with another last bit.
     return names[0] == names[1] and np.allclose(scores[0], scores[1], rtol=1e-9, atol=0)
 

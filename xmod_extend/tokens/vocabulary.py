@@ -18,7 +18,7 @@ import numpy as np
 from xmod_extend.text.corpus import Corpus
 from xmod_extend.text.lines import Lines
 from xmod_extend.text.report import CorpusReport, Coverage
-from xmod_extend.text.statistics import find_words, measure
+from xmod_extend.text.statistics import count_letters, find_words
 from xmod_extend.tokens.blocks import Ids
 from xmod_extend.tokens.encoding import Encoder
 from xmod_extend.tokens.tokenised import TokenCounts
@@ -111,18 +111,14 @@ def count_token_bytes(tokenizer: LoadedTokenizer) -> Ids:
 
 
 def _unknown_scripts(characters: dict[str, int], missing: list[str]) -> tuple[str, ...]:
-    letters = _letters_by_script(characters, list(characters))
-    lost = _letters_by_script(characters, missing)
+    letters = count_letters(characters)
+    lost = count_letters({c: characters[c] for c in missing})
     total = sum(letters.values())
     return tuple(
         name
         for name, count in letters.items()
         if count >= RARE_SCRIPT * total and lost.get(name, 0) >= LOST_SCRIPT * count
     )
-
-
-def _letters_by_script(characters: dict[str, int], chosen: list[str]) -> dict[str, int]:
-    return measure([["".join(c * characters[c] for c in chosen)]]).letters_by_script
 
 
 def _with_unknown(texts: Sequence[str], encode: Encoder) -> list[str]:
