@@ -113,7 +113,7 @@ def _refuse_alias(language: str, region: str, existing: Sequence[str]) -> None:
 
 
 def _one_name(language: str) -> str:
-    """Return the same for all codes of a language."""
+    """Return one code for a language, whichever of its codes is used."""
     names = _in_use(language)
     return _SAME_AS.get(names[0], names[0]) if len(names) == 1 else language
 
@@ -158,9 +158,9 @@ def _is_region(region: str) -> bool:
 
     if region == NO_REGION:
         return True
-    place = langcodes.Language.make(language="en", territory=region)
+    territory = langcodes.Language.make(language="en", territory=region)
     # ZZ and the private-use codes are registered without the name of a place.
-    return bool(place.is_valid()) and not place.territory_name().startswith("Unknown")
+    return bool(territory.is_valid()) and not territory.territory_name().startswith("Unknown")
 
 
 def _likely_region(language: str) -> str:
@@ -226,7 +226,7 @@ def _near_region(language: str, region: str) -> list[str]:
 
 
 def _near_language(language: str, region: str) -> list[str]:
-    """At most two registered languages that differ from `language` by one slip of the hand.
+    """Return at most two registered languages that differ from `language` by one slip of the hand.
 
     Those spoken in `region` come first, then swapped letters before missing, extra and wrong ones,
     then the languages with more speakers.
@@ -242,9 +242,9 @@ def _near_language(language: str, region: str) -> list[str]:
         if not _is_language(near) or _in_use(near) != (near,):
             continue
         speakers = langcodes.Language.make(language=near).speaking_population()
-        at_home = _likely_region(near) == region != NO_REGION
-        if at_home or speakers:
-            ranked.append((not at_home, slip, -speakers, near))
+        is_spoken_there = _likely_region(near) == region != NO_REGION
+        if is_spoken_there or speakers:
+            ranked.append((not is_spoken_there, slip, -speakers, near))
     shown = region if _is_region(region) else NO_REGION
     return [f"{near}_{shown}" for *_, near in sorted(ranked)[:2]]
 

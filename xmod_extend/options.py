@@ -1,4 +1,4 @@
-"""What an option is, and how a group of options checks itself where it is made.
+"""Options as fields of dataclasses, which check themselves where one is made.
 
 A group is a frozen dataclass whose fields are made by `option`. Each field says once what the
 command line, a YAML file and a call need to know: its type, default, help, choices and bounds.
@@ -70,7 +70,7 @@ def option(
         default: None where the default depends on something; an option without one is required.
         default_text: What the help says of such a default.
         rules: What a value of the right type must fulfil.
-        metavar: What the help shows in the place of the value.
+        metavar: What the help shows for the value.
         alias: The option's name in transformers' and AdapterHub's scripts.
         read: Makes a value plain, where the type does not say how.
     """
@@ -150,7 +150,7 @@ class Option:
                 raise UsageError(f"{label} is {shown(value)}; it must be {needed}.")
 
     def accept(self, value: object) -> Any:
-        """Return a value that was given for it, plain and checked; None is the default."""
+        """Return a value plain and checked; None is the default."""
         if value is None and not self.is_required:
             return self.default
         plain = self.plain(value, flag(self.name))
@@ -170,7 +170,7 @@ class OptionGroup:
 
     @classmethod
     def from_values(cls, **values: object) -> Self:
-        """Return the group of values as callers pass them, of whatever type means the same."""
+        """Return the group made of values that may be of other types, as callers pass them."""
         return cls(**values)
 
     def __post_init__(self) -> None:

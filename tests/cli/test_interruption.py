@@ -116,7 +116,7 @@ def test_an_interrupt_leaves_nothing_but_the_state(
 def test_an_interrupt_after_the_writing_says_so(
     invoke: Invoke, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xmod_extend.cli.add._show", press_control_c)
+    monkeypatch.setattr("xmod_extend.cli.add.show_one", press_control_c)
     code, err = invoke("out")
     assert code == 130
     assert err.splitlines()[-1] == "error: Interrupted; out was complete by then."

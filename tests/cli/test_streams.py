@@ -16,7 +16,7 @@ import pytest
 from refusals import Invoke
 
 from xmod_extend.cli.output import Output, wrap
-from xmod_extend.cli.streams import patient_stderr, require_descriptors
+from xmod_extend.cli.streams import require_descriptors, tolerant_stderr
 
 PROGRAM = f"{sys.executable} -m xmod_extend"
 
@@ -60,7 +60,7 @@ def test_a_stderr_that_fails_ends_nothing(
 ) -> None:
     stream = Failing(error)
     monkeypatch.setattr(sys, "stderr", stream)
-    with patient_stderr():
+    with tolerant_stderr():
         output = Output()
         output.note("one")
         output.warning("two")
@@ -75,12 +75,12 @@ def test_a_result_that_stands_needs_no_printing(
 ) -> None:
     monkeypatch.setattr(sys, "stdout", Failing(error))
     for options in ({}, {"as_json": True}, {"quiet": True}):
-        Output(**options).minimal({}, "line", "for people", stands="it is in there.")
+        Output(**options).result({}, "line", "for people", effect="it is in there.")
     broken = isinstance(error, BrokenPipeError)
     assert capsys.readouterr().err.count("it is in there.") == (0 if broken else 3)
     if not broken:
         with pytest.raises(OSError, match=r"No space|Input/output"):
-            Output().minimal({}, "line", "for people")
+            Output().result({}, "line", "for people")
 
 
 @pytest.mark.slow
@@ -170,7 +170,7 @@ def test_a_terminal_gets_whole_words(columns: int, monkeypatch: pytest.MonkeyPat
     output = Output()
     output.error(LONG, LONG)
     output.note(f"  {LONG}")
-    output.minimal({}, "", LONG)
+    output.result({}, "", LONG)
     told, printed = (
         re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue()) for stream in (terminal, results)
     )

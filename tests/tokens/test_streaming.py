@@ -268,7 +268,7 @@ def test_a_data_set_that_cannot_be_reached_is_an_error_of_the_hub() -> None:
 
 
 def test_streaming_needs_the_number_of_steps() -> None:
-    with pytest.raises(UsageError, match="--streaming is given without --max-steps") as caught:
+    with pytest.raises(UsageError, match="--streaming needs --max-steps") as caught:
         AddOptions(lang="quz_PE", corpus=("a.txt",), streaming=True)
     assert caught.value.exit_code == 2
     with pytest.raises(UsageError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def main() -> None:
-    """Entry point of `xmod-extend` and of `python -m xmod_extend`."""
+    """Run the command line, as `xmod-extend` and `python -m xmod_extend` do."""
     try:
         from xmod_extend.cli.app import run
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from xmod_extend.cli.errors import Boundary, error_boundary
 from xmod_extend.cli.options import Json, Quiet, takes, typed
-from xmod_extend.cli.output import Display, Output, duration, num_bytes
+from xmod_extend.cli.output import Display, Output
+from xmod_extend.cli.result import show_many, show_one
 from xmod_extend.errors import LanguagesFailedError, UsageError
 from xmod_extend.jobs.options import ALIASES, AddOptions, merge_options, named_options
 from xmod_extend.options import flag
 from xmod_extend.training.options import PER_PROCESS
-
-if TYPE_CHECKING:
-    from xmod_extend.report.record import EvaluationRecord, RunRecord
 
 
 def _alias_line() -> str:
@@ -96,7 +92,7 @@ def add(
         chosen = named_options(typed(options))
         languages = chosen.pop("lang", [])
         if plan_file is not None or len(languages) > 1:
-            _add_several(output, boundary, config, plan_file, jobs, languages, chosen)
+            _add_many(output, boundary, config, plan_file, jobs, languages, chosen)
             return
         if jobs is not None:
             raise UsageError(
@@ -118,10 +114,10 @@ def add(
         finally:
             display.close()
         if output.is_first:
-            _show(output, record)
+            show_one(output, record)
 
 
-def _add_several(
+def _add_many(
     output: Output,
     boundary: Boundary,
     config: Path | None,
@@ -134,7 +130,7 @@ def _add_several(
     from xmod_extend.jobs.plan_file import pair_up, read_plan_file
 
     if plan_file is None:
-        several = pair_up(languages, chosen.pop("corpus", []), config, chosen)
+        entries = pair_up(languages, chosen.pop("corpus", []), config, chosen)
     elif config is not None:
         raise UsageError(
             "--config and --plan-file are both given.",
@@ -143,9 +139,9 @@ def _add_several(
     else:
         if languages:
             chosen["lang"] = languages
-        several = read_plan_file(plan_file, chosen)
+        entries = read_plan_file(plan_file, chosen)
     display = Display(output)
-    requests = check_requests(several, display)
+    requests = check_requests(entries, display)
     boundary.watch(requests[0].output)
     output.note("Loading torch and transformers ...")
     from xmod_extend.jobs.add_many import run_add_many
@@ -155,107 +151,9 @@ def _add_several(
     except LanguagesFailedError as error:
         display.close()
         if error.records and output.is_first:
-            _show_several(output, error.records, error.failures)
+            show_many(output, error.records, error.failures)
         raise
     finally:
         display.close()
     if output.is_first:
-        _show_several(output, records, {})
-
-
-def _show_several(
-    output: Output, records: Sequence[RunRecord], failures: Mapping[str, str]
-) -> None:
-    values: list[dict[str, Any]] = [record.to_dict() for record in records]
-    values += [{"language": code, "error": sentence} for code, sentence in failures.items()]
-    if records[0].plan is not None:
-        seconds = sum(record.plan.estimated_seconds for record in records if record.plan)
-        lines = [
-            f"{record.language}: would train {record.plan.num_steps:,} steps, about "
-            f"{duration(record.plan.estimated_seconds)}"
-            for record in records
-            if record.plan
-        ]
-        output.minimal(values, f"{seconds:.0f}", *lines, f"{duration(seconds)} in all")
-        return
-    table = Table(box=None, pad_edge=False)
-    table.add_column("language")
-    for name in (
-        "best existing",
-        "token frequencies",
-        "added",
-        "existing / added",
-        "95 % interval",
-    ):
-        table.add_column(name, justify="right")
-    for record in records:
-        assert record.evaluation is not None
-        before, after = record.evaluation.before, record.evaluation.after
-        gain = record.evaluation.improvement
-        table.add_row(
-            f"{record.language}, {record.language_name}",
-            f"{before.perplexity:,.1f} ({record.evaluation.best_existing})",
-            _unigram(record.evaluation),
-            f"{after.perplexity:,.1f}",
-            f"{gain.ratio:.2f}",
-            f"{gain.low:.2f} to {gain.high:.2f}",
-        )
-    proof = records[0].verification
-    assert proof is not None
-    output.minimal(
-        values,
-        str(records[0].output),
-        "Held-out perplexity with the best existing adapter, by token frequencies and with the new "
-        "adapter:",
-        table,
-        *(f"{record.language}: {_verdict(record.evaluation)}" for record in records),
-        f"Verified: {proof.tensors_compared:,} tensors are the same byte for byte, and the logits "
-        f"of {proof.languages_compared} languages bit for bit",
-        f"In {records[0].output}",
-        stands=f"it is in {records[0].output}.",
-    )
-
-
-def _show(output: Output, record: RunRecord) -> None:
-    from xmod_extend.report.record import describe_epochs
-
-    if record.plan is not None:
-        plan = record.plan
-        output.minimal(
-            record.to_dict(),
-            f"{plan.estimated_seconds:.0f}",
-            f"Would train {plan.num_steps:,} steps, {plan.num_tokens:,} tokens "
-            f"({describe_epochs(plan.num_epochs)}) at a peak learning rate of {plan.lr:g}: about "
-            f"{duration(plan.estimated_seconds)} at {plan.seconds_per_step:.2f} s a step.",
-            f"{plan.output} would need up to {num_bytes(plan.output_bytes)} of disk. Nothing was "
-            "written.",
-        )
-        return
-    assert record.evaluation is not None and record.verification is not None
-    before, after = record.evaluation.before, record.evaluation.after
-    proof = record.verification
-    output.minimal(
-        record.to_dict(),
-        str(record.output),
-        f"{record.language}, {record.language_name}, is in {record.output}",
-        f"Held-out perplexity: {before.perplexity:,.1f} with {record.evaluation.best_existing}, "
-        f"the best existing adapter; {_unigram(record.evaluation)} by token frequencies alone; "
-        f"{after.perplexity:,.1f} with the new adapter",
-        _verdict(record.evaluation),
-        f"Verified: {proof.tensors_compared:,} tensors are the same byte for byte, and the logits "
-        f"of {proof.languages_compared} languages bit for bit",
-        f"  {after.signature}",
-        f"Load it: AutoModelForMaskedLM.from_pretrained({str(record.output)!r}), then "
-        f"model.set_default_language({record.language!r})",
-        stands=f"it is in {record.output}.",
-    )
-
-
-def _unigram(evaluation: EvaluationRecord) -> str:
-    # A record of version 0.1, which a resumed run of several languages may find, has none.
-    return f"{evaluation.unigram.perplexity:,.1f}" if evaluation.unigram else "not measured"
-
-
-def _verdict(evaluation: EvaluationRecord | None) -> str:
-    assert evaluation is not None
-    return f"{evaluation.verdict} {evaluation.advice}".strip()
+        show_many(output, records, {})

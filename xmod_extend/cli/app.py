@@ -1,4 +1,4 @@
-"""The commands, and the options they share."""
+"""The commands together, the version, and the errors of the command line library."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from xmod_extend.cli.info import info
 from xmod_extend.cli.mistyped import explain
 from xmod_extend.cli.output import Output
 from xmod_extend.cli.probe import probe
-from xmod_extend.cli.streams import give_up, patient_stderr, require_descriptors
+from xmod_extend.cli.streams import discard_output, require_descriptors, tolerant_stderr
 from xmod_extend.cli.verify import verify
 from xmod_extend.errors import UsageError
 
@@ -37,8 +37,8 @@ for command in (add, check, probe, verify, info):
     app.command(cls=Command, epilog=EPILOG if command is add else None)(command)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(is_asked_for: bool) -> None:
+    if is_asked_for:
         from xmod_extend import __version__
 
         print(__version__)
@@ -55,12 +55,12 @@ def root(
 
 
 def run(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command that was typed, and exits with its code."""
+    """Run the command that was typed, and exit with its code."""
     require_descriptors()
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    with patient_stderr():
+    typed = sys.argv[1:] if arguments is None else list(arguments)
+    with tolerant_stderr():
         try:
-            code = app(args=given, prog_name="xmod-extend", standalone_mode=False)
+            code = app(args=typed, prog_name="xmod-extend", standalone_mode=False)
             if sys.stdout is not None:
                 sys.stdout.flush()
         except SystemExit as error:
@@ -70,7 +70,7 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
             raise
         except OSError as error:
             # The help or the version could not be printed.
-            give_up(sys.stdout)
+            discard_output(sys.stdout)
             if isinstance(error, BrokenPipeError):
                 sys.exit(0)
             Output().error(f"The text could not be printed: {error.strerror}.", None)
@@ -82,6 +82,6 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
             if type(error).__name__ == "NoArgsIsHelpError":
                 error.show()  # type: ignore[attr-defined]
             else:
-                Output().error(*explain(error, given))
+                Output().error(*explain(error, typed))
             sys.exit(UsageError.exit_code)
     sys.exit(code if isinstance(code, int) else 0)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from xmod_extend.text.report import CorpusReport
 
 LEAST_SHARE = 0.001
-"""Of the letters: a script with less is not named."""
+"""Share of the letters below which a script is not named."""
 
 
 @takes(CorpusOptions, without=["streaming"])
@@ -35,7 +35,7 @@ def check(*, json: Json = False, quiet: Quiet = False, **options: Any) -> None:
         from xmod_extend.text.cache import measure_cache
 
         cache = measure_cache()
-        output.minimal(
+        output.result(
             dataclasses.asdict(report) | {"cache": cache._asdict() | {"folder": str(cache.folder)}},
             f"{report.kept_lines}",
             report_table(report),

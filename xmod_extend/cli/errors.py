@@ -38,21 +38,21 @@ EXIT_TERMINATED = 143
 EXIT_UNEXPECTED = 1
 DEBUG_VARIABLE = "XMOD_EXTEND_DEBUG"
 NEARLY_FULL_BYTES = 8_000_000
-"""What is freed when a file that did not fit is removed may be there again."""
+"""A disk with less free space counts as full: removing the file that did not fit has freed some."""
 SURE_TO_RECUR = (ModelError, LanguageError, CorpusError, CheckFailedError)
-"""What is wrong with a base, a code, a text or an output is so again when the run goes on."""
+"""Errors that a resumed run would only meet again."""
 
 
-ENDING = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
-"""A request to end, and a terminal or a connection that is gone; Windows has no word of that."""
+END_SIGNALS = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+"""Signals that end a run: a request, and the loss of the terminal, of which Windows has none."""
 
 
 class Terminated(BaseException):
-    """SIGTERM or SIGHUP, raised where the program stands so that all is cleaned up on the way."""
+    """SIGTERM or SIGHUP as an exception, so that all is cleaned up on the way out."""
 
 
 class Boundary:
-    """What `error_boundary` knows of a command."""
+    """The state of a command, as far as the explanation of an error needs it."""
 
     def __init__(self) -> None:
         self._output: Path | None = None
@@ -72,18 +72,18 @@ class Boundary:
 
     @property
     def written(self) -> list[Path]:
-        """The folder that the command writes, if it has told."""
+        """The folder that the command writes, in a list; empty before it is known."""
         return [] if self._output is None else [self._output]
 
     @property
     def saved_step(self) -> int | None:
-        """The optimiser step after which the run's newest state was saved, if one is there."""
+        """The optimiser step of the run's newest saved state; None if there is no state."""
         states = [] if self._output is None else saved_states(run_folder(self._output))
         return step_of(states[-1]) if states else None
 
     @property
     def has_begun_languages(self) -> bool:
-        """Whether a run of several languages has saved something of one of them."""
+        """Whether a run of several languages has saved anything."""
         return self._output is not None and bool(begun_languages(run_folder(self._output)))
 
     @property
@@ -93,7 +93,7 @@ class Boundary:
 
     @property
     def what_was_written(self) -> str:
-        """The end of a sentence on an interrupt."""
+        """What became of the output, as the end of a sentence about an interrupt."""
         if self._output is None:
             return ""
         if self._identity() not in (None, self._before):
@@ -114,8 +114,8 @@ class Boundary:
 @contextmanager
 def error_boundary(output: Output) -> Iterator[Boundary]:
     """Turn whatever a command raises into one or two lines on stderr and an exit code."""
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDING)}
-    for number in ENDING:
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, *END_SIGNALS)}
+    for number in END_SIGNALS:
         # Under nohup a lost connection is ignored, and stays so.
         if previous[number] is not signal.SIG_IGN or number == signal.SIGTERM:
             signal.signal(number, _raise_terminated)
@@ -169,16 +169,16 @@ def _explain(output: Output, error: BaseException, boundary: Boundary) -> None:
     if isinstance(error, XmodExtendError):
         helps = boundary.has_progressed and not isinstance(error, SURE_TO_RECUR)
         advice = _how_to_resume(boundary) if helps else None
-        output.error(error.message, _together(error.hint, advice))
+        output.error(error.message, _joined(error.hint, advice))
     elif isinstance(error, KeyboardInterrupt | Terminated):
         word = "Interrupted" if isinstance(error, KeyboardInterrupt) else "Terminated"
         output.error(f"{word}{boundary.what_was_written}.", _how_to_resume(boundary))
     elif _is_about_disk(error):
-        place = error.filename or " or ".join(_full_places(boundary))
-        place = f" ({place})" if place else ""
+        path = error.filename or " or ".join(_full_folders(boundary))
+        path = f" ({path})" if path else ""
         output.error(
-            f"A file could not be read or written: {error.strerror}{place}.",
-            _together(
+            f"A file could not be read or written: {error.strerror}{path}.",
+            _joined(
                 "Check its permissions and the free space, or name another "
                 # Another output would start at step 1.
                 f"{'cache' if boundary.has_saved else '--output or cache'} folder (HF_HOME, "
@@ -190,7 +190,7 @@ def _explain(output: Output, error: BaseException, boundary: Boundary) -> None:
         output.error(
             "There is not enough memory.",
             # With another batch a saved state would be refused.
-            _together("End other programs first.", _how_to_resume(boundary))
+            _joined("End other programs first.", _how_to_resume(boundary))
             if boundary.has_saved
             else "Use a smaller --batch-size or a smaller --max-length.",
         )
@@ -198,19 +198,19 @@ def _explain(output: Output, error: BaseException, boundary: Boundary) -> None:
         reason = " ".join(str(error).split())[:300].rstrip(".")
         output.error(
             f"Unexpected {type(error).__name__}: {reason or 'no message'}.",
-            _together(
+            _joined(
                 f"Set {DEBUG_VARIABLE}=1 to see where it happened, and please report it.",
                 _how_to_resume(boundary),
             ),
         )
 
 
-def _together(hint: str | None, more: str | None) -> str | None:
-    return " ".join(each for each in (hint, more) if each) or None
+def _joined(hint: str | None, more: str | None) -> str | None:
+    return " ".join(filter(None, [hint, more])) or None
 
 
 def _how_to_resume(boundary: Boundary) -> str | None:
-    """Return the command that goes on from the saved state, if there is one."""
+    """Return advice with the command that resumes the run; None if nothing was saved."""
     if boundary.saved_step is None and not boundary.has_begun_languages:
         return None
     command = ["xmod-extend", *sys.argv[1:]]
@@ -219,21 +219,21 @@ def _how_to_resume(boundary: Boundary) -> str | None:
         command[:1] = ["torchrun", f"--nproc-per-node={processes}", "-m", "xmod_extend"]
     if "--resume" not in command:
         command.append("--resume")
-    place = "" if boundary.saved_step is None else f" from step {boundary.saved_step:,}"
-    return f"`{shlex.join(command)}` goes on{place}."
+    step = "" if boundary.saved_step is None else f" from step {boundary.saved_step:,}"
+    return f"`{shlex.join(command)}` goes on{step}."
 
 
-def _full_places(boundary: Boundary) -> list[str]:
-    """Of the folders that are written to, those on a disk that is full: an error may name none."""
-    home = os.environ.get("HF_HOME", "~/.cache/huggingface")
-    places = [os.environ.get("HF_DATASETS_CACHE", home), tempfile.gettempdir()]
+def _full_folders(boundary: Boundary) -> list[str]:
+    """Return the folders on a full disk that something is written to; an error may name none."""
+    hub_cache = os.environ.get("HF_HOME", "~/.cache/huggingface")
+    caches = [os.environ.get("HF_DATASETS_CACHE", hub_cache), tempfile.gettempdir()]
     full = []
-    for place in [*boundary.written, *map(Path, places)]:
-        path = place.expanduser().absolute()
-        there = next((each for each in (path, *path.parents) if each.exists()), path)
+    for folder in [*boundary.written, *map(Path, caches)]:
+        path = folder.expanduser().absolute()
+        existing = next((parent for parent in (path, *path.parents) if parent.exists()), path)
         with suppress(OSError):
-            if shutil.disk_usage(there).free < NEARLY_FULL_BYTES and str(there) not in full:
-                full.append(str(there))
+            if shutil.disk_usage(existing).free < NEARLY_FULL_BYTES and str(existing) not in full:
+                full.append(str(existing))
     return full
 
 
@@ -263,6 +263,6 @@ def _is_about_memory(error: BaseException) -> bool:
 
 def _raise_terminated(signum: int, frame: FrameType | None) -> None:
     # A second one must not interrupt the cleaning up.
-    for number in ENDING:
+    for number in END_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     raise Terminated

@@ -21,7 +21,7 @@ def info(checkpoint: CheckpointArgument, json: Json = False, quiet: Quiet = Fals
         from xmod_extend.model.info import describe
 
         described = describe(checkpoint)
-        output.minimal(described.as_dict(), " ".join(described.languages), _table(described))
+        output.result(described.as_dict(), " ".join(described.languages), _table(described))
 
 
 def _table(described: CheckpointInfo) -> Table:

@@ -58,10 +58,10 @@ OTHER_NAMES = {
     "--processes": "--jobs",
     "--silent": "--quiet",
 }
-"""What the same is called elsewhere in the field."""
+"""Names that other tools have for an option."""
 
 _ALIASES = {flag(alias): flag(name) for alias, name in ALIASES.items()}
-"""What `add` understands, and other commands do not."""
+"""Names that `add` understands, and other commands do not."""
 
 NO_OPTION = {
     ("--device", "--gpu", "--cuda", "--no-cuda", "--use-cpu", "--cpu"): (
@@ -75,7 +75,7 @@ NO_OPTION = {
         "There is no option for it: set OMP_NUM_THREADS to the number of threads."
     ),
 }
-"""What others have an option for, and what to do here."""
+"""Options of other tools that have no counterpart here, and what to do instead."""
 
 
 def hint_for_option(name: str, known: Sequence[str]) -> str | None:

@@ -1,4 +1,4 @@
-"""The one place that text leaves the program by: results to stdout, everything else to stderr."""
+"""All output of the program: results on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 from rich.text import Text
 
-from xmod_extend.cli.streams import give_up
+from xmod_extend.cli.streams import discard_output
 from xmod_extend.jobs.callbacks import Callback
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ UNLIMITED_WIDTH = 1_000_000
 
 
 class Output:
-    """Prints for people, for scripts (`quiet`) or for programs (`as_json`).
+    """Printer for people, for scripts (`quiet`) or for programs (`as_json`).
 
     Args:
         as_json: stdout gets one JSON object and nothing else.
@@ -40,7 +40,7 @@ class Output:
 
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
         self.is_first = os.environ.get("RANK", "0") == "0"
-        """Of several processes that train together, as torchrun numbers them, the first speaks."""
+        """Whether this is the first of the processes that train together: it alone prints."""
         self.as_json = as_json
         self.quiet = quiet or not self.is_first
         for stream in (sys.stdout, sys.stderr):
@@ -54,20 +54,18 @@ class Output:
         width = None if sys.stdout is not None and sys.stdout.isatty() else UNLIMITED_WIDTH
         self.out = _Results(highlight=False, markup=False, emoji=False, width=width)
 
-    def minimal(
-        self, value: Any, line: str, *lines: str | Table, stands: str | None = None
-    ) -> None:
+    def result(self, value: Any, line: str, *lines: str | Table, effect: str | None = None) -> None:
         """Print the command's result.
 
         Args:
             value: Printed as JSON if that was asked for.
             line: The one line that a quiet command prints.
             lines: What people see.
-            stands: What the command did besides printing, which holds if printing fails: then it is
-                no failure, and this is said on stderr.
+            effect: What the command did besides printing. If printing fails, this is said on
+                stderr, and the command has not failed.
 
         Raises:
-            OSError: The result cannot be printed, and there is nothing else to it.
+            OSError: The result cannot be printed, and the command has no other effect.
         """
         if not self.is_first:
             return
@@ -77,21 +75,21 @@ class Output:
             elif self.quiet:
                 print(line)
             else:
-                for each in lines:
-                    if isinstance(each, str):
-                        self.out.print(wrap(each, self.out), soft_wrap=True)
+                for shown in lines:
+                    if isinstance(shown, str):
+                        self.out.print(wrap(shown, self.out), soft_wrap=True)
                     else:
-                        self.out.print(each)
+                        self.out.print(shown)
             if sys.stdout is not None:
                 sys.stdout.flush()
         except OSError as error:
-            give_up(sys.stdout)
+            discard_output(sys.stdout)
             # A reader such as `head` has seen enough; the command itself is done.
             if isinstance(error, BrokenPipeError):
                 return
-            if stands is None:
+            if effect is None:
                 raise
-            self.warning(f"The result could not be printed ({error.strerror}); {stands}")
+            self.warning(f"The result could not be printed ({error.strerror}); {effect}")
 
     def note(self, text: str) -> None:
         if not self.quiet:
@@ -114,12 +112,12 @@ class Output:
 
 class _Results(Console):
     def on_broken_pipe(self) -> None:
-        """rich would end the program."""
+        """Raise the error, where rich would end the program."""
         raise BrokenPipeError
 
 
 class Display(Callback):
-    """Shows a run on stderr: a progress bar on a terminal, a log line now and then elsewhere."""
+    """Progress of a run on stderr: a bar on a terminal, a log line now and then elsewhere."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
@@ -213,7 +211,7 @@ def _plain(value: Any) -> Any:
 
 
 def wrap(text: str, console: Console) -> str:
-    """Return the text with line ends between words, as wide as a terminal; elsewhere as it is.
+    """Return the text wrapped at words for a terminal; elsewhere it stays as it is.
 
     A path, and a command in backticks, stays whole, so that it can be copied.
     """
@@ -223,9 +221,9 @@ def wrap(text: str, console: Console) -> str:
     indent = text[: len(text) - len(text.lstrip())]
     lines = [
         line
-        for part in whole.splitlines()
+        for paragraph in whole.splitlines()
         for line in textwrap.wrap(
-            part,
+            paragraph,
             console.width,
             subsequent_indent=indent,
             break_long_words=False,
@@ -236,13 +234,13 @@ def wrap(text: str, console: Console) -> str:
 
 
 def sentence(text: str) -> str:
-    """With a full stop, as a reader expects; a code or path at its start keeps its spelling."""
+    """Return the text with a full stop; a code or path at its start keeps its spelling."""
     text = text.strip()
     return text if text.endswith((".", "?", "!", "`")) else text + "."
 
 
 def duration(seconds: float) -> str:
-    """`42 s`, `3 min` or `2 h 05 min`."""
+    """Return a time as `42 s`, `3 min` or `2 h 05 min`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -250,7 +248,7 @@ def duration(seconds: float) -> str:
 
 
 def num_bytes(count: int) -> str:
-    """`28.4 MB`, in powers of ten as the Hub shows sizes."""
+    """Return a size as `28.4 MB`, in powers of ten as on the Hub."""
     size = float(count)
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if size < 1000 or unit == "TB":

@@ -33,7 +33,7 @@ def probe(*, json: Json = False, quiet: Quiet = False, **options: Any) -> None:
             result = probe_corpus(**chosen, callback=display)
         finally:
             display.close()
-        output.minimal(
+        output.result(
             dataclasses.asdict(result),
             result.candidates[0].language,
             _table(result),
@@ -64,12 +64,12 @@ def _table(result: ProbeReport) -> Table:
 def _notes(result: ProbeReport) -> list[str]:
     """Return the signatures of what was scored, and how rows on fewer tokens are to be read."""
     whole = result.unigram.num_scored_tokens
-    signatures = dict.fromkeys(each.signature for each in result.candidates)
+    signatures = dict.fromkeys(candidate.signature for candidate in result.candidates)
     notes = []
-    if any(each.num_scored_tokens < whole for each in result.candidates):
+    if any(candidate.num_scored_tokens < whole for candidate in result.candidates):
         notes.append(
-            "Adapters that fell behind on a sample are given as many times the perplexity of "
-            f"{result.candidates[0].language} as they had there. Signature of each number of "
+            "The perplexity of an adapter that was far behind on a sample is estimated from it, by "
+            f"its ratio to {result.candidates[0].language} there. One signature for each number of "
             "scored tokens:"
         )
     return notes + [f"  {signature}" for signature in signatures]

@@ -1,4 +1,4 @@
-"""stdout and stderr that do not decide what becomes of the work.
+"""Output streams whose failures do not end the work.
 
 A run of hours must not end because a log is full, a terminal was closed or a reader went away.
 """
@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 
 def require_descriptors() -> None:
-    """Open whichever of stdin, stdout and stderr is closed as nothing.
+    """Open stdin, stdout and stderr as the null device where they are closed.
 
     The next file that is opened would get its number, and a library's message would go into it.
     """
@@ -25,18 +25,18 @@ def require_descriptors() -> None:
 
 
 @contextmanager
-def patient_stderr() -> Iterator[None]:
-    """Within the block, a stderr that cannot be written is written to no more, without an error."""
+def tolerant_stderr() -> Iterator[None]:
+    """Yield with a stderr that raises nothing: after a failure, all that is written is dropped."""
     before = sys.stderr
-    sys.stderr = before if before is None else _Patient(before)
+    sys.stderr = before if before is None else _TolerantStream(before)
     try:
         yield
     finally:
         sys.stderr = before
 
 
-def give_up(stream: TextIO) -> None:
-    """Send what is left in a stream's buffer, and all that is still to come, to nowhere.
+def discard_output(stream: TextIO) -> None:
+    """Discard what is left in a stream's buffer, and all that is still to come.
 
     Python would try again at its end, and exit with 120.
     """
@@ -46,27 +46,27 @@ def give_up(stream: TextIO) -> None:
         os.close(nowhere)
 
 
-class _Patient:
+class _TolerantStream:
     """A text stream whose failures are swallowed; all else is the stream's own."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        with self._giving_up():
+        with self._tolerating():
             self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        with self._giving_up():
+        with self._tolerating():
             self._stream.flush()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     @contextmanager
-    def _giving_up(self) -> Iterator[None]:
+    def _tolerating(self) -> Iterator[None]:
         try:
             yield
         except (OSError, ValueError):  # a full disk, a terminal that is gone; a closed stream
-            give_up(self._stream)
+            discard_output(self._stream)

@@ -58,11 +58,11 @@ def verify(
                 f"{result.tensors_identical:,} tensors are the same byte for byte, and the logits "
                 f"of {len(result.languages_compared)} languages bit for bit; added: {added}"
             ]
-        output.minimal(
+        output.result(
             dataclasses.asdict(result),
             f"{len(result.differences)}",
             *lines,
-            stands="the exit code has the verdict.",
+            effect="the exit code has the verdict.",
         )
         if result.differences:
             raise CheckFailedError(

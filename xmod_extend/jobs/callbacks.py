@@ -1,4 +1,4 @@
-"""What a run tells while it works, to a callback of the caller's or to bars in a notebook."""
+"""Callbacks that follow a run: a caller's own, or progress bars in a notebook."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Callback:
-    """Hears of everything and shows nothing; a display overrides what it wants to show.
+    """Base of all callbacks, which does nothing: override the methods of interest.
 
     A method may also decide that enough was trained:
 
@@ -32,32 +32,32 @@ class Callback:
     def request_stop(self) -> None:
         """End the training that is going on as if it was done: the best adapter is written.
 
-        It is heard after the next step, and may be called from another thread. Where several
+        Training ends after the next step, and this may be called from another thread. Where several
         languages are added, the next one is trained as usual.
         """
         self.stop_requested = True
 
     def on_stage(self, name: str) -> None:
-        """A part of the job begins: a short sentence in the present tense."""
+        """React to the beginning of a stage, such as `Reading the corpus`."""
 
     def on_note(self, text: str) -> None:
-        """Something worth knowing was found or decided."""
+        """React to something worth knowing."""
 
     def on_warning(self, text: str) -> None:
-        """Something may make the result less useful."""
+        """React to something that may make the result less useful."""
 
     def on_candidate(self, candidate: Candidate, num_tokens: int) -> None:
-        """An existing adapter was scored; all rounds together will score `num_tokens` tokens."""
+        """React to the score of an existing adapter; a probe scores `num_tokens` tokens in all."""
 
     def on_step(self, report: StepReport) -> None:
-        """An optimiser step was done."""
+        """React to an optimiser step."""
 
     def on_validation(self, point: CurvePoint) -> None:
-        """The held-out sample was scored."""
+        """React to a score of the held-out sample."""
 
 
 class ProgressBars(Callback):
-    """Shows a run in a notebook or a terminal, with tqdm's bars: what Python callers see.
+    """Progress of a run in a notebook or a terminal, with tqdm's bars: what Python callers see.
 
     A result never depends on who looks at it: what cannot be shown is left out.
     """
@@ -123,12 +123,12 @@ class ProgressBars(Callback):
 
 @contextmanager
 def choose_callback(callback: Callback | None, progress: bool) -> Iterator[Callback]:
-    """Yield who hears of a run: the caller's callback, or a display if `progress` is wanted.
+    """Yield the caller's callback, or else progress bars if `progress` is true.
 
     Raises:
         UsageError: The callback is none, such as a class instead of one of its objects.
     """
-    wants_progress = as_bool("progress", progress)
+    shows_progress = as_bool("progress", progress)
     if callback is not None:
         if not isinstance(callback, Callback):
             raise wrong_type("callback", callback, "xmod_extend.Callback")
@@ -136,7 +136,7 @@ def choose_callback(callback: Callback | None, progress: bool) -> Iterator[Callb
         return
     # Of several processes, the first one speaks.
     is_first = os.environ.get("RANK", "0") == "0"
-    if not (wants_progress and is_first and sys.stderr is not None and sys.stdout is not None):
+    if not (shows_progress and is_first and sys.stderr is not None and sys.stdout is not None):
         yield Callback()
         return
     bars = ProgressBars()

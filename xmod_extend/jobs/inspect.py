@@ -1,4 +1,4 @@
-"""Looking before adding: what a corpus is like, and which existing adapter reads it best."""
+"""Reports before any training: what a corpus is like, and which adapter reads it best."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from xmod_extend.training.options import TrainingOptions
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeReport:
-    """Every existing language of a base, the best first, on the held-out part of a corpus."""
+    """Scores of a base's existing adapters on the held-out part of a corpus, the best first."""
 
     base: str
     candidates: tuple[Candidate, ...]
     signature: str
-    """Of a score on the whole text; each candidate has that of the tokens it was scored on."""
+    """The signature of a score on the whole text; each candidate has that of its own tokens."""
     unigram: Score
-    """By how often each token occurs in the training part."""
+    """The score by the frequencies of the tokens in the training part."""
     verdict: str
     """What the scores are worth, in a sentence or two."""
 

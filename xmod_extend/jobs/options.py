@@ -20,7 +20,7 @@ Tracker = Literal["tensorboard", "trackio", "wandb"]
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageOptions(OptionGroup):
-    """Which language is added."""
+    """The language to add."""
 
     PANEL = "What"
 
@@ -33,7 +33,7 @@ class LanguageOptions(OptionGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class BaseOptions(OptionGroup):
-    """Which X-MOD is the base."""
+    """The X-MOD to extend."""
 
     PANEL = "What"
 
@@ -54,7 +54,7 @@ class BaseOptions(OptionGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class OutputOptions(OptionGroup):
-    """Where the new checkpoint goes."""
+    """The folder of the new checkpoint."""
 
     PANEL = "Output"
 
@@ -73,7 +73,7 @@ class OutputOptions(OptionGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class RunningOptions(OptionGroup):
-    """How the run goes, whatever it computes."""
+    """The course of a run, which changes nothing about its result."""
 
     PANEL = "Running"
 
@@ -96,19 +96,19 @@ class RunningOptions(OptionGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusOptions(TextOptions, BaseOptions):
-    """A text, and the base that it is looked at with: what `check` and `probe` take."""
+    """The options of `check` and `probe`: a text, and the base to look at it with."""
 
 
 # A dataclass takes its fields from the last base to the first.
 @dataclass(frozen=True, kw_only=True)
 class AddOptions(RunningOptions, OutputOptions, TrainingOptions, CorpusOptions, LanguageOptions):
-    """What to add to which base, and how; flat, whoever owns a group."""
+    """All options of `add`, flat, whichever group they are from."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.streaming and self.max_steps is None:
             raise UsageError(
-                "--streaming is given without --max-steps: how long a stream is, is not known.",
+                "--streaming needs --max-steps: the length of a stream is not known.",
                 hint="Give the number of optimiser steps with --max-steps.",
             )
 

@@ -19,22 +19,21 @@ from xmod_extend.errors import UsageError
 from xmod_extend.jobs.checks import naming_entry
 from xmod_extend.jobs.options import (
     AddOptions,
+    BaseOptions,
+    OutputOptions,
+    RunningOptions,
     merge_options,
     overlay,
     read_options,
     read_yaml,
 )
+from xmod_extend.options import options_of
 
 RUN_OPTIONS = (
-    "base",
-    "revision",
-    "output",
+    *options_of(BaseOptions),
+    *options_of(OutputOptions),
+    *options_of(RunningOptions),
     "precision",
-    "report_to",
-    "save_minutes",
-    "resume",
-    "force",
-    "plan",
 )
 """Options that cannot differ between the languages of one run."""
 LANGUAGE_OPTIONS = ("lang", "corpus", "held_out")
@@ -78,7 +77,7 @@ def combine_options(
     """
     if not isinstance(entries, Sequence) or isinstance(entries, str) or not entries:
         raise UsageError(
-            f"The languages in {where} are no list with at least one entry.",
+            f"The languages in {where} are not a list with at least one entry.",
             hint="Write one `- {lang: CODE, corpus: PATH}` a line.",
         )
     for name in LANGUAGE_OPTIONS:
@@ -92,7 +91,7 @@ def combine_options(
         lang = entry.get("lang") if isinstance(entry, Mapping) else None
         with naming_entry(number, lang):
             if not isinstance(entry, Mapping):
-                raise UsageError(f"{entry!r} is no mapping of options to values.")
+                raise UsageError(f"{entry!r} is not a mapping of options to values.")
             own = read_options(entry, where)
             for name in RUN_OPTIONS:
                 if name in own:
@@ -110,7 +109,7 @@ def pair_up(
     config_file: Path | None,
     typed: Mapping[str, Any],
 ) -> list[AddOptions]:
-    """Return the options of several --lang, each with the --corpus at the same place.
+    """Return the options of several --lang, each paired with its --corpus by position.
 
     Raises:
         UsageError: There are more of the one than of the other, or an option is wrong.

@@ -14,7 +14,7 @@ EncodingErrors = Literal["strict", "replace"]
 
 @dataclass(frozen=True, kw_only=True)
 class TextOptions(OptionGroup):
-    """Which text is read, and how."""
+    """The text to read."""
 
     PANEL = "Text"
 

@@ -30,7 +30,7 @@ and accumulation multiplies it, here a batch is shared by all processes and accu
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions(OptionGroup):
-    """How the new adapter is trained."""
+    """The training of the new adapter."""
 
     PANEL = "Training"
 

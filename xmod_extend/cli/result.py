@@ -1,0 +1,111 @@
+"""What `add` prints at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from xmod_extend.cli.output import Output, duration, num_bytes
+
+if TYPE_CHECKING:
+    from xmod_extend.report.record import EvaluationRecord, RunRecord
+
+
+def show_one(output: Output, record: RunRecord) -> None:
+    """Print what became of one language."""
+    from xmod_extend.report.record import describe_epochs
+
+    if record.plan is not None:
+        plan = record.plan
+        output.result(
+            record.to_dict(),
+            f"{plan.estimated_seconds:.0f}",
+            f"Would train {plan.num_steps:,} steps, {plan.num_tokens:,} tokens "
+            f"({describe_epochs(plan.num_epochs)}) at a peak learning rate of {plan.lr:g}: about "
+            f"{duration(plan.estimated_seconds)} at {plan.seconds_per_step:.2f} s a step.",
+            f"{plan.output} would need up to {num_bytes(plan.output_bytes)} of disk. Nothing was "
+            "written.",
+        )
+        return
+    assert record.evaluation is not None and record.verification is not None
+    before, after = record.evaluation.before, record.evaluation.after
+    proof = record.verification
+    output.result(
+        record.to_dict(),
+        str(record.output),
+        f"{record.language}, {record.language_name}, is in {record.output}",
+        f"Held-out perplexity: {before.perplexity:,.1f} with {record.evaluation.best_existing}, "
+        f"the best existing adapter; {_unigram(record.evaluation)} by token frequencies alone; "
+        f"{after.perplexity:,.1f} with the new adapter",
+        _verdict(record.evaluation),
+        f"Verified: {proof.tensors_compared:,} tensors are the same byte for byte, and the logits "
+        f"of {proof.languages_compared} languages bit for bit",
+        f"  {after.signature}",
+        f"Load it: AutoModelForMaskedLM.from_pretrained({str(record.output)!r}), then "
+        f"model.set_default_language({record.language!r})",
+        effect=f"it is in {record.output}.",
+    )
+
+
+def show_many(output: Output, records: Sequence[RunRecord], failures: Mapping[str, str]) -> None:
+    """Print what became of several languages, those that failed included."""
+    values: list[dict[str, Any]] = [record.to_dict() for record in records]
+    values += [{"language": code, "error": sentence} for code, sentence in failures.items()]
+    if records[0].plan is not None:
+        seconds = sum(record.plan.estimated_seconds for record in records if record.plan)
+        lines = [
+            f"{record.language}: would train {record.plan.num_steps:,} steps, about "
+            f"{duration(record.plan.estimated_seconds)}"
+            for record in records
+            if record.plan
+        ]
+        output.result(values, f"{seconds:.0f}", *lines, f"{duration(seconds)} in all")
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column("language")
+    for name in (
+        "best existing",
+        "token frequencies",
+        "added",
+        "existing / added",
+        "95 % interval",
+    ):
+        table.add_column(name, justify="right")
+    for record in records:
+        assert record.evaluation is not None
+        before, after = record.evaluation.before, record.evaluation.after
+        gain = record.evaluation.improvement
+        table.add_row(
+            f"{record.language}, {record.language_name}",
+            f"{before.perplexity:,.1f} ({record.evaluation.best_existing})",
+            _unigram(record.evaluation),
+            f"{after.perplexity:,.1f}",
+            f"{gain.ratio:.2f}",
+            f"{gain.low:.2f} to {gain.high:.2f}",
+        )
+    proof = records[0].verification
+    assert proof is not None
+    output.result(
+        values,
+        str(records[0].output),
+        "Held-out perplexity with the best existing adapter, by token frequencies and with the new "
+        "adapter:",
+        table,
+        *(f"{record.language}: {_verdict(record.evaluation)}" for record in records),
+        f"Verified: {proof.tensors_compared:,} tensors are the same byte for byte, and the logits "
+        f"of {proof.languages_compared} languages bit for bit",
+        f"In {records[0].output}",
+        effect=f"it is in {records[0].output}.",
+    )
+
+
+def _unigram(evaluation: EvaluationRecord) -> str:
+    # A record of version 0.1, which a resumed run of several languages may find, has none.
+    return f"{evaluation.unigram.perplexity:,.1f}" if evaluation.unigram else "not measured"
+
+
+def _verdict(evaluation: EvaluationRecord | None) -> str:
+    assert evaluation is not None
+    return f"{evaluation.verdict} {evaluation.advice}".strip()
