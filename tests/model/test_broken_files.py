@@ -45,7 +45,7 @@ def test_the_part_of_the_head_that_is_missing_is_named(path: Path, part: str) ->
     tensors = load_file(file)
     del tensors[f"lm_head.{part}"]
     save_file(tensors, file, metadata={"format": "pt"})
-    assert refusal(path).message.endswith(f"no whole masked-LM head: lm_head.{part} missing.")
+    assert refusal(path).message.endswith(f"lacks a part of its masked-LM head: lm_head.{part}.")
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "pytorch_model.bin"])

@@ -95,6 +95,15 @@ class _Findings:
         self.ignored: list[str] = []
 
 
+@dataclass(frozen=True, kw_only=True)
+class _LogitsResult:
+    """Languages by the comparison of their logits, and the hash of the probe."""
+
+    compared: tuple[str, ...]
+    identical: tuple[str, ...]
+    probe_sha256: str
+
+
 @own_global_state()
 def verify_checkpoint(
     checkpoint: PathOrName,
@@ -118,38 +127,38 @@ def verify_checkpoint(
     """
     started = time.perf_counter()
     checkpoint = as_path("checkpoint", checkpoint)
-    if base is None:
-        reference = recorded_base(checkpoint)
-    else:
-        reference = resolve_base(as_path_or_name("base", base))
-    before = open_checkpoint(reference.fetch())
+    before = _open_base(base, checkpoint)
     chosen = _choose_languages(before, languages)
     config, weights = read_config(checkpoint), open_weights(checkpoint)
-    found = _Findings()
-    added = _compare_config(before, config, found)
-    num_compared, num_identical = _compare_tensors(before, weights, added, found)
-    _compare_tokenizers(before.path, checkpoint, found)
-    compared, same, probe_sha256 = [], [], None
-    after = _open_to_compare(checkpoint, found)
+    findings = _Findings()
+    added = _compare_config(before, config, findings)
+    num_compared, num_identical = _compare_tensors(before, weights, added, findings)
+    _compare_tokenizers(before.path, checkpoint, findings)
+    logits = None
+    after = _open_to_compare(checkpoint, findings)
     if after is not None:
-        _check_finite(after, added, found)
-        compared = [code for code in chosen if code in after.languages]
-        probe = probe_inputs(before)
-        probe_sha256 = hashlib.sha256(json.dumps(probe).encode()).hexdigest()
-        same = _compare_logits(before, after, compared, probe, found)
+        _check_finite(after, added, findings)
+        logits = _compare_logits(before, after, chosen, findings)
     return Verification(
         checkpoint=str(checkpoint),
         base=str(before.path),
         tensors_compared=num_compared,
         tensors_identical=num_identical,
         added_languages=tuple(added),
-        languages_compared=tuple(compared),
-        languages_identical=tuple(same),
-        differences=tuple(found.differences),
-        ignored=tuple(found.ignored),
-        probe_sha256=probe_sha256,
+        languages_compared=logits.compared if logits else (),
+        languages_identical=logits.identical if logits else (),
+        differences=tuple(findings.differences),
+        ignored=tuple(findings.ignored),
+        probe_sha256=logits.probe_sha256 if logits else None,
         seconds=time.perf_counter() - started,
     )
+
+
+def _open_base(base: PathOrName | None, checkpoint: Path) -> Checkpoint:
+    """Open a base, or the one that the checkpoint's run.json names."""
+    if base is None:
+        return open_checkpoint(recorded_base(checkpoint).fetch())
+    return open_checkpoint(resolve_base(as_path_or_name("base", base)).fetch())
 
 
 def _choose_languages(base: Checkpoint, languages: str | Sequence[str] | None) -> Sequence[str]:
@@ -165,23 +174,23 @@ def _choose_languages(base: Checkpoint, languages: str | Sequence[str] | None) -
     return chosen
 
 
-def _open_to_compare(checkpoint: Path, found: _Findings) -> Checkpoint | None:
+def _open_to_compare(checkpoint: Path, findings: _Findings) -> Checkpoint | None:
     """Open the checkpoint, or note as a difference that it cannot compute logits."""
     try:
         return open_checkpoint(checkpoint)
     except ModelError as error:
-        found.differences.append(error.message)
+        findings.differences.append(error.message)
         return None
 
 
-def _compare_config(base: Checkpoint, config: dict[str, Any], found: _Findings) -> list[str]:
+def _compare_config(base: Checkpoint, config: dict[str, Any], findings: _Findings) -> list[str]:
     """Compare every field, and return the languages that were added."""
     languages = config_languages(config)
     lost = [code for code in base.languages if code not in languages]
     if lost:
-        found.differences.append(f"config.json: languages were lost: {', '.join(lost)}.")
+        findings.differences.append(f"config.json: languages were lost: {', '.join(lost)}.")
     elif languages[: len(base.languages)] != base.languages:
-        found.differences.append(
+        findings.differences.append(
             "config.json: `languages` does not begin with the base's in their order, "
             "which changes what their ids mean."
         )
@@ -198,41 +207,41 @@ def _compare_config(base: Checkpoint, config: dict[str, Any], found: _Findings) 
             meant
         )
         ignore = field in MEANINGLESS_FIELDS or same_meaning
-        (found.ignored if ignore else found.differences).append(change)
+        (findings.ignored if ignore else findings.differences).append(change)
     return [code for code in languages if code not in base.languages]
 
 
 def _compare_tensors(
-    base: Checkpoint, weights: Weights, added: Sequence[str], found: _Findings
+    base: Checkpoint, weights: Weights, added: Sequence[str], findings: _Findings
 ) -> tuple[int, int]:
     """Return the number of tensors that were compared, and of those that are identical."""
-    held, known = weights.by_name, set(base.names())
-    for name in held:
+    stored, in_base = weights.by_name, set(base.names())
+    for name in stored:
         match = ADAPTER_NAME.fullmatch(name)
-        if name not in known and not (match and match["language"] in added):
+        if name not in in_base and not (match and match["language"] in added):
             if name in TIED_NAMES:
                 # Opening the checkpoint compares it with the tensor that it is tied to.
-                found.ignored.append(f"{name} is stored, which is another name of a tied weight.")
+                findings.ignored.append(f"{name} is stored, another name of a tied weight.")
             else:
-                found.differences.append(f"{name} is not in the base.")
+                findings.differences.append(f"{name} is not in the base.")
     names = []
     for name in base.names():
-        if name in held:
+        if name in stored:
             names.append(name)
         elif name in TIED_NAMES:
-            found.ignored.append(f"{name} is not stored a second time.")
+            findings.ignored.append(f"{name} is not stored a second time.")
         else:
-            found.differences.append(f"{name} is missing.")
-    num_absent = sum(name not in held and name not in TIED_NAMES for name in known)
+            findings.differences.append(f"{name} is missing.")
+    num_absent = sum(name not in stored and name not in TIED_NAMES for name in in_base)
     # Reading and comparing release Python's lock, so two threads are faster than one.
     with ThreadPoolExecutor(2) as pool:
-        same = list(pool.map(lambda name: _same_tensor(name, base, held[name]), names))
-    found.differences.extend(
+        are_same = list(pool.map(lambda name: _same_tensor(name, base, stored[name]), names))
+    findings.differences.extend(
         f"{name} has other values, or another type or shape."
-        for name, is_same in zip(names, same, strict=True)
+        for name, is_same in zip(names, are_same, strict=True)
         if not is_same
     )
-    return len(names) + num_absent, sum(same)
+    return len(names) + num_absent, sum(are_same)
 
 
 def _same_tensor(name: str, base: Checkpoint, file: TensorFile) -> bool:
@@ -250,7 +259,7 @@ def _as_numbers(chunk: memoryview) -> npt.NDArray[np.unsignedinteger[Any]]:
     return np.frombuffer(chunk, np.uint64 if len(chunk) % 8 == 0 else np.uint8)
 
 
-def _check_finite(checkpoint: Checkpoint, added: Sequence[str], found: _Findings) -> None:
+def _check_finite(checkpoint: Checkpoint, added: Sequence[str], findings: _Findings) -> None:
     """Find values of the added adapters that are not finite."""
     for code in added:
         not_finite = [
@@ -259,18 +268,18 @@ def _check_finite(checkpoint: Checkpoint, added: Sequence[str], found: _Findings
             if not bool(checkpoint.read(name).isfinite().all())
         ]
         if not_finite:
-            found.differences.append(f"{not_finite[0]} has values that are not finite.")
+            findings.differences.append(f"{not_finite[0]} has values that are not finite.")
 
 
-def _compare_tokenizers(base: Path, checkpoint: Path, found: _Findings) -> None:
+def _compare_tokenizers(base: Path, checkpoint: Path, findings: _Findings) -> None:
     old, new = _tokenizer_contents(base), _tokenizer_contents(checkpoint)
     for name in sorted(old.keys() | new.keys()):
         if name not in new:
-            found.differences.append(f"The tokenizer's {name} is missing.")
+            findings.differences.append(f"The tokenizer's {name} is missing.")
         elif name not in old:
-            found.ignored.append(f"The tokenizer's {name} is not in the base.")
+            findings.ignored.append(f"The tokenizer's {name} is not in the base.")
         elif old[name] != new[name]:
-            found.differences.append(f"The tokenizer's {name} has another content.")
+            findings.differences.append(f"The tokenizer's {name} has another content.")
 
 
 def _tokenizer_contents(folder: Path) -> dict[str, str]:
@@ -303,19 +312,21 @@ def probe_inputs(checkpoint: Checkpoint) -> dict[str, list[list[int]]]:
 
 
 def _compare_logits(
-    base: Checkpoint,
-    checkpoint: Checkpoint,
-    languages: Sequence[str],
-    probe: Mapping[str, list[list[int]]],
-    found: _Findings,
-) -> list[str]:
-    """Return the languages whose logits are the same, bit for bit."""
-    old = logits_digests(base, languages, probe)
-    new = logits_digests(checkpoint, languages, probe)
-    for code in languages:
+    base: Checkpoint, checkpoint: Checkpoint, languages: Sequence[str], findings: _Findings
+) -> _LogitsResult:
+    """Compare the logits of those languages that the checkpoint has."""
+    compared = tuple(code for code in languages if code in checkpoint.languages)
+    probe = probe_inputs(base)
+    old = logits_digests(base, compared, probe)
+    new = logits_digests(checkpoint, compared, probe)
+    for code in compared:
         if old[code] != new[code]:
-            found.differences.append(f"{code} gives other logits.")
-    return [code for code in languages if old[code] == new[code]]
+            findings.differences.append(f"{code} gives other logits.")
+    return _LogitsResult(
+        compared=compared,
+        identical=tuple(code for code in compared if old[code] == new[code]),
+        probe_sha256=hashlib.sha256(json.dumps(probe).encode()).hexdigest(),
+    )
 
 
 def logits_digests(

@@ -58,8 +58,8 @@ def run_folder(output: Path) -> Path:
 def saved_states(folder: Path) -> list[Path]:
     """Return the states in a folder, the oldest first."""
     with suppress(OSError):
-        found = [path for path in folder.iterdir() if _STATE.fullmatch(path.name)]
-        return sorted(found, key=step_of)
+        states = [path for path in folder.iterdir() if _STATE.fullmatch(path.name)]
+        return sorted(states, key=step_of)
     return []
 
 
@@ -104,22 +104,22 @@ def check_run_folder(folder: Path) -> None:
     """
     try:
         if folder.is_symlink():
-            what = "is a link"
+            problem = "is a link"
         elif not folder.exists():
             return
         elif not folder.is_dir():
-            what = "is a file"
+            problem = "is a file"
         elif read_mark(folder, RUN) or _is_new(folder) or _is_markless_run(folder):
             return
         else:
             name = min(entry.name for entry in folder.iterdir())
-            what = f"is a folder that xmod-extend did not make, with {name} in it"
+            problem = f"is a folder that xmod-extend did not make, with {name} in it"
     except FileNotFoundError:
         return  # Another run has just ended and removed it.
     except OSError as error:
-        what = f"cannot be read ({error.strerror})"
+        problem = f"cannot be read ({error.strerror})"
     raise UsageError(
-        f"{folder} {what}; a run needs that name for its states.",
+        f"{folder} {problem}; a run needs that name for its states.",
         hint="Choose another output folder, or move that elsewhere.",
     )
 
@@ -224,10 +224,10 @@ def mark_run(folder: Path, **values: object) -> None:
     """Make a folder for a run's states if need be, and note `values` in its mark."""
     was_there = folder.is_dir()
     folder.mkdir(parents=True, exist_ok=True)
-    known = read_mark(folder, RUN)
-    if known is None:
-        known = {"was_there": was_there}
-    write_mark(folder, RUN, **(known | values))
+    mark = read_mark(folder, RUN)
+    if mark is None:
+        mark = {"was_there": was_there}
+    write_mark(folder, RUN, **(mark | values))
 
 
 def clear_states(folder: Path) -> None:
@@ -244,10 +244,10 @@ def _empty_folder(folder: Path, on_note: Callable[[str], None]) -> bool:
     clear_states(folder)
     mark = read_mark(folder, RUN) or {}
     remove_mark(folder)
-    left = sorted(entry.name for entry in folder.iterdir() if entry.name != LOCK_NAME)
-    if left:
-        on_note(f"{folder} stays: it holds {', '.join(left)}, which xmod-extend did not make")
-    return not left and not mark.get("was_there")
+    foreign = sorted(entry.name for entry in folder.iterdir() if entry.name != LOCK_NAME)
+    if foreign:
+        on_note(f"{folder} stays: it holds {', '.join(foreign)}, which xmod-extend did not make")
+    return not foreign and not mark.get("was_there")
 
 
 def _lock_folder(output: Path, folder: Path) -> int:
@@ -263,8 +263,8 @@ def _lock_folder(output: Path, folder: Path) -> int:
         try:
             if try_lock(handle) and has_name(handle, folder / LOCK_NAME):
                 # Only the holder of the lock writes the mark.
-                known = read_mark(folder, RUN) or {"was_there": was_there}
-                write_mark(folder, RUN, **(known | {"process": _this_process()}))
+                mark = read_mark(folder, RUN) or {"was_there": was_there}
+                write_mark(folder, RUN, **(mark | {"process": _this_process()}))
                 return handle
         except BaseException:
             os.close(handle)
@@ -302,8 +302,8 @@ def _is_markless_run(folder: Path) -> bool:
     entries = list(folder.iterdir())
     states = [entry for entry in entries if entry.suffix == ".safetensors" and entry.is_file()]
     languages = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
-    rest = [entry.name for entry in entries if entry not in languages]
-    if not all(map(_KEPT.fullmatch, rest)):
+    others = [entry.name for entry in entries if entry not in languages]
+    if not all(map(_KEPT.fullmatch, others)):
         return False
     if any(_is_state(state) for state in states):
         return not languages

@@ -193,18 +193,18 @@ def choose_files(names: Iterable[str]) -> list[str]:
 
     The list is empty if there are no weights that PyTorch can read.
     """
-    held = [name for name in names if "/" not in name]
-    weights = next((name for name in WEIGHTS_NAMES if name in held), None)
+    top_level = [name for name in names if "/" not in name]
+    weights = next((name for name in WEIGHTS_NAMES if name in top_level), None)
     if weights is None:
         return []
     chosen = {CONFIG_NAME, weights}
     if weights.endswith(".index.json"):
         is_safetensors = "safetensors" in weights
         shards = "model-*.safetensors" if is_safetensors else "pytorch_model-*.bin"
-        chosen.update(fnmatch.filter(held, shards))
+        chosen.update(fnmatch.filter(top_level, shards))
     for pattern in (*TOKENIZER_PATTERNS, *DOCUMENT_PATTERNS):
-        chosen.update(fnmatch.filter(held, pattern))
-    return [name for name in held if name in chosen]
+        chosen.update(fnmatch.filter(top_level, pattern))
+    return [name for name in top_level if name in chosen]
 
 
 def _fetch_snapshot(repository: HubRepository) -> Path:

@@ -94,15 +94,15 @@ def check_config(config: dict[str, Any], name: str) -> dict[str, Any]:
     """
     model_type = config.get("model_type")
     if model_type != "xmod":
-        found = f"is a {model_type}, not" if model_type else "has no `model_type`, so it is not"
+        kind = f"is a {model_type}, not" if model_type else "has no `model_type`, so it is not"
         raise ModelError(
-            f"{name} {found} an X-MOD.", hint="Give an X-MOD, such as facebook/xmod-base."
+            f"{name} {kind} an X-MOD.", hint="Give an X-MOD, such as facebook/xmod-base."
         )
     languages = config_languages(config)
-    twice = sorted({code for code in languages if languages.count(code) > 1})
-    if twice:
+    duplicates = sorted({code for code in languages if languages.count(code) > 1})
+    if duplicates:
         raise ModelError(
-            f"{name} lists {', '.join(twice)} twice in `languages`, which shifts the ids "
+            f"{name} lists {', '.join(duplicates)} twice in `languages`, which shifts the ids "
             "of the languages after it.",
             hint="Remove the duplicate from config.json.",
         )

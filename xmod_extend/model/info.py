@@ -168,11 +168,11 @@ def _number(config: dict[str, Any], field: str, upstream_default: int) -> int:
     return value
 
 
-def _language_notes(listed: list[str], held: list[str]) -> list[str]:
+def _language_notes(listed: list[str], stored: list[str]) -> list[str]:
     notes = []
-    if unlisted := [code for code in held if code not in listed]:
+    if unlisted := [code for code in stored if code not in listed]:
         notes.append(f"Adapters that config.json does not list: {', '.join(unlisted)}.")
-    if absent := [code for code in listed if code not in held]:
+    if absent := [code for code in listed if code not in stored]:
         notes.append(f"Listed languages that have no adapter: {', '.join(absent)}.")
     return notes
 

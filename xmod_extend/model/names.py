@@ -39,8 +39,8 @@ ADAPTER_NAME = re.compile(
 
 def adapter_languages(names: Iterable[str]) -> list[str]:
     """Return the codes that have adapter tensors among `names`, in order of appearance."""
-    found = (ADAPTER_NAME.fullmatch(name) for name in names)
-    return list(dict.fromkeys(match["language"] for match in found if match))
+    matches = (ADAPTER_NAME.fullmatch(name) for name in names)
+    return list(dict.fromkeys(match["language"] for match in matches if match))
 
 
 def rename_language(name: str, language: str, to: str) -> str:

@@ -51,7 +51,7 @@ def make_xmod_config(
             values["default_language"] = None
     try:
         with quiet_transformers():
-            made: XmodConfig = XmodConfig.from_dict(values)
+            xmod_config: XmodConfig = XmodConfig.from_dict(values)
     except Exception as error:  # transformers' validation has error classes of many libraries
         lines = str(error).strip().splitlines() or [type(error).__name__]
         # Where a field may have one of several types, a sentence about each follows.
@@ -59,7 +59,7 @@ def make_xmod_config(
         raise ModelError(
             f"config.json has a value that transformers refuses: {reason}.", hint=COMPARE_HINT
         ) from error
-    return made
+    return xmod_config
 
 
 def check_usable(config: Mapping[str, Any]) -> None:
@@ -93,11 +93,11 @@ def _trial_model(config: Mapping[str, Any]) -> tuple[XmodConfig, dict[str, tuple
     rows, padding = small.get("vocab_size"), small.get("pad_token_id", 1)
     if isinstance(rows, int) and isinstance(padding, int):
         small["vocab_size"] = min(rows, max(TRIAL_ROWS, padding + 1))
-    made = make_xmod_config(small, languages=["one"])
-    return made, expected_shapes(made)
+    xmod_config = make_xmod_config(small, languages=["one"])
+    return xmod_config, expected_shapes(xmod_config)
 
 
-def _run_trial(made: XmodConfig, shapes: Mapping[str, tuple[int, ...]]) -> Exception | None:
+def _run_trial(config: XmodConfig, shapes: Mapping[str, tuple[int, ...]]) -> Exception | None:
     """Return the error that transformers raises while it loads and runs the trial model, if any."""
     import torch
     from transformers import XmodForMaskedLM
@@ -105,11 +105,11 @@ def _run_trial(made: XmodConfig, shapes: Mapping[str, tuple[int, ...]]) -> Excep
     if sum(torch.Size(shape).numel() for shape in shapes.values()) > LARGEST_TRIAL:
         return None
     zeros = {name: torch.zeros(shape) for name, shape in shapes.items()}
-    length = min(TRIAL_TOKENS, longest_input(made.to_dict()) or 1)
+    length = min(TRIAL_TOKENS, longest_input(config.to_dict()) or 1)
     try:
         # The caller's random numbers stay as they are.
         with torch.random.fork_rng(devices=[]), quiet_transformers(), torch.inference_mode():
-            model: Any = XmodForMaskedLM.from_pretrained(None, config=made, state_dict=zeros)
+            model: Any = XmodForMaskedLM.from_pretrained(None, config=config, state_dict=zeros)
             ids = torch.zeros(1, length, dtype=torch.long)
             inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
             model(**inputs, lang_ids=torch.zeros(1, dtype=torch.long), return_dict=True)
@@ -120,8 +120,8 @@ def _run_trial(made: XmodConfig, shapes: Mapping[str, tuple[int, ...]]) -> Excep
 
 def _works_without(config: Mapping[str, Any], field: str) -> bool:
     try:
-        rest = {name: value for name, value in config.items() if name != field}
-        return _run_trial(*_trial_model(rest)) is None
+        others = {name: value for name, value in config.items() if name != field}
+        return _run_trial(*_trial_model(others)) is None
     except ModelError:
         return False
 

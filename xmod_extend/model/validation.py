@@ -71,20 +71,20 @@ def check_head(names: Iterable[str], label: str) -> None:
     Raises:
         ModelError: There are no weights of an LM head, or none of an encoder under `roberta.`.
     """
-    held = set(names)
-    body = any(name.startswith(LAYER_PREFIX) for name in held)
-    if not body and not any("encoder.layer." in name for name in held):
+    stored = set(names)
+    body = any(name.startswith(LAYER_PREFIX) for name in stored)
+    if not body and not any("encoder.layer." in name for name in stored):
         raise ModelError(
-            f"{label} has no encoder among its {len(held)} tensors.", hint="Is it an X-MOD?"
+            f"{label} has no encoder among its {len(stored)} tensors.", hint="Is it an X-MOD?"
         )
-    absent = [name for name in HEAD_NAMES if name not in held]
+    absent = [name for name in HEAD_NAMES if name not in stored]
     if not body or absent:
         if not body:
             what = "has no masked-LM head: its tensors are those of a bare encoder"
         elif len(absent) == len(HEAD_NAMES):
             what = "has no masked-LM head: there is no tensor of it"
         else:
-            what = f"has no whole masked-LM head: {', '.join(absent)} missing"
+            what = f"lacks a part of its masked-LM head: {', '.join(absent)}"
         raise ModelError(f"{label} {what}.", hint="Give a checkpoint saved from XmodForMaskedLM.")
 
 
@@ -94,14 +94,14 @@ def check_languages(names: Iterable[str], languages: Iterable[str], label: str) 
     Raises:
         ModelError: The two sets differ.
     """
-    held, listed = adapter_languages(names), list(languages)
-    unlisted = [code for code in held if code not in listed]
+    stored, listed = adapter_languages(names), list(languages)
+    unlisted = [code for code in stored if code not in listed]
     if unlisted:
         raise ModelError(
             f"{label} has adapters that config.json does not list: {', '.join(unlisted)}.",
             hint="Append them to `languages` in the order in which they were added.",
         )
-    absent = [code for code in listed if code not in held]
+    absent = [code for code in listed if code not in stored]
     if absent:
         raise ModelError(
             f"{label} lists languages that have no adapter: {', '.join(absent)}.",
@@ -115,11 +115,11 @@ def check_depth(names: Iterable[str], config: XmodConfig) -> None:
     Raises:
         ModelError: It is larger than any model's, and not that of the weights.
     """
-    held = _num_layers(names)
-    if held != config.num_hidden_layers > MOST_LAYERS:
+    num_layers = _num_layers(names)
+    if num_layers != config.num_hidden_layers > MOST_LAYERS:
         raise ModelError(
             f"config.json disagrees with the weights: num_hidden_layers is "
-            f"{config.num_hidden_layers:,}, but there are {held:,} layers.",
+            f"{config.num_hidden_layers:,}, but there are {num_layers:,} layers.",
             hint="config.json and the weights are not of the same checkpoint.",
         )
 
@@ -136,14 +136,14 @@ def check_shapes(
     missing = [name for name in expected if name not in infos]
     misshapen = [name for name in expected if name in infos and infos[name].shape != expected[name]]
     surplus = [name for name in infos if name.startswith(LAYER_PREFIX) and name not in expected]
-    found = len(missing) + len(misshapen) + len(surplus)
-    if found:
+    num_wrong = len(missing) + len(misshapen) + len(surplus)
+    if num_wrong:
         first = _disagreement(infos, config) or _first_difference(
             infos, expected, missing, misshapen, surplus
         )
         raise ModelError(
             f"config.json disagrees with the weights: {first} "
-            f"({found} {'tensors disagree' if found > 1 else 'tensor disagrees'}).",
+            f"({num_wrong} {'tensors disagree' if num_wrong > 1 else 'tensor disagrees'}).",
             hint="config.json and the weights are not of the same checkpoint.",
         )
     unfit = [name for name in expected if infos[name].dtype not in FLOATS]

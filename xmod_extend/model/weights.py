@@ -69,8 +69,8 @@ def _open_shards(index: Path, weight_map: dict[str, str]) -> Weights:
             hint="Download or copy the folder again.",
         )
     files = {shard: _open_file(index.parent / shard) for shard in shards}
-    held = {shard: set(file.names) for shard, file in files.items()}
-    absent = [name for name, shard in weight_map.items() if name not in held[shard]]
+    names_in = {shard: set(file.names) for shard, file in files.items()}
+    absent = [name for name, shard in weight_map.items() if name not in names_in[shard]]
     # An index made from a tied model's .bin may name a tied weight twice; the file has it once.
     absent = [name for name in absent if name not in TIED_NAMES]
     if absent:
@@ -79,7 +79,7 @@ def _open_shards(index: Path, weight_map: dict[str, str]) -> Weights:
             "expects there.",
             hint="Download or copy the folder again.",
         )
-    by_name = {name: files[shard] for name, shard in weight_map.items() if name in held[shard]}
+    by_name = {name: files[shard] for name, shard in weight_map.items() if name in names_in[shard]}
     return Weights(tuple(files.values()), by_name)
 
 

@@ -177,15 +177,15 @@ def write_checkpoint(
 def _file_names(contents: CheckpointContents) -> set[str]:
     """Return the names of all files, no two of which may be the same."""
     shards = list(dict.fromkeys(contents.weight_map.values()))
-    kept = {shard.name: shard.file.path for shard in shards if isinstance(shard, FileShard)}
-    kept |= contents.companions
+    copied = {shard.name: shard.file.path for shard in shards if isinstance(shard, FileShard)}
+    copied |= contents.companions
     names = [INDEX_NAME, CONFIG_NAME, *contents.documents, *contents.companions]
     names += [shard.name for shard in shards]
     for name, count in Counter(names).items():
         if count > 1:
             raise ModelError(
-                f"{kept[name].parent.name} has a file named {name} already."
-                if name in kept
+                f"{copied[name].parent.name} has a file named {name} already."
+                if name in copied
                 else f"Two files of the output would be named {name}.",
                 hint="Rename or remove that file, or choose another name for the new one.",
             )
@@ -216,12 +216,12 @@ def _check_apart(source: Path, output: Path) -> None:
 
 def _add_others(needed: int, others: DiskUse, parent: Path) -> int:
     """Return what the output's disk needs if it holds the others too; another disk is checked."""
-    there = sum(file.stat().st_size for file in others.folder.rglob("*") if file.is_file())
-    existing = next(folder for folder in others.folder.parents if folder.exists())
-    before, writing = others.before_bytes - there, others.writing_bytes - there
-    if existing.stat().st_dev == parent.stat().st_dev:
+    existing_bytes = sum(file.stat().st_size for file in others.folder.rglob("*") if file.is_file())
+    disk = next(folder for folder in others.folder.parents if folder.exists())
+    before, writing = others.before_bytes - existing_bytes, others.writing_bytes - existing_bytes
+    if disk.stat().st_dev == parent.stat().st_dev:
         return max(needed + writing, before)
-    _check_room(others.folder, existing, max(before, 0))
+    _check_room(others.folder, disk, max(before, 0))
     return needed
 
 

@@ -185,7 +185,7 @@ def _text(record: RunRecord, heading: str) -> str:
 
 
 def _limits(records: Sequence[RunRecord]) -> str:
-    found = dict.fromkeys(
+    warnings = dict.fromkeys(
         f"- {record.language}: {warning}\n" if len(records) > 1 else f"- {warning}\n"
         for record in records
         for warning in record.warnings
@@ -201,7 +201,7 @@ def _limits(records: Sequence[RunRecord]) -> str:
 
 {_paragraph(limits)}
 
-{"".join(found)}
+{"".join(warnings)}
 `run.json` beside this file is the full record of the run{_earlier(records)}.
 """
 
