@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
@@ -53,36 +53,15 @@ def positive(most: float) -> Rule:
     return (lambda value: 0 < value <= most), f"above 0 and at most {most:g}"
 
 
-def option(
-    help_text: str,
-    *,
-    default: Any = dataclasses.MISSING,
-    default_text: str | None = None,
-    rules: Iterable[Rule] = (),
-    metavar: str | None = None,
-    alias: str | None = None,
-    read: Callable[[str, object], object] | None = None,
-) -> Any:
+def option(help_text: str, *, default: Any = dataclasses.MISSING, **details: Any) -> Any:
     """Return a dataclass field for one option.
 
     Args:
         help_text: What it is, in a sentence or two.
         default: None where the default depends on something; an option without one is required.
-        default_text: What the help says of such a default.
-        rules: What a value of the right type must fulfil.
-        metavar: What the help shows for the value.
-        alias: The option's name in transformers' and AdapterHub's scripts.
-        read: Makes a value plain, where the type does not say how.
+        details: Other fields of `Option`.
     """
-    metadata = {
-        "help_text": help_text,
-        "default_text": default_text,
-        "rules": tuple(rules),
-        "metavar": metavar,
-        "alias": alias,
-        "read": read,
-    }
-    return dataclasses.field(default=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata={"help_text": help_text, **details})
 
 
 def flag(name: str) -> str:
@@ -101,11 +80,16 @@ class Option:
     panel: str
     """The heading that the help shows it under."""
     help_text: str
-    default_text: str | None
-    rules: tuple[Rule, ...]
-    metavar: str | None
-    alias: str | None
-    read: Callable[[str, object], object] | None
+    default_text: str | None = None
+    """What the help says of a default that depends on something."""
+    metavar: str | None = None
+    """What the help shows for the value."""
+    rules: Sequence[Rule] = ()
+    """What a value of the right type must fulfil."""
+    alias: str | None = None
+    """Its name in transformers' and AdapterHub's scripts."""
+    read: Callable[[str, object], object] | None = None
+    """What makes a value plain, where the type does not say how."""
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -142,9 +126,9 @@ class Option:
         Raises:
             UsageError: The message calls it `label`.
         """
-        rules = self.rules
+        rules = list(self.rules)
         if self.choices:
-            rules = (*rules, (self.choices.__contains__, "one of " + ", ".join(self.choices)))
+            rules.append((self.choices.__contains__, "one of " + ", ".join(self.choices)))
         for holds, needed in rules:
             if not holds(value):
                 raise UsageError(f"{label} is {shown(value)}; it must be {needed}.")

@@ -193,6 +193,13 @@ def test_the_two_ways_to_count_a_batch_are_not_mixed(
             merge_options(file, REQUIRED | {theirs: 2})
 
 
+def test_an_option_that_a_file_spells_in_two_ways_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "add.yaml"
+    file.write_text("max-steps: 3\nmax_steps: 5\n")
+    with pytest.raises(UsageError, match=r"max-steps in .*add\.yaml and max_steps in"):
+        merge_options(file, REQUIRED)
+
+
 def test_an_empty_value_beside_the_other_name_says_nothing() -> None:
     assert merge_options(None, REQUIRED | {"lr": 1e-3, "learning_rate": None}).lr == 1e-3
     assert merge_options(None, REQUIRED | {"lr": None, "learning_rate": 1e-3}).lr == 1e-3

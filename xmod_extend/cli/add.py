@@ -53,7 +53,7 @@ Examples:
 """
 
 
-@takes(AddOptions, repeated=["lang"], for_a_run=True)
+@takes(AddOptions, repeated=["lang"], is_for_run=True)
 def add(
     config: Annotated[
         Path | None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import typing
 from collections.abc import Callable, Collection
@@ -43,7 +42,7 @@ def takes(
     *,
     without: Collection[str] = (),
     repeated: Collection[str] = (),
-    for_a_run: bool = False,
+    is_for_run: bool = False,
 ) -> Callable[[Command], Command]:
     """Give a command an option for each field of a group, in the place of its `**options`.
 
@@ -51,19 +50,25 @@ def takes(
         group: The fields' class.
         without: Names of fields that the command has no option for.
         repeated: Names of fields that may be typed several times, beside the lists.
-        for_a_run: Whether a file may have what must be there, and options have their names in
-            transformers' scripts as well, which the help does not list.
+        is_for_run: Whether a file may have what is required, and the aliases are understood,
+            which the help does not list.
     """
 
     def replace(command: Command) -> Command:
         parameters = []
         for name, option in options_of(group).items():
-            if name not in without:
-                kinds = {"is_repeated": name in repeated, "is_optional": for_a_run}
-                parameters.append(_parameter(option, **kinds))
-                if for_a_run and option.alias:
-                    alias = dataclasses.replace(option, name=option.alias)
-                    parameters.append(_parameter(alias, **kinds, is_hidden=True))
+            if name in without:
+                continue
+            names = [name, option.alias] if is_for_run and option.alias else [name]
+            parameters += [
+                _parameter(
+                    option,
+                    spelled,
+                    is_repeated=name in repeated,
+                    is_required=option.is_required and not is_for_run,
+                )
+                for spelled in names
+            ]
         own = inspect.signature(command, eval_str=True).parameters.values()
         parameters += [
             parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
@@ -87,26 +92,26 @@ def typed(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _parameter(
-    option: Option, *, is_repeated: bool, is_optional: bool, is_hidden: bool = False
+    option: Option, name: str, *, is_repeated: bool, is_required: bool
 ) -> inspect.Parameter:
     kind: Any = option.kind if option.kind in (bool, int, float) else str
     if is_repeated or typing.get_origin(option.kind) is tuple:
         kind = list[str]
     described = typer.Option(
-        flag(option.name),
+        flag(name),
         help=option.help,
         metavar=option.metavar or "|".join(option.choices) or METAVARS.get(option.kind),
         rich_help_panel=option.panel,
         show_default=False,
-        hidden=is_hidden,
+        hidden=name != option.name,
     )
     default: Any = False if kind is bool else None
-    if option.is_required and not is_optional:
+    if is_required:
         default = inspect.Parameter.empty
     elif kind is not bool:
         kind = kind | None
     return inspect.Parameter(
-        option.name,
+        name,
         inspect.Parameter.KEYWORD_ONLY,
         default=default,
         annotation=Annotated[kind, described],

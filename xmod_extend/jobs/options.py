@@ -207,7 +207,7 @@ def named_options(options: Mapping[str, Any], where: str | Path | None = None) -
     for typed, value in options.items():
         name = _known(str(typed), where)
         field = ALIASES.get(name, name)
-        label = flag(name) if where is None else f"{name} in {where}"
+        label = flag(name) if where is None else f"{typed} in {where}"
         if value is not None and (where is not None or name in ALIASES):
             value = _OPTIONS[field].plain(value, label)
         if value is not None and name in ALIASES:
@@ -215,7 +215,7 @@ def named_options(options: Mapping[str, Any], where: str | Path | None = None) -
         target = name if name in PER_PROCESS.values() else field
         if named.get(target) is None:
             named[target], spelled[target] = value, label
-        elif value is not None and label != spelled[target]:
+        elif value is not None:
             raise UsageError(
                 f"{spelled[target]} and {label} are both given: these are two names of one option.",
                 hint="Give one of the two.",
