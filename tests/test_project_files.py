@@ -167,4 +167,4 @@ def test_nothing_but_what_security_names_can_run_what_a_file_holds() -> None:
             ):
                 found.append(f"{path.relative_to(ROOT).as_posix()} {name}")
     # The workers of one command, which speak over their own pipes.
-    assert found == ["xmod_extend/text/workers.py pickle.loads"] * 3
+    assert found == ["xmod_extend/text/workers.py pickle.load"] * 3
