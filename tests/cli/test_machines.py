@@ -75,7 +75,9 @@ def test_a_cache_that_cannot_be_written_is_gone_around(
     invoke: Invoke, work: Path, base: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", "/proc/cache")
-    monkeypatch.setattr("xmod_extend.text.cache._temporary_cache_dir", lambda: work / "cache")
+    monkeypatch.setattr(
+        "xmod_extend.text.cache_folder._temporary_cache_dir", lambda: work / "cache"
+    )
     code, out, err = invoke("check", "--corpus", corpus, "--base", base, "--json")
     assert code == 0, err
     assert "warning: The cache folder /proc/cache/xmod_extend cannot be written" in err

@@ -21,15 +21,13 @@ from sample_text import documents, sentences
 
 from xmod_extend.errors import CorpusError, UsageError
 from xmod_extend.text.cache import (
-    DEFAULT_LIMIT_BYTES,
-    LIMIT_VARIABLE,
     Entry,
     find_entry,
     find_or_make_entry,
     forget_refused_text,
-    limit_bytes,
     make_room,
 )
+from xmod_extend.text.cache_folder import DEFAULT_LIMIT_BYTES, LIMIT_VARIABLE, limit_bytes
 from xmod_extend.text.corpus import Corpus, read_corpus
 from xmod_extend.tokens.packing import PackedBlocks
 from xmod_extend.tokens.tokenised import tokenize

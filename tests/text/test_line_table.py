@@ -16,7 +16,7 @@ from sample_text import sentences
 
 from xmod_extend.errors import CorpusError
 from xmod_extend.text import line_table
-from xmod_extend.text.cache import choose_cache_dir
+from xmod_extend.text.cache_folder import choose_cache_dir
 from xmod_extend.text.fingerprinting import fingerprint_sources
 from xmod_extend.text.hub import quiet_datasets
 from xmod_extend.text.line_table import prepare_table

@@ -35,6 +35,10 @@ def check(*, json: Json = False, quiet: Quiet = False, **options: Any) -> None:
         from xmod_extend.text.cache import measure_cache
 
         cache = measure_cache()
+        output.note(
+            f"  prepared text is kept in {cache.folder}: {num_bytes(cache.num_bytes)} of at most "
+            f"{num_bytes(cache.limit_bytes)}"
+        )
         output.result(
             dataclasses.asdict(report) | {"cache": cache._asdict() | {"folder": str(cache.folder)}},
             f"{report.kept_lines}",

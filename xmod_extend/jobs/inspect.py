@@ -21,7 +21,7 @@ from xmod_extend.model.base import resolve_base
 from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.global_state import own_global_state
 from xmod_extend.model.slice import load_slice
-from xmod_extend.text.cache import forget_refused_text, measure_cache
+from xmod_extend.text.cache import forget_refused_text
 from xmod_extend.text.corpus import Corpus, read_corpus
 from xmod_extend.text.options import EncodingErrors
 from xmod_extend.text.report import CorpusReport
@@ -93,11 +93,6 @@ def _check(options: CorpusOptions, callback: Callback) -> CorpusReport:
     report = report_tokens(corpus, tokenizer, [side.counts for side in sides])
     for warning in (*report.notes, *report.warnings):
         callback.on_warning(warning)
-    cache = measure_cache()
-    callback.on_note(
-        f"prepared text is kept in {cache.folder}: {cache.num_bytes / 1e6:,.1f} MB of at most "
-        f"{cache.limit_bytes / 1e6:,.0f} MB"
-    )
     return report
 
 

@@ -1,4 +1,4 @@
-"""Where prepared text is kept between runs: for how long, and how it is trusted.
+"""Prepared text that is kept between runs: for how long, and how it is trusted.
 
 An entry is a folder that gets its name once it is whole and on the disk, with a record that covers
 its files' content. What differs from its record, however that came, is removed and made anew.
@@ -18,30 +18,24 @@ Before an entry is made, those that were used longest ago make room for it, but 
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import json
 import logging
 import os
 import secrets
-import shutil
 import sys
-import tempfile
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import xxhash
 
-from xmod_extend.errors import CorpusError, UsageError
+from xmod_extend.errors import CorpusError
 from xmod_extend.files.atomic import atomic_folder
+from xmod_extend.text.cache_folder import choose_cache_dir, explain_full_disk, limit_bytes
 from xmod_extend.text.checked_files import CheckedFile, digest_sums, write_sums
-
-LIMIT_VARIABLE = "XMOD_EXTEND_CACHE_BYTES"
-DEFAULT_LIMIT_BYTES = 20_000_000_000
 
 _logger = logging.getLogger(__name__)
 
@@ -155,22 +149,6 @@ def make_room(root: Path, num_bytes: int = 0) -> None:
             return
         if _remove_unused(folder):
             excess -= size
-
-
-def limit_bytes() -> int:
-    """Return how large the cache may be.
-
-    Raises:
-        UsageError: The environment variable that says so is no number.
-    """
-    text = os.environ.get(LIMIT_VARIABLE, "")
-    try:
-        return max(0, int(float(text))) if text else DEFAULT_LIMIT_BYTES
-    except (ValueError, OverflowError):
-        raise UsageError(
-            f"{LIMIT_VARIABLE} is {text!r}, which is no number of bytes.",
-            hint=f"Give it a number, such as {DEFAULT_LIMIT_BYTES} or 2e10, or unset it.",
-        ) from None
 
 
 def measure_cache() -> CacheUsage:
@@ -337,56 +315,3 @@ def _remove(folder: Path) -> None:
     for file in sorted(folder.iterdir(), key=lambda file: file.name == _RECORD):
         file.unlink()
     folder.rmdir()
-
-
-@contextlib.contextmanager
-def explain_full_disk(folder: Path | str) -> Iterator[None]:
-    """Turn what the system says when prepared text cannot be written into our own error.
-
-    Raises:
-        CorpusError: In the place of an OSError.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise CorpusError(
-            f"The prepared text cannot be written to {folder}: {error.strerror or error}.",
-            hint="Free some space, or set HF_DATASETS_CACHE to a folder on another disk.",
-        ) from error
-
-
-def choose_cache_dir(cache_dir: Path | None) -> tuple[Path, str | None]:
-    """Return a folder for prepared text that can be written.
-
-    Args:
-        cache_dir: The folder; one in `datasets`' own cache (HF_DATASETS_CACHE) if None.
-
-    Returns:
-        The folder, and a sentence of warning if it is a temporary one because the other cannot be
-        written. A temporary folder is removed when the process ends.
-
-    Raises:
-        UsageError: The cache's bound is no number.
-    """
-    import datasets
-
-    limit_bytes()  # A slip in it is said before the text is read.
-    folder = cache_dir or Path(datasets.config.HF_DATASETS_CACHE) / "xmod_extend"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        return _temporary_cache_dir(), (
-            f"The cache folder {folder} cannot be written ({error.strerror or error}), so the text "
-            "is prepared in a temporary folder and anew in every run."
-        )
-    return folder, None
-
-
-@cache
-def _temporary_cache_dir() -> Path:
-    with explain_full_disk("a temporary folder"):
-        folder = Path(tempfile.mkdtemp(prefix="xmod-extend-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder

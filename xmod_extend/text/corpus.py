@@ -15,7 +15,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from xmod_extend.text.cache import choose_cache_dir, find_or_make_entry, forget_refused_text
+from xmod_extend.text.cache import find_or_make_entry, forget_refused_text
+from xmod_extend.text.cache_folder import choose_cache_dir
 from xmod_extend.text.fingerprinting import combine, fingerprint_sources
 from xmod_extend.text.line_table import LineTable, prepare_table, read_beginning
 from xmod_extend.text.lines import LinesInMemory, StoredLines, StreamedLines

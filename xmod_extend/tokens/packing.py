@@ -91,8 +91,9 @@ class PackedBlocks(TrainingBlocks):
         offset = offset if self.num_blocks(offset) else 0
         order = random.permutation(self.num_blocks(offset))
         size = self.max_length - 1
-        for index in order[start:].tolist():
-            yield self._read(offset + index * size)
+        # No list of them: a large text has many millions of blocks.
+        for index in order[start:]:
+            yield self._read(offset + int(index) * size)
 
     def _epoch_length(self, offset: int) -> int:
         # The cut of a text of hardly one block must not cost it that one.
