@@ -156,7 +156,8 @@ def test_token_frequencies_are_the_same_wherever_a_run_was_taken_up(
     take(blocks, 5, seed=1, start_step=3)
     assert blocks.token_counts(size).tolist() == whole.tolist()
     monkeypatch.setattr(streaming, "COUNTED_TOKENS", 10)
-    assert make().token_counts(size).sum() == 10
+    monkeypatch.setattr(lines_module, "_PIECE_BYTES", 100)
+    assert 10 <= make().token_counts(size).sum() < 200
 
 
 def test_too_short_a_stream_is_refused_as_often_as_it_is_asked(

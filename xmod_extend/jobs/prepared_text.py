@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from xmod_extend.model.checkpoint import Checkpoint
 
 EVALUATION_SEED = 20_220_512
-"""Of the held-out masks: the same in every run, so that runs with other seeds compare."""
+"""Seed of the held-out masks: the same in every run, so that runs with other seeds compare."""
 EVALUATION_MLM_PROBABILITY = 0.15
-"""Of the held-out masks, whatever share training masks."""
+"""Share that is masked of the held-out text, whatever share training masks."""
 MIN_TRAIN_BLOCKS = 4
 MIN_SCORED_TOKENS = 50
 UNREADABLE_HINT = (
@@ -45,7 +45,7 @@ class PreparedText:
     train: TrainingBlocks
     held_out: MaskedText
     fingerprint: str
-    """Of both sides, for a resumed run to know them by."""
+    """What tells both sides from other texts; a resumed run knows them by it."""
     evaluation_scheme: MaskingScheme
     token_bytes: Ids
     """(V,): UTF-8 bytes that each token stands for."""

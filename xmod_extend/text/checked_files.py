@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PIECE_BYTES = 1 << 14
-"""That one checksum stands for."""
+"""Bytes that one checksum stands for."""
 
 _PIECES_A_READ = 64
 _SUMS_SUFFIX = ".sums"
@@ -85,23 +85,23 @@ class CheckedFile:
             self.read(start, _PIECES_A_READ * PIECE_BYTES)
 
     def stream(self) -> IO[bytes]:
-        """Its content from the beginning, as a file that is read to the end."""
+        """Return its content from the beginning, as a file that is read to the end."""
         return io.BufferedReader(_Stream(self), _PIECES_A_READ * PIECE_BYTES)
 
     def _read_pieces(self, start: int, size: int) -> memoryview:
-        parts: list[bytes] = []
+        content = b""
         try:
             with self._lock:
                 os.lseek(self._file, start, os.SEEK_SET)
-                while size and (part := os.read(self._file, size)):
-                    parts.append(part)
-                    size -= len(part)
+                # One call may give less than it is asked for.
+                while len(content) < size and (more := os.read(self._file, size - len(content))):
+                    content += more
         except OSError as error:
             raise CorpusError(
                 f"The prepared text in {self.path} cannot be read: {error.strerror or error}.",
                 hint="Look after the disk, or set HF_DATASETS_CACHE to a folder on another one.",
             ) from error
-        return memoryview(parts[0] if len(parts) == 1 else b"".join(parts))
+        return memoryview(content)
 
 
 class _Stream(io.RawIOBase):

@@ -25,6 +25,7 @@ RECENT_LINES = 1 << 17
 COUNTED_TOKENS = 1 << 21
 """Of a stream's beginning, for its token frequencies: some 8 MB of text."""
 
+_PIECE_BYTES = 1 << 18
 _ROWS = 100
 """Lines in a row that are sampled."""
 
@@ -35,7 +36,7 @@ class StoredLines:
 
     entry: Entry
     name: str
-    """Of the file."""
+    """The file's."""
     fingerprint: str
     """Stands for the lines: it comes from the content of the files that they are from."""
     num_lines: int
@@ -103,7 +104,7 @@ class StreamedLines:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the sources."""
+        """Names of the sources."""
         return tuple(source.name for source in self.sources)
 
     @property
@@ -118,7 +119,7 @@ class StreamedLines:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def pieces(self, order: Sequence[int] | None = None) -> Iterator[bytes]:
-        """Yield the lines as a file has them, each with a \\n, about 1 MiB at a time.
+        """Yield the lines as a file has them, each with a \\n, about 256 KiB at a time.
 
         Args:
             order: Of the sources; as they were given if None. It changes no source's lines.
@@ -127,11 +128,22 @@ class StreamedLines:
             CorpusError: A source cannot be read.
             HubError: A data set cannot be had.
         """
+        piece: list[bytes] = []
+        size = 0
+        for line in self._lines(order):
+            piece.append(line)
+            size += len(line)
+            if size >= _PIECE_BYTES:
+                yield b"\n".join([*piece, b""])
+                piece, size = [], 0
+        if piece:
+            yield b"\n".join([*piece, b""])
+
+    def _lines(self, order: Sequence[int] | None) -> Iterator[bytes]:
         for index in range(len(self.sources)) if order is None else order:
             recent: deque[int] = deque()
             known = set(self.excluded)
             for block in map(clean_block, read_blocks(self.sources[index])):
-                kept = []
                 for digest, line in block.lines():
                     if not line or digest in known:
                         continue
@@ -139,9 +151,7 @@ class StreamedLines:
                     recent.append(digest)
                     if len(recent) > RECENT_LINES:
                         known.remove(recent.popleft())
-                    kept.append(line + b"\n")
-                if kept:
-                    yield b"".join(kept)
+                    yield line
 
     def sample(self, num_bytes: int) -> tuple[Iterator[str], bool]:
         """Return nothing: what a stream holds shows when it is read."""

@@ -46,11 +46,11 @@ class RawBlock(NamedTuple):
     content: bytes | list[str]
     """As in the file, or the rows of a table."""
     number: int
-    """Of the first line."""
+    """Number of the first line, from 1."""
     offset: int
     """Bytes of the (decompressed) file before the content."""
     piece: Piece
-    """Of the first line; all others are whole."""
+    """What the first line is; all others are whole."""
 
 
 def read_blocks(source: Source) -> Iterator[RawBlock]:

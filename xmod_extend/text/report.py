@@ -163,7 +163,7 @@ class CorpusReport:
     """Each script's share of the kept letters, the largest first."""
 
     train_sha256: str
-    """Of the training lines in their order, each with a \\n: what a file of them has."""
+    """SHA-256 of the training lines in their order, each with a \\n: what a file of them has."""
 
     held_out_sha256: str
     """The same of the held-out lines."""

@@ -135,13 +135,13 @@ def looks_like_text(head: bytes) -> bool:
 
 
 def _looks_binary(head: bytes) -> bool:
-    """Zero bytes together with more than 1 % of control bytes; a stray one is cleaned away."""
+    """Return whether there is a zero byte among more than 1 % of control bytes, not just one."""
     controls = len(head) - len(head.translate(None, _CONTROLS))
     return b"\0" in head and controls * 100 > len(head)
 
 
 def _wide_encoding(head: bytes) -> str | None:
-    """UTF-16 without its mark: every other byte of mostly ASCII text is zero."""
+    """Return which UTF-16 it is without a mark: every other byte of mostly ASCII text is zero."""
     half = len(head) // 2
     if half < 8:
         return None

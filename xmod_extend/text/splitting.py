@@ -26,7 +26,7 @@ Mask = npt.NDArray[np.bool_]
 
 MIN_LINES = 20
 MIN_BYTES = 10_000
-"""Of a text that is to be trained on and measured on: it leaves MIN_TRAIN_BYTES in any split."""
+"""Least of a text that gives both sides: it leaves MIN_TRAIN_BYTES in any split."""
 
 MIN_TRAIN_BYTES = 5_000
 MIN_HELD_OUT_LINES = 3
@@ -36,7 +36,7 @@ HELD_OUT_SHARE = 0.05
 HELD_OUT_MIN_BYTES = 10_000
 HELD_OUT_MAX_BYTES = 200_000
 HELD_OUT_MAX_SHARE = 0.2
-"""Of a small text, no more than this is held out, even if that is less than the minimum."""
+"""Most that is held out of a small text, even if that is less than the minimum."""
 
 RANGE_LINES = 1 << 22
 """Lines whose digests are compared at a time, about; they take some 200 MB."""
@@ -50,7 +50,7 @@ class Sides(NamedTuple):
 
     train: Mask
     held_out: Mask
-    """Of the corpus; of the held-out text if one was given."""
+    """Lines of the corpus, or of the held-out text if one was given."""
     contaminated: int
     """Different lines of the corpus that the given held-out text has too."""
 

@@ -88,7 +88,7 @@ class TextStatistics:
     """Words as `count_words` defines them."""
     replaced_characters: int = 0
     sha256: str = ""
-    """Of the lines in their order, each with a \\n: what a file of them has."""
+    """SHA-256 of the lines in their order, each with a \\n: what a file of them has."""
     letters_by_script: dict[str, int] = field(default_factory=dict)
 
     def __add__(self, other: TextStatistics) -> TextStatistics:

@@ -56,7 +56,7 @@ def choose_num_workers(num_bytes: int, *, worker_mb: int = 80) -> int:
 def map_in_order(
     function: Callable[[Item], Result], items: Iterable[Item], *, num_workers: int
 ) -> Iterator[Result]:
-    """`map(function, items)`, by as many processes; with one, in this process.
+    """Yield what `map` does, by as many processes; with one, in this process.
 
     At most two items a worker are under way, so that a slow reader of the results holds up the
     items. What `function` raises is raised here.

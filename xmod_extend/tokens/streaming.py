@@ -56,15 +56,14 @@ class StreamedBlocks(TrainingBlocks):
         return self._is_counted
 
     def token_counts(self, vocab_size: int) -> Ids:
-        """Return how often each token is among the first `COUNTED_TOKENS`, read anew, `(V,)`.
+        """Return how often each token is among the first `COUNTED_TOKENS` or so, `(V,)`.
 
         What was trained on depends on where a run was taken up again; this does not.
         """
         counts = np.zeros(vocab_size, dtype=np.int64)
         for ids in self._tokens.pieces():
-            first = ids[: COUNTED_TOKENS - counts.sum()]
-            counts += np.bincount(first, minlength=vocab_size)
-            if counts.sum() == COUNTED_TOKENS:
+            counts += np.bincount(ids, minlength=vocab_size)
+            if counts.sum() >= COUNTED_TOKENS:
                 break
         return counts
 

@@ -39,14 +39,14 @@ class Tokens(NamedTuple):
     """The tokens of a piece of text, in memory."""
 
     ids: Numbers
-    """Of all its lines, one behind another, each with its `</s>`."""
+    """Tokens of all lines, one behind another, each line with its `</s>`."""
     sizes: Numbers
     """Tokens of each line, its `</s>` included."""
     unk: int
 
     @property
     def num_tokens(self) -> int:
-        """With the `</s>` of each document."""
+        """Tokens with the `</s>` of each document."""
         return len(self.ids)
 
     @property
@@ -84,7 +84,7 @@ class StoredTokens:
 
     @property
     def path(self) -> Path:
-        """Of the tokens."""
+        """The file of the tokens."""
         return self._ids.path
 
     @property

@@ -65,7 +65,7 @@ class TokenizerRecord:
     """The folder or the Hub repository it comes from."""
 
     sha256: str
-    """Of its serialisation, which decides every token; perplexities compare only if it is equal."""
+    """SHA-256 of its serialisation; perplexities compare only where it is the same."""
 
     files: tuple[Path, ...]
     """What to copy for the tokenizer to travel with a checkpoint."""
@@ -86,12 +86,12 @@ class LoadedTokenizer(TokenizerRecord):
 
     @property
     def bos_id(self) -> int:
-        """Of `<s>`, which opens every block."""
+        """The id of `<s>`, which opens every block."""
         return cast(int, self.tokenizer.cls_token_id)
 
     @property
     def sep_id(self) -> int:
-        """Of `</s>`, which ends every document."""
+        """The id of `</s>`, which ends every document."""
         return cast(int, self.tokenizer.sep_token_id)
 
     @property
@@ -100,12 +100,12 @@ class LoadedTokenizer(TokenizerRecord):
 
     @property
     def unk_id(self) -> int | None:
-        """Of `<unk>`, which stands for what the vocabulary lacks."""
+        """The id of `<unk>`, which stands for what the vocabulary lacks."""
         return cast("int | None", self.tokenizer.unk_token_id)
 
     @property
     def special_ids(self) -> tuple[int, ...]:
-        """Of the tokens that are never masked."""
+        """Ids of the tokens that are never masked."""
         return tuple(sorted(set(self.tokenizer.all_special_ids)))
 
     @property
