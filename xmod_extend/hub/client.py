@@ -81,7 +81,7 @@ def fetch(
 
     problem: Exception | None = None
     try:
-        with quiet_hub():
+        with quiet("huggingface_hub"):
             problem = ask_hub(repository)
             options: dict[str, Any] = {
                 "repo_type": repository.repo_type,
@@ -107,15 +107,16 @@ def is_out_of_reach(error: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def quiet_hub() -> Iterator[None]:
-    """Show no log lines of the Hub's client inside the block: a failure becomes one error."""
-    logger = logging.getLogger("huggingface_hub")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+def quiet(*libraries: str) -> Iterator[None]:
+    """Show no log lines of the libraries inside the block: a failure becomes one error."""
+    levels = {logging.getLogger(name): logging.getLogger(name).level for name in libraries}
+    for logger in levels:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)
 
 
 def hub_error(

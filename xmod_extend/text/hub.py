@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from xmod_extend.errors import CorpusError
-from xmod_extend.hub.client import HubRepository, ask_hub, first_line, hub_error, quiet_hub
+from xmod_extend.hub.client import HubRepository, ask_hub, first_line, hub_error, quiet
 
 HUB_PREFIX = "hf://datasets/"
 
@@ -117,7 +116,7 @@ def _explained(address: HubAddress, what: str) -> Iterator[None]:
     from huggingface_hub import errors
 
     try:
-        with quiet_hub(), quiet_datasets():
+        with quiet_datasets():
             yield
     except (CorpusError, GeneratorExit):
         raise
@@ -139,18 +138,15 @@ def quiet_datasets() -> Iterator[None]:
     """
     import datasets
 
-    logger = logging.getLogger("datasets")
-    level = logger.level
-    shown = (
+    is_shown = (
         datasets.config.HF_DATASETS_DISABLE_PROGRESS_BARS is None
         and not datasets.are_progress_bars_disabled()
     )
-    logger.setLevel(logging.ERROR)
-    if shown:
+    if is_shown:
         datasets.disable_progress_bars()
     try:
-        yield
+        with quiet("datasets", "huggingface_hub"):
+            yield
     finally:
-        logger.setLevel(level)
-        if shown:
+        if is_shown:
             datasets.enable_progress_bars()

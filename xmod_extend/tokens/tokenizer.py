@@ -10,7 +10,6 @@ import contextlib
 import fnmatch
 import hashlib
 import json
-import logging
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from xmod_extend.errors import HubError, ModelError, XmodExtendError
-from xmod_extend.hub.client import HubRepository, fetch
+from xmod_extend.hub.client import HubRepository, fetch, quiet
 from xmod_extend.text.sniffing import LFS_POINTER
 from xmod_extend.tokens.encoding import Encoder, explain_failure
 
@@ -280,7 +279,7 @@ def _open_as_written(folder: Path, source: str) -> Any:
 
 def _load(loader: Any, folder: Path, source: str, hint: str) -> Any:
     with explain_failure(f"The tokenizer in {source} cannot be loaded", hint=hint):
-        with _quiet_transformers(), as_utf8(folder) as path:
+        with quiet("transformers"), as_utf8(folder) as path:
             tokenizer = loader.from_pretrained(
                 str(path), trust_remote_code=False, local_files_only=True
             )
@@ -367,15 +366,3 @@ def as_utf8(folder: Path) -> Iterator[Path]:
         link = Path(name) / "folder"
         link.symlink_to(folder.resolve(), target_is_directory=True)
         yield link
-
-
-@contextlib.contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    from transformers.utils import logging as transformers_logging
-
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
