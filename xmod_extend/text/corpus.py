@@ -87,18 +87,14 @@ def read_corpus(
         CorpusError: The text is missing, unreadable, malformed or too little.
         HubError: A data set cannot be had from the Hub.
     """
-    texts = [
-        find_sources(
-            chosen, text_field=text_field, encoding_errors=encoding_errors, download=not streaming
-        )
-        for chosen in (paths, [] if held_out is None else [held_out])
-        if chosen or chosen is paths
-    ]
+    inputs = [paths] if held_out is None else [paths, [held_out]]
+    options: Any = {"text_field": text_field, "encoding_errors": encoding_errors}
+    texts = [find_sources(text_paths, **options, download=not streaming) for text_paths in inputs]
     if streaming:
         return _stream(*texts)
     folder, cache_warning = choose_cache_dir(cache_dir)
-    left_out = describe_left_out([*paths, *([] if held_out is None else [held_out])])
-    return _store(folder, texts, notes=[*filter(None, [cache_warning]), *left_out])
+    notes = [*filter(None, [cache_warning]), *describe_left_out([*chain(*inputs)])]
+    return _store(folder, texts, notes=notes)
 
 
 def _stream(sources: list[Source], held_out: list[Source] | None = None) -> Corpus:

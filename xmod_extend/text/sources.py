@@ -6,7 +6,7 @@ import difflib
 import glob
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import get_args
@@ -182,17 +182,15 @@ def _expand(argument: str, *, download: bool) -> list[Source]:
     except (FileNotFoundError, NotADirectoryError):
         if not glob.has_magic(argument):
             raise _missing(path) from None
-        found = _match(argument)
-        refuse: Callable[[str, _Found], CorpusError] = _nothing_matched
+        found, is_folder = _match(argument), False
     except OSError as error:
         raise unreadable(argument, error) from error
     else:
         if not stat.S_ISDIR(mode):
             return [_open_source(path, argument)]
-        found = _look_into(path, argument)
-        refuse = _no_text_in_folder
+        found, is_folder = _look_into(path, argument), True
     if not found.text:
-        raise refuse(argument, found)
+        raise _nothing_to_read(argument, found, is_folder=is_folder)
     return [_open_source(path, str(path)) for path in found.text]
 
 
@@ -291,32 +289,23 @@ def _is_output(folder: Path) -> bool:
     return is_run and any(folder.glob("state-*.safetensors"))
 
 
-def _nothing_matched(pattern: str, found: _Found) -> CorpusError:
-    if found.other:
-        return CorpusError(
-            f"{pattern} matches {_number(len(found.other), 'file')} of unsupported types "
-            f"({count_suffixes(found.other)}).",
-            hint=f"{SUPPORTED}.",
-        )
-    if found.outputs:
-        return CorpusError(
-            f"{pattern} matches nothing but what this program wrote.",
-            hint="Give the folder or file that has the text.",
-        )
-    return CorpusError(f"{pattern} matches no file.", hint="Check the pattern and the folder.")
-
-
-def _no_text_in_folder(folder: str, found: _Found) -> CorpusError:
-    if found.outputs and not found.other:
-        return CorpusError(
-            f"The folder {folder} has no text but what this program wrote.",
-            hint="Give the folder or file that has the text.",
-        )
-    return CorpusError(
-        f"The folder {folder} has no text to read: found "
-        f"{count_suffixes(found.other) if found.other else 'no file at all'}.",
-        hint=f"{SUPPORTED}, also in subfolders.",
-    )
+def _nothing_to_read(argument: str, found: _Found, *, is_folder: bool) -> CorpusError:
+    hint = "Give the folder or file that has the text."
+    if is_folder and (found.other or not found.outputs):
+        kinds = count_suffixes(found.other) if found.other else "no file at all"
+        message = f"The folder {argument} has no text to read: found {kinds}."
+        hint = f"{SUPPORTED}, also in subfolders."
+    elif is_folder:
+        message = f"The folder {argument} has no text but what this program wrote."
+    elif found.other:
+        number, kinds = _number(len(found.other), "file"), count_suffixes(found.other)
+        message = f"{argument} matches {number} of unsupported types ({kinds})."
+        hint = f"{SUPPORTED}."
+    elif found.outputs:
+        message = f"{argument} matches nothing but what this program wrote."
+    else:
+        message, hint = f"{argument} matches no file.", "Check the pattern and the folder."
+    return CorpusError(message, hint=hint)
 
 
 def _missing(path: Path) -> CorpusError:

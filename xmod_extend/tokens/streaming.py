@@ -61,7 +61,8 @@ class StreamedBlocks(TrainingBlocks):
         What was trained on depends on where a run was taken up again; this does not.
         """
         counts = np.zeros(vocab_size, dtype=np.int64)
-        for ids in self._tokens.pieces():
+        for piece in self._tokens.lines.pieces():
+            ids = self._tokens.encode(piece).ids
             counts += np.bincount(ids, minlength=vocab_size)
             if counts.sum() >= COUNTED_TOKENS:
                 break
@@ -74,8 +75,9 @@ class StreamedBlocks(TrainingBlocks):
         return islice(self._shuffle(random, offset), start, None)
 
     def _shuffle(self, random: np.random.Generator, offset: int) -> Iterator[Numbers]:
+        order = random.permutation(len(self._tokens.lines.sources)).tolist()
         buffer: list[Numbers] = []
-        for block in self._cut(random.permutation(self._tokens.num_sources).tolist(), offset):
+        for block in self._cut(order, offset):
             if len(buffer) < self._shuffled_blocks:
                 buffer.append(block)
                 continue
@@ -90,7 +92,8 @@ class StreamedBlocks(TrainingBlocks):
         size = self.max_length - 1
         rest = np.empty(0, dtype=np.int32)
         total = 0
-        for ids in self._tokens.pieces(order):
+        for piece in self._tokens.lines.pieces(order):
+            ids = self._tokens.encode(piece).ids
             total += len(ids)
             if not self._is_counted:
                 self._num_tokens = max(self._num_tokens, total)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, overload
@@ -115,19 +115,6 @@ class StreamedTokens:
     encode: Encoder
     counts = TokenCounts(0, 0)
     """Nothing is counted before it is read."""
-
-    @property
-    def num_sources(self) -> int:
-        return len(self.lines.sources)
-
-    def pieces(self, order: Sequence[int] | None = None) -> Iterator[Numbers]:
-        """Yield the tokens of the lines, each line's with its `</s>`, some at a time.
-
-        Args:
-            order: Of the sources; as they were given if None.
-        """
-        for piece in self.lines.pieces(order):
-            yield self.encode(piece).ids
 
 
 @overload
