@@ -123,6 +123,7 @@ def test_case_and_separator_are_all_that_a_hint_changes(
 
 
 @settings(deadline=None)
+@example("sap_AB")  # withdrawn, with a region that does not exist
 @given(st.from_regex(r"[a-z]{2,3}_[A-Z]{2}", fullmatch=True))
 def test_every_code_that_a_hint_names_is_accepted(code: str) -> None:
     try:

@@ -97,7 +97,13 @@ def _refuse_alias(language: str, region: str, existing: Sequence[str]) -> None:
     if names != (language,):
         raise LanguageError(
             f"The code {language} was withdrawn; {' or '.join(names)} took its place.",
-            hint=_hint([f"{name}_{region}" for name in names]),
+            hint=_hint(
+                [
+                    f"{name}_{near}"
+                    for name in names
+                    for near in ([region] if _is_region(region) else _near_region(name, region))
+                ]
+            ),
         )
     for known in existing:
         other = known.partition("_")[0]

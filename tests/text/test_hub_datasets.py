@@ -41,7 +41,7 @@ def test_addresses(address: str, parts: tuple[str | None, ...]) -> None:
 
 @pytest.mark.parametrize("address", ["hf://datasets/quz", "hf://datasets/", "hf://datasets/a@b/c"])
 def test_a_malformed_address_is_refused(address: str) -> None:
-    with pytest.raises(CorpusError, match="no address of a data set"):
+    with pytest.raises(CorpusError, match="not the address of a data set"):
         find_sources([address])
 
 

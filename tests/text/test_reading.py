@@ -135,7 +135,7 @@ def test_invalid_utf8_is_located(write: Write) -> None:
         (b"\x89PNG\r\n\x1a\n", "a PNG image"),
         (b"SQLite format 3\0", "an SQLite database"),
         (b"\x7fELF\x02", "an ELF program"),
-        (bytes(range(256)), "binary data of an unknown kind"),
+        (bytes(range(256)), "binary data of an unknown format"),
     ],
 )
 def test_what_is_no_utf8_text_is_named(write: Write, content: bytes, kind: str) -> None:
@@ -197,11 +197,11 @@ def test_a_json_record_is_one_line(write: Write) -> None:
     ("content", "message"),
     [
         (b'{"text": "a"}\n{"text": \n', "a.jsonl:2 is not valid JSON: Expecting value"),
-        (b'["text"]\n', "a.jsonl:1 is JSON but no object (found an array)"),
+        (b'["text"]\n', "a.jsonl:1 is JSON but not an object (found an array)"),
         (b'"text"\n', "found a string"),
         (b"3\n", "found a number"),
         (b"[" * 100_000 + b"\n", "a.jsonl:1 is not valid JSON"),
-        (b'{"text": 3}\n', "the field 'text' is no string (found a number)"),
+        (b'{"text": 3}\n', "the field 'text' is not a string (found a number)"),
         (b'{"text": ["a"]}\n', "found an array"),
         (b'{"texto": "a", "id": 1}\n', "no field 'text' (found 'texto', 'id')"),
         (b'{"text": "\xff"}\n', "line 1 has the byte 0xff at offset 10"),

@@ -160,7 +160,7 @@ def hub_error(
         return _unknown(what, repository)
     if _is(chain, errors.RemoteEntryNotFoundError) and repository.repo_type == "model":
         return ModelError(
-            f"{repository} has no config.json on the Hub, so it is no model for transformers.",
+            f"{repository} has no config.json on the Hub, so it is not a model for transformers.",
             hint="Give an X-MOD, such as facebook/xmod-base.",
         )
     # What `datasets` raises is known by its name: importing it takes a second.

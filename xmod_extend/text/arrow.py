@@ -16,9 +16,9 @@ from xmod_extend.text.checked_files import CheckedFile
 
 Offsets = npt.NDArray[np.int32]
 PIECE_BYTES = 1 << 20
-"""Of text that is worked on at a time."""
+"""Bytes of text that are worked on at a time."""
 BATCH_BYTES = 16 << 20
-"""Of an Arrow record batch."""
+"""Bytes of an Arrow record batch."""
 
 
 class ArrowFile:

@@ -57,7 +57,7 @@ def limit_bytes() -> int:
         return max(0, int(float(text))) if text else DEFAULT_LIMIT_BYTES
     except (ValueError, OverflowError):
         raise UsageError(
-            f"{LIMIT_VARIABLE} is {text!r}, which is no number of bytes.",
+            f"{LIMIT_VARIABLE} is {text!r}, which is not a number of bytes.",
             hint=f"Give it a number, such as {DEFAULT_LIMIT_BYTES} or 2e10, or unset it.",
         ) from None
 

@@ -28,7 +28,7 @@ from xmod_extend.text.splitting import Sides, choose_sides, select_lines, write_
 from xmod_extend.text.statistics import TextStatistics, measure
 
 STREAM_BYTES = 4 << 20
-"""Of the beginning of a stream: from it the held-out lines are taken."""
+"""Bytes of a stream's beginning, from which the held-out lines are taken."""
 
 _TRAIN, _HELD_OUT = "train.arrow", "held_out.arrow"
 _SPLIT_VERSION = 1

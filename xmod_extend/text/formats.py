@@ -107,7 +107,7 @@ def require_regular(path: Path, name: str) -> None:
     """
     if not stat.S_ISREG(path.stat().st_mode):
         raise CorpusError(
-            f"{name} is no regular file but a pipe or a device.",
+            f"{name} is a pipe or a device, not a regular file.",
             hint="Write the text to a file first: it is read more than once.",
         )
 

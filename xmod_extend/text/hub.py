@@ -37,7 +37,7 @@ class HubAddress:
         match = _ADDRESS.fullmatch(address.rstrip("/"))
         if match is None:
             raise CorpusError(
-                f"{address} is no address of a data set.",
+                f"{address} is not the address of a data set.",
                 hint=f"Write {HUB_PREFIX}USER/NAME[@REVISION][/path/in/repository].",
             )
         return cls(**match.groupdict())

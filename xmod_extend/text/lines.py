@@ -23,7 +23,7 @@ RECENT_LINES = 1 << 17
 """Among which a repeated line of a stream is found; their digests take some 20 MB."""
 
 COUNTED_TOKENS = 1 << 21
-"""Of a stream's beginning, for its token frequencies: some 8 MB of text."""
+"""Tokens of a stream's beginning that are counted: some 8 MB of text."""
 
 _PIECE_BYTES = 1 << 18
 _ROWS = 100

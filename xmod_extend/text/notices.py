@@ -14,7 +14,7 @@ from typing import NamedTuple
 import regex
 
 SAMPLE_BYTES = 16 << 20
-"""Of a text that are looked at, at even distances: it takes a few seconds."""
+"""Bytes of a text that are looked at, at even distances: it takes a few seconds."""
 MIN_LINES = 20
 COMMON = 0.002
 """Share of the lines from which on markup and broken letters are worth a sentence."""
@@ -215,7 +215,7 @@ def _prefix(beginnings: Counter[str], total: int, sample: str) -> list[str]:
 
 
 def _find_broken(line: str) -> re.Match[str] | None:
-    """Letters that are the bytes of UTF-8, read one by one."""
+    """Find letters that are the bytes of UTF-8, read one by one."""
     return next((run for run in _HIGH_RUN.finditer(line) if _is_repairable(run[0])), None)
 
 

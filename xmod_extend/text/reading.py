@@ -272,7 +272,7 @@ def _field_of(source: Source, number: int, text: str) -> str:
         ) from error
     if not isinstance(record, dict):
         raise CorpusError(
-            f"{where} is JSON but no object (found {_json_type(record)}).",
+            f"{where} is JSON but not an object (found {_json_type(record)}).",
             hint=f'Each line should look like {{"{field}": "…"}}; name plain text .txt.',
         )
     if field not in record:
@@ -282,7 +282,7 @@ def _field_of(source: Source, number: int, text: str) -> str:
         return ""
     if not isinstance(value, str):
         raise CorpusError(
-            f"{where}: the field {field!r} is no string (found {_json_type(value)}).",
+            f"{where}: the field {field!r} is not a string (found {_json_type(value)}).",
             hint="Choose the field that holds the text with --text-field.",
         )
     return value

@@ -12,7 +12,7 @@ from xmod_extend.text.statistics import TextStatistics
 
 SMALL_TRAIN_BYTES = 50_000
 NUM_NAMED = 12
-"""Of the missing letters, named in a warning."""
+"""Missing letters that a warning names."""
 MANY_WORDS_HIT = 0.05
 """A larger share of the words with missing letters is warned about."""
 MOST_UNKNOWN = 0.2

@@ -80,7 +80,7 @@ def refuse_if_other(name: str, head: bytes) -> None:
             hint="Fetch the text with `git lfs pull`.",
         )
     if _SAFETENSORS.match(head):
-        raise CorpusError(f"{name} is no text but a model's weights.", hint=_NAME_TEXT)
+        raise CorpusError(f"{name} holds a model's weights, not text.", hint=_NAME_TEXT)
     page = head.removeprefix(codecs.BOM_UTF8)
     if _HTML.match(page):
         found = _TITLE.search(page)
@@ -91,7 +91,7 @@ def refuse_if_other(name: str, head: bytes) -> None:
             hint="Look into it; if the page is what you want, extract its text first.",
         )
     if _XML.match(page):
-        raise CorpusError(f"{name} is no plain text but an XML document.", hint=_EXTRACT)
+        raise CorpusError(f"{name} is an XML document, not plain text.", hint=_EXTRACT)
 
 
 def refuse_if_no_text(name: str, path: Path, head: bytes) -> None:
@@ -112,14 +112,14 @@ def refuse_if_no_text(name: str, path: Path, head: bytes) -> None:
     is_binary = _looks_binary(head)
     for magic, kind in _MAGIC:
         if head.startswith(magic) and (is_binary or magic not in _MAYBE_TEXT):
-            raise CorpusError(f"{name} is no text but {kind}.", hint=_EXTRACT)
+            raise CorpusError(f"{name} is {kind}, not text.", hint=_EXTRACT)
     if wide := _wide_encoding(head):
         raise _wrong_encoding(name, path, f"{wide} by its pattern of zero bytes", wide)
     if is_binary and b"<unk>" in head[:64]:
-        raise CorpusError(f"{name} is no text but a SentencePiece model.", hint=_NAME_TEXT)
+        raise CorpusError(f"{name} is a SentencePiece model, not text.", hint=_NAME_TEXT)
     if is_binary:
         raise CorpusError(
-            f"{name} is no text but binary data of an unknown kind.",
+            f"{name} holds binary data of an unknown format, not text.",
             hint="Give UTF-8 text, one sentence or paragraph a line.",
         )
 

@@ -1,4 +1,4 @@
-"""Which sources of text a corpus is made of: files, folders, patterns and data sets on the Hub."""
+"""The sources of a corpus: files, folders, patterns and data sets on the Hub."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def find_sources(
     """
     if encoding_errors not in get_args(EncodingErrors):
         raise UsageError(
-            f"{encoding_errors!r} is no way to treat bytes that are not UTF-8.",
+            f"{encoding_errors!r} does not say how to treat invalid UTF-8.",
             hint=f"Choose {' or '.join(get_args(EncodingErrors))}.",
         )
     if not paths:
@@ -168,7 +168,7 @@ def _spell(name: str) -> str:
 
 def _expand(argument: str, *, download: bool) -> list[Source]:
     if not argument.strip() or "\0" in argument:
-        raise CorpusError(f"{argument!r} is no path.", hint="Name a file or folder of text.")
+        raise CorpusError(f"{argument!r} is not a path.", hint="Name a file or folder of text.")
     if argument.startswith(HUB_PREFIX):
         return _expand_hub(argument, download=download)
     if "://" in argument:

@@ -1,4 +1,4 @@
-"""Which lines are trained on and which are held out, when there are too many for the memory.
+"""The split into lines to train on and lines held out, when there are too many for the memory.
 
 A line has one byte in memory: whether it is kept. Its digest is read from the disk, a range of
 digests at a time, so that repeated lines are found exactly: equal digests are in the same range.
@@ -46,7 +46,7 @@ _ROWS = 1_000
 
 
 class Sides(NamedTuple):
-    """Which lines are on which side of a corpus."""
+    """The lines of each side of a corpus, as masks."""
 
     train: Mask
     held_out: Mask

@@ -58,7 +58,7 @@ _SPECIAL_TOKENS = {
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerRecord:
-    """Which tokenizer a text was read with. XLM-R's itself takes 0.4 GB, and is not kept."""
+    """The tokenizer that a text was read with. XLM-R's itself takes 0.4 GB, and is not kept."""
 
     source: str
     """The folder or the Hub repository it comes from."""
@@ -285,8 +285,8 @@ def _load(loader: Any, folder: Path, source: str, hint: str) -> Any:
             )
         if not hasattr(tokenizer, "backend_tokenizer"):
             raise ModelError(
-                f"The tokenizer in {source} is a {type(tokenizer).__name__}, which is none of the "
-                "tokenizers library.",
+                f"The tokenizer in {source} is a {type(tokenizer).__name__}, which is not "
+                "from the tokenizers library.",
                 hint="Use the tokenizer that the base was pretrained with.",
             )
         tokenizer.backend_tokenizer.no_truncation()

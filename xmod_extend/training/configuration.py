@@ -77,7 +77,7 @@ def _require(holds: bool, name: str, value: object, needed: str) -> None:
 def default_lr(hidden_size: int) -> float:
     """Return the peak learning rate for a base of this width, inversely proportional to it.
 
-    The rate at width 192 was measured (see the README); the rule for other widths is that of
+    The rate at width 192 was measured (see docs/numbers.md); the rule for other widths is that of
     Yang et al. 2022 (arXiv 2203.03466), table 3, for Adam and hidden weights. It gives xmod-base
     2e-3 and xmod-large-prenorm 1.5e-3.
     """
