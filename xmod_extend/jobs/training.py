@@ -124,7 +124,7 @@ def train_adapter(
     sample = job.text.held_out.sample(VALIDATION_TOKENS)
     callbacks: list[Callback | Metrics] = [job.callback, *filter(None, [metrics])]
     with held_signals() as signals:
-        telling = _Telling(callbacks, signals)
+        guarded = _GuardedCallbacks(callbacks, signals)
         result = train(
             job.model,
             trainable,
@@ -136,12 +136,17 @@ def train_adapter(
             saving=saving,
             signals=signals,
             is_asked_to_stop=lambda: job.callback.stop_requested,
-            on_step=telling.on_step,
-            on_validation=telling.on_validation,
+            on_step=guarded.on_step,
+            on_validation=guarded.on_validation,
         )
     # It was for this training alone: the callback may hear of another one.
     job.callback.stop_requested = False
     give_back_memory()
+    _tell_an_early_end(job, config, result)
+    return Trained(init=init, config=config, trainable=trainable, result=result)
+
+
+def _tell_an_early_end(job: Job, config: TrainingConfig, result: TrainingResult) -> None:
     if result.stopped == ASKED_TO_STOP:
         job.callback.on_note(
             f"Training ended after step {result.steps_done:,} of {config.num_steps:,}, as asked; "
@@ -152,10 +157,9 @@ def train_adapter(
             f"Training stopped early: {result.stopped}; the adapter of step {result.best_step} is "
             "kept. A lower --lr may help."
         )
-    return Trained(init=init, config=config, trainable=trainable, result=result)
 
 
-class _Telling:
+class _GuardedCallbacks:
     """Passes on what happens in training; an error of who hears it ends the run, its state saved.
 
     Without that, a slip in a notebook's own callback would cost the hours since the last state.
