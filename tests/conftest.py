@@ -45,6 +45,11 @@ def write_tokenizer(folder: Path) -> None:
         vocab_size=VOCABULARY - 1, special_tokens=special, unk_token="<unk>", show_progress=False
     )
     tokenizer.train_from_iterator(make_sentences(300, seed=8), trainer)
+    # The trainer's sums, and with them the order of the pieces, differ from process to process.
+    vocabulary = json.loads(tokenizer.to_str())["model"]["vocab"]
+    pieces = sorted((round(-score, 1), piece) for piece, score in vocabulary[len(special) :])
+    ordered = [(piece, 0.0) for piece in special] + [(piece, -score) for score, piece in pieces]
+    tokenizer.model = models.Unigram(ordered, unk_id=special.index("<unk>"))
     tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True)])
     tokenizer.save(str(folder / "tokenizer.json"))
     config = {
