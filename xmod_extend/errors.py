@@ -48,7 +48,7 @@ class CorpusError(XmodExtendError):
 
 
 class ModelError(XmodExtendError):
-    """The base or checkpoint is no X-MOD, is damaged, or lacks a part that is needed."""
+    """The base or checkpoint is not an X-MOD, is damaged, or lacks a part that is needed."""
 
     exit_code = 4
 

@@ -128,8 +128,9 @@ def probe_adapters(
 
 
 def _on_one_scale(rounds: Sequence[Sequence[Candidate]]) -> tuple[Candidate, ...]:
-    """Return every language by its last round, whose perplexities are of other tokens than the next
-    one's.
+    """Rank every language by its last round, on the scale of the final one.
+
+    Each round scores other tokens, so that perplexities of two rounds do not compare.
 
     The best one was in all rounds, and never behind one that fell: it is the common measure.
     """

@@ -61,7 +61,7 @@ def adapter_set(
 
 
 def adapter_slots(model: XmodForMaskedLM) -> Iterator[tuple[str, nn.Parameter]]:
-    """Yield each of a one-language slice's adapter's names, `"N.dense1.weight"`, and parameters."""
+    """Yield a one-language slice's adapter: names such as `"3.dense1.weight"`, and parameters."""
     (language,) = model.config.languages
     for layer in range(model.config.num_hidden_layers):
         for tensor in ADAPTER_TENSORS:

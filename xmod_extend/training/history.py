@@ -58,7 +58,7 @@ class History:
         return bool(self.curve) and self.curve[-1].step == self.steps_done
 
     def add_validation(self, held_out_loss: float, lr: float) -> bool:
-        """Note a validation; True if the adapter as it is now is the best yet."""
+        """Note a validation; return whether the adapter as it is now is the best yet."""
         mean = sum(self.train_losses) / len(self.train_losses)
         self.train_losses.clear()
         point = CurvePoint(
@@ -71,7 +71,7 @@ class History:
         return True
 
     def to_json(self) -> dict[str, Any]:
-        """Number that `from_json` reads back exactly."""
+        """Return numbers that `from_json` reads back exactly."""
         return dataclasses.asdict(self)
 
     @classmethod

@@ -85,7 +85,7 @@ class Processes:
 
     @contextmanager
     def _losing(self) -> Iterator[None]:
-        """Say of what PyTorch raises in a block that another process was lost."""
+        """Turn an error of PyTorch inside the block into the loss of another process."""
         try:
             yield
         except RuntimeError as error:
