@@ -281,7 +281,7 @@ def test_a_signal_stops_all_processes_and_keeps_their_states(
         _, err = process.communicate(timeout=600)
     assert process.returncode == code, err
     assert "Traceback" not in err
-    assert "out was not written, but" in err and "trained of ay_BO, quz_PE" in err
+    assert "out was not written, but" in err and "the states of ay_BO, quz_PE" in err
     assert err.splitlines()[-1].endswith("--resume` goes on.")
     begun = begun_languages(tmp_path / "out.run")
     assert begun == ["ay_BO", "quz_PE"]
