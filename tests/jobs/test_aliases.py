@@ -12,8 +12,10 @@ import yaml
 from xmod_extend.cli.app import run
 from xmod_extend.errors import UsageError
 from xmod_extend.jobs.add import add_language
+from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.options import ALIASES, AddOptions, merge_options
 from xmod_extend.jobs.plan_file import combine_options
+from xmod_extend.training.history import StepReport
 
 REQUIRED: dict[str, Any] = {"lang": "quz_PE", "corpus": "a.txt"}
 Way = Callable[[dict[str, Any]], AddOptions]
@@ -245,3 +247,28 @@ def test_a_run_by_aliases_is_the_same_run(base: Path, corpus: Path, tmp_path: Pa
         (tmp_path / name / "model-quz_PE.safetensors").read_bytes() for name in ("ours", "theirs")
     ]
     assert shards[0] == shards[1]
+
+
+def test_another_number_of_processes_is_another_batch_and_so_another_run(
+    base: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {
+        "lang": "quz_PE",
+        "corpus": corpus,
+        "base": base,
+        "output": tmp_path / "out",
+        "max_length": 16,
+        "max_steps": 4,
+        "per_device_train_batch_size": 2,
+    }
+
+    class Stop(Callback):
+        def on_step(self, report: StepReport) -> None:
+            if report.step == 2:
+                raise StopError("enough")
+
+    with pytest.raises(StopError):
+        add_language(**options, callback=Stop())
+    monkeypatch.setattr("xmod_extend.training.options.started_processes", lambda: 2)
+    with pytest.raises(UsageError, match="--batch-size was 2 and is 4"):
+        add_language(**options, resume=True, progress=False)
