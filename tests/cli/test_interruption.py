@@ -71,7 +71,7 @@ def send_sigterm(*_: Any, **__: Any) -> None:
 @pytest.mark.parametrize(
     ("place", "is_trained"),
     [
-        ("xmod_extend.jobs.job.read_corpus", False),
+        ("xmod_extend.jobs.prepared_text.read_corpus", False),
         ("xmod_extend.jobs.training.train", False),
         ("xmod_extend.model.writer._write_shards", True),
         ("xmod_extend.jobs.output.verify_checkpoint", True),

@@ -53,35 +53,40 @@ Examples:
 """
 
 
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        rich_help_panel="Running",
+        help="YAML file of the same options. [default: none]",
+    ),
+]
+PlanFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--plan-file",
+        metavar="FILE",
+        rich_help_panel="Running",
+        help="YAML file with several languages and the options of each. [default: none]",
+    ),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        metavar="N",
+        rich_help_panel="Running",
+        help="Languages that are trained at a time. [default: 1]",
+    ),
+]
+
+
 @takes(AddOptions, repeated=["lang"], is_for_run=True)
 def add(
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config",
-            metavar="FILE",
-            rich_help_panel="Running",
-            help="YAML file of the same options. [default: none]",
-        ),
-    ] = None,
-    plan_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--plan-file",
-            metavar="FILE",
-            rich_help_panel="Running",
-            help="YAML file with several languages and the options of each. [default: none]",
-        ),
-    ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs",
-            metavar="N",
-            rich_help_panel="Running",
-            help="Languages that are trained at a time. [default: 1]",
-        ),
-    ] = None,
+    config: ConfigFile = None,
+    plan_file: PlanFile = None,
+    jobs: Jobs = None,
     json: Json = False,
     quiet: Quiet = False,
     **options: Any,

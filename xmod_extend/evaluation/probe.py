@@ -130,9 +130,8 @@ def probe_adapters(
 def _on_one_scale(rounds: Sequence[Sequence[Candidate]]) -> tuple[Candidate, ...]:
     """Rank every language by its last round, on the scale of the final one.
 
-    Each round scores other tokens, so that perplexities of two rounds do not compare.
-
-    The best one was in all rounds, and never behind one that fell: it is the common measure.
+    Each round scores other tokens, so that perplexities of two rounds do not compare. The
+    best one was in all rounds, and never behind one that fell: it is the common measure.
     """
     best = rounds[-1][0]
     last: dict[str, Candidate] = {}

@@ -16,13 +16,12 @@ from xmod_extend.evaluation.unigram import unigram_losses
 from xmod_extend.evaluation.verdict import describe_probe
 from xmod_extend.jobs.callbacks import Callback, choose_callback
 from xmod_extend.jobs.options import CorpusOptions
-from xmod_extend.jobs.prepared_text import prepare_text
+from xmod_extend.jobs.prepared_text import prepare_text, read_text
 from xmod_extend.model.base import resolve_base
 from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.global_state import own_global_state
 from xmod_extend.model.slice import load_slice
 from xmod_extend.text.cache import forget_refused_text
-from xmod_extend.text.corpus import Corpus, read_corpus
 from xmod_extend.text.options import EncodingErrors
 from xmod_extend.text.report import CorpusReport
 from xmod_extend.tokens.tokenised import tokenize
@@ -83,8 +82,7 @@ def check_corpus(
 def _check(options: CorpusOptions, callback: Callback) -> CorpusReport:
     reference = resolve_base(options.base, revision=options.revision)
     vocab_size = reference.load_config()["vocab_size"]
-    callback.on_stage("Reading the corpus")
-    corpus = _read(options)
+    corpus = read_text(options, callback)
     callback.on_stage(f"Tokenising it as {reference.name} would")
     tokenizer = load_tokenizer(reference.fetch_tokenizer(), vocab_size=vocab_size)
     if tokenizer.note:
@@ -133,8 +131,7 @@ def probe_corpus(
 def _probe(options: CorpusOptions, max_length: int | None, callback: Callback) -> ProbeReport:
     reference = resolve_base(options.base, revision=options.revision)
     reference.load_config()
-    callback.on_stage("Reading the corpus")
-    corpus = _read(options)
+    corpus = read_text(options, callback)
     checkpoint = open_checkpoint(reference.fetch())
     text = prepare_text(corpus, checkpoint, max_length=max_length, callback=callback)
     for warning in (*text.report.notes, *text.report.warnings):
@@ -170,13 +167,4 @@ def _probe(options: CorpusOptions, max_length: int | None, callback: Callback) -
             fit=text.report.verdict,
             unreadable=text.report.unreadable,
         ),
-    )
-
-
-def _read(options: CorpusOptions) -> Corpus:
-    return read_corpus(
-        options.corpus,
-        held_out=options.held_out,
-        text_field=options.text_field,
-        encoding_errors=options.encoding_errors,
     )

@@ -20,7 +20,7 @@ from xmod_extend.files.run_folder import run_folder
 from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.checks import Request, check_request, keeping_what_is_saved
 from xmod_extend.jobs.options import AddOptions
-from xmod_extend.jobs.prepared_text import PreparedText, prepare_text
+from xmod_extend.jobs.prepared_text import PreparedText, prepare_text, read_text
 from xmod_extend.languages import Language
 from xmod_extend.model.base import BaseReference
 from xmod_extend.model.checkpoint import Checkpoint, open_checkpoint
@@ -30,7 +30,7 @@ from xmod_extend.model.slice import load_slice, rename_slot
 from xmod_extend.model.upstream import check_usable
 from xmod_extend.model.writer import DiskUse, OutputPlan, plan_output
 from xmod_extend.text.cache import forget_refused_text
-from xmod_extend.text.corpus import Corpus, read_corpus
+from xmod_extend.text.corpus import Corpus
 from xmod_extend.training.configuration import TrainingConfig, default_lr, default_num_steps
 from xmod_extend.training.device import choose_precision, make_processes
 from xmod_extend.training.processes import Processes
@@ -80,7 +80,7 @@ def load_job(request: Request, callback: Callback) -> Job:
     """Read the text and load the slice, in an order that refuses what it can early."""
     started = time.perf_counter()
     check_usable(request.base.load_config())
-    corpus = _read(request.options, callback)
+    corpus = read_text(request.options, callback)
     checkpoint, output_plan = open_base([request])
     text = _prepare(corpus, checkpoint, request, callback)
     loaded = load_base(request, checkpoint, output_plan, callback)
@@ -91,7 +91,7 @@ def load_job(request: Request, callback: Callback) -> Job:
 def next_job(loaded: LoadedBase, request: Request, callback: Callback) -> Job:
     """Read the text of a language for a base that is loaded already."""
     started = time.perf_counter()
-    corpus = _read(request.options, callback)
+    corpus = read_text(request.options, callback)
     text = _prepare(corpus, loaded.checkpoint, request, callback)
     rename_slot(loaded.model, request.language.code)
     return _job(loaded, request, text, callback, started)
@@ -157,17 +157,6 @@ def _job(
         language=request.language,
         text=text,
         started=started,
-    )
-
-
-def _read(options: AddOptions, callback: Callback) -> Corpus:
-    callback.on_stage("Reading the corpus")
-    return read_corpus(
-        options.corpus,
-        held_out=options.held_out,
-        text_field=options.text_field,
-        encoding_errors=options.encoding_errors,
-        streaming=options.streaming,
     )
 
 

@@ -14,7 +14,8 @@ from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.checks import choose_max_length
 from xmod_extend.model.config import UPSTREAM_PAD_ID
 from xmod_extend.objectives.masked import MaskingScheme
-from xmod_extend.text.corpus import Corpus
+from xmod_extend.text.corpus import Corpus, read_corpus
+from xmod_extend.text.options import TextOptions
 from xmod_extend.text.report import CorpusReport
 from xmod_extend.tokens.blocks import Ids, TrainingBlocks
 from xmod_extend.tokens.packing import PackedBlocks, pack
@@ -68,6 +69,22 @@ class PreparedText:
             max_length=self.max_length,
             precision=precision,
         )
+
+
+def read_text(options: TextOptions, callback: Callback) -> Corpus:
+    """Read the corpus that the options name.
+
+    Raises:
+        As `text.corpus.read_corpus`.
+    """
+    callback.on_stage("Reading the corpus")
+    return read_corpus(
+        options.corpus,
+        held_out=options.held_out,
+        text_field=options.text_field,
+        encoding_errors=options.encoding_errors,
+        streaming=options.streaming,
+    )
 
 
 def prepare_text(

@@ -144,6 +144,6 @@ def list_shards(weight_map: Mapping[str, Shard]) -> list[Shard]:
             raise ModelError(
                 f"{last[name].name} has a tensor {name} as well, and transformers would read it "
                 f"from there and not from {shard.name}.",
-                hint=f"Rename {last[name].name}, so that its name comes before {shard.name}.",
+                hint="Save the checkpoint again with `save_pretrained`: it stores a tensor once.",
             )
     return shards

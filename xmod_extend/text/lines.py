@@ -20,7 +20,7 @@ from xmod_extend.text.reading import read_blocks
 from xmod_extend.text.sources import Source
 
 RECENT_LINES = 1 << 17
-"""Among which a repeated line of a stream is found; their digests take some 20 MB."""
+"""Lines of a stream among which a repeated one is found; their digests take some 20 MB."""
 
 COUNTED_TOKENS = 1 << 21
 """Tokens of a stream's beginning that are counted: some 8 MB of text."""

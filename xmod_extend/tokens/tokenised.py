@@ -96,8 +96,8 @@ class StoredTokens:
         return self._sizes.size // _KIND.itemsize
 
     def read(self, start: int, size: int) -> Numbers:
-        part = self._ids.read(start * _KIND.itemsize, size * _KIND.itemsize)
-        return np.frombuffer(part, dtype=_KIND)
+        content = self._ids.read(start * _KIND.itemsize, size * _KIND.itemsize)
+        return np.frombuffer(content, dtype=_KIND)
 
     def document_sizes(self) -> Numbers:
         return np.frombuffer(self._sizes.read(0, self._sizes.size), dtype=_KIND)
