@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from safetensors.torch import save_file
 from training_runs import SCHEME, RandomBlocks, configure, run_training
 
-from xmod_extend.evaluation.perplexity import Block, MaskedText, evaluate
+from xmod_extend.evaluation.masked_perplexity import Block, MaskedText, masked_losses
 from xmod_extend.model.adapter import adapter_set, adapter_slots, random_adapter, set_adapter
 from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.slice import load_slice
@@ -43,7 +43,7 @@ def main() -> None:
 
     model = load_slice(open_checkpoint(base), "quz_PE")
     set_adapter(model, random_adapter(model, seed=1))
-    scores = evaluate(model, held_out_text(), processes=processes).nats
+    scores = masked_losses(model, held_out_text(), processes=processes).nats
     stepper = Stepper(model, adapter_set(model), SCHEME.corrupt, config, processes)
     stepper.run(stepper.prepare(0, next(RandomBlocks().batches(5, 3))))
     gradient = torch.cat([slot.grad.flatten() for _, slot in adapter_slots(model)])

@@ -25,7 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from xmod_extend.evaluation.perplexity import MaskedText, TokenLosses, evaluate
+from xmod_extend.evaluation.losses import TokenLosses
+from xmod_extend.evaluation.masked_perplexity import MaskedText, masked_losses
 from xmod_extend.evaluation.unigram import unigram_losses
 from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.job import Job, prepare
@@ -99,8 +100,8 @@ def _measure(job: Job, readable: MaskedText, held_out: str) -> list[str]:
     probe = probe_base(job)
     trained = train_adapter(job, probe)
     set_adapter(job.model, trained.result.adapter)
-    after = evaluate(job.model, job.text.held_out)
-    of_readable = evaluate(job.model, readable)
+    after = masked_losses(job.model, job.text.held_out)
+    of_readable = masked_losses(job.model, readable)
     tokenizer = load_tokenizer(job.checkpoint.path, vocab_size=job.checkpoint.config["vocab_size"])
     counts = job.text.train.token_counts(len(job.text.token_bytes))
     unigram = unigram_losses(after, counts, special_ids=tokenizer.special_ids)

@@ -10,7 +10,8 @@ import torch
 from checkpoints import make_checkpoint
 
 from xmod_extend.evaluation import probe as probe_module
-from xmod_extend.evaluation.perplexity import Block, MaskedText, TokenLosses, evaluate
+from xmod_extend.evaluation.losses import TokenLosses
+from xmod_extend.evaluation.masked_perplexity import Block, MaskedText, masked_losses
 from xmod_extend.evaluation.probe import (
     Candidate,
     ProbeResult,
@@ -51,15 +52,15 @@ def test_finds_the_best_of_many_with_little_work(
     def counting(slice_model: torch.nn.Module, sample: MaskedText, **options: object) -> object:
         nonlocal tokens
         tokens += sample.num_tokens
-        return evaluate(slice_model, sample)  # type: ignore[arg-type]
+        return masked_losses(slice_model, sample)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(probe_module, "evaluate", counting)
+    monkeypatch.setattr(probe_module, "masked_losses", counting)
     result = probe_adapters(model, checkpoint, text, on_score=seen.append)
 
     everything = {}
     for language in LANGUAGES:
         load_adapter(model, checkpoint, language)
-        everything[language] = float(np.exp(evaluate(model, text).mean_nats))
+        everything[language] = float(np.exp(masked_losses(model, text).mean_nats))
     ranked = sorted(everything, key=lambda language: everything[language])
     assert {c.language for c in result.candidates} == set(LANGUAGES)
     assert len(result.candidates) == len(LANGUAGES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xmod_extend.evaluation.perplexity import TokenLosses
+from xmod_extend.evaluation.losses import TokenLosses
 from xmod_extend.evaluation.unigram import unigram_losses
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xmod_extend.evaluation.perplexity import Comparison
+from xmod_extend.evaluation.bootstrap import Improvement
 from xmod_extend.evaluation.verdict import (
     advise,
     describe_probe,
@@ -17,8 +17,8 @@ from xmod_extend.evaluation.verdict import (
 )
 
 
-def times(ratio: float, width: float = 0.1) -> Comparison:
-    return Comparison(ratio=ratio, low=ratio * (1 - width), high=ratio * (1 + width))
+def times(ratio: float, width: float = 0.1) -> Improvement:
+    return Improvement(ratio=ratio, low=ratio * (1 - width), high=ratio * (1 + width))
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_higher_perplexity_is_never_worded_as_lower(
     log_ratio: float, below: float, above: float
 ) -> None:
     ratio = 2.0**log_ratio
-    gain = Comparison(ratio=ratio, low=ratio * 2.0**-below, high=ratio * 2.0**above)
+    gain = Improvement(ratio=ratio, low=ratio * 2.0**-below, high=ratio * 2.0**above)
     text = describe_times(gain)
     found = text.split(" (")[0]
     assert found.endswith("lower") == (ratio >= 1)

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xmod_extend.errors import ModelError
-from xmod_extend.evaluation.perplexity import MaskedText, TokenLosses, evaluate
+from xmod_extend.evaluation.losses import TokenLosses
+from xmod_extend.evaluation.masked_perplexity import MaskedText, masked_losses
 from xmod_extend.model.loss import DIVERGED_NATS
 from xmod_extend.model.slice import load_adapter
 from xmod_extend.training.processes import Processes
@@ -111,7 +112,7 @@ def probe_adapters(
     Args:
         model: A one-language slice of `checkpoint`; its slot is left with the last adapter scored.
         languages: Candidates; all of the checkpoint's by default.
-        processes: See `evaluate`.
+        processes: See `measure_nats`.
         sign: Gives the signature of scores on a text.
         on_score: Called after each adapter, for a progress display.
     """
@@ -189,7 +190,7 @@ def _run_round(
     signature = sign(text)
     for language in languages:
         load_adapter(model, checkpoint, language)
-        losses = evaluate(model, text, processes=processes)
+        losses = masked_losses(model, text, processes=processes)
         if not losses.mean_nats < DIVERGED_NATS:
             raise _no_working_model(checkpoint, language, losses.mean_nats)
         scored.append((_candidate(language, losses, signature), losses))

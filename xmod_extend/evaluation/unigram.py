@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xmod_extend.evaluation.perplexity import TokenLosses
+from xmod_extend.evaluation.losses import TokenLosses
 from xmod_extend.tokens.blocks import Ids
 
 

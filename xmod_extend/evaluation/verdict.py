@@ -10,7 +10,7 @@ adapter learnt more of the language than its word frequencies.
 
 from __future__ import annotations
 
-from xmod_extend.evaluation.perplexity import Comparison
+from xmod_extend.evaluation.bootstrap import Improvement
 
 ABOUT_THE_SAME = 1.05
 """Ratios nearer to 1 than this are told in per cent: "1.0 times lower" says nothing."""
@@ -30,8 +30,8 @@ SMALL_TEXT_BYTES = 200_000
 def describe_result(
     *,
     best_existing: str,
-    over_existing: Comparison,
-    over_unigram: Comparison,
+    over_existing: Improvement,
+    over_unigram: Improvement,
     unreadable: str | None = None,
     words_hit: float = 0.0,
 ) -> str:
@@ -62,19 +62,19 @@ def describe_result(
     return f"{_rung(best_existing, over_existing, over_unigram)} {found}"
 
 
-def is_better(comparison: Comparison) -> bool:
+def is_better(comparison: Improvement) -> bool:
     """Return whether the perplexity became lower beyond doubt."""
     return comparison.low > 1
 
 
-def needs_advice(over_existing: Comparison, over_unigram: Comparison) -> bool:
+def needs_advice(over_existing: Improvement, over_unigram: Improvement) -> bool:
     """Return whether a result stands anywhere but clearly on top."""
     return not (
         is_better(over_existing) and is_better(over_unigram) and over_unigram.ratio >= LITTLE
     )
 
 
-def _rung(best: str, over_existing: Comparison, over_unigram: Comparison) -> str:
+def _rung(best: str, over_existing: Improvement, over_unigram: Improvement) -> str:
     if over_existing.high < 1:
         return f"Worse than what the base has: {best} reads this language better."
     if not is_better(over_existing):
@@ -97,7 +97,7 @@ def _rung(best: str, over_existing: Comparison, over_unigram: Comparison) -> str
     return "Better than the best existing adapter and than token frequencies."
 
 
-def describe_times(comparison: Comparison) -> str:
+def describe_times(comparison: Improvement) -> str:
     """Return `7.2 times lower (95 % interval 6.9 to 7.5)`, `higher` or `2 % higher` where it is."""
     ratio, low, high = comparison.ratio, comparison.low, comparison.high
     word = "lower"
@@ -160,7 +160,7 @@ def advise(
 
 
 def describe_probe(
-    *, best: str, over_unigram: Comparison, fit: str, unreadable: str | None = None
+    *, best: str, over_unigram: Improvement, fit: str, unreadable: str | None = None
 ) -> str:
     """Say what the best existing adapter knows of a text.
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xmod_extend.arguments import PathOrName, PathsOrNames
-from xmod_extend.evaluation.perplexity import Score, compare, score
+from xmod_extend.evaluation.bootstrap import compare
 from xmod_extend.evaluation.probe import (
     Candidate,
     coverage_warnings,
     planned_tokens,
     probe_adapters,
 )
+from xmod_extend.evaluation.score import Score, score
 from xmod_extend.evaluation.unigram import unigram_losses
 from xmod_extend.evaluation.verdict import describe_probe
 from xmod_extend.jobs.callbacks import Callback, choose_callback
@@ -160,7 +161,7 @@ def _probe(options: CorpusOptions, max_length: int | None, callback: Callback) -
         base=reference.base,
         candidates=result.candidates,
         signature=signature,
-        unigram=score(guesses, token_bytes=text.token_bytes, signature=signature),
+        unigram=score(guesses, text.scored_text(precision.name)),
         verdict=describe_probe(
             best=result.best.language,
             over_unigram=compare(guesses, result.best_losses, seed=0),

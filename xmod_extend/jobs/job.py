@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xmod_extend.evaluation.perplexity import METRIC_VERSION, Score, TokenLosses, score
+from xmod_extend.evaluation.losses import TokenLosses
+from xmod_extend.evaluation.masked_perplexity import METRIC_VERSION
+from xmod_extend.evaluation.score import Score, score
 from xmod_extend.files.run_folder import run_folder
 from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.checks import Request, check_request, keeping_what_is_saved
@@ -66,8 +68,8 @@ class Job(LoadedBase):
     started: float
 
     def signed_score(self, losses: TokenLosses) -> Score:
-        signature = self.text.signature(self.precision)
-        return score(losses, token_bytes=self.text.token_bytes, signature=signature)
+        """Return the score of the held-out text."""
+        return score(losses, self.text.scored_text(self.precision))
 
 
 def prepare(options: AddOptions, callback: Callback) -> Job:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from xmod_extend.errors import CorpusError, ModelError
-from xmod_extend.evaluation.perplexity import MaskedText, signature
+from xmod_extend.evaluation.masked_perplexity import METRIC, MaskedText, signature, unk_rate
+from xmod_extend.evaluation.score import ScoredText
 from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.checks import choose_max_length
 from xmod_extend.model.config import UPSTREAM_PAD_ID
@@ -68,6 +69,15 @@ class PreparedText:
             tokenizer_sha256=self.tokenizer.sha256,
             max_length=self.max_length,
             precision=precision,
+        )
+
+    def scored_text(self, precision: str) -> ScoredText:
+        """Return what scores of the whole held-out text have in common."""
+        return ScoredText(
+            metric=METRIC,
+            signature=self.signature(precision),
+            unk_rate=unk_rate(self.held_out, self.evaluation_scheme, self.unk_id),
+            token_bytes=self.token_bytes,
         )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 
 from xmod_extend.errors import TrainingError
-from xmod_extend.evaluation.perplexity import compare, evaluate
+from xmod_extend.evaluation.bootstrap import compare
+from xmod_extend.evaluation.masked_perplexity import masked_losses
 from xmod_extend.evaluation.probe import (
     ProbeResult,
     coverage_warnings,
@@ -64,7 +65,7 @@ def score_adapter(job: Job, probe: ProbeResult, trained: Trained) -> EvaluationR
     """Score the new adapter on all of the held-out text, against the best existing one."""
     job.callback.on_stage("Scoring the held-out text")
     trained.trainable.set_values(trained.result.tensors)
-    losses = evaluate(job.model, job.text.held_out, processes=job.processes)
+    losses = masked_losses(job.model, job.text.held_out, processes=job.processes)
     before, after = job.signed_score(probe.best_losses), job.signed_score(losses)
     gain = compare(probe.best_losses, losses, seed=job.options.seed)
     if gain.ratio <= 1 and trained.result.stopped not in (None, ASKED_TO_STOP):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xmod_extend.evaluation.perplexity import evaluate
+from xmod_extend.evaluation.masked_perplexity import masked_losses
 from xmod_extend.evaluation.probe import ProbeResult
 from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.job import Job, training_config
@@ -132,7 +132,7 @@ def train_adapter(
             training_objective(job),
             config,
             processes=job.processes,
-            validate=lambda: evaluate(job.model, sample, processes=job.processes).mean_nats,
+            validate=lambda: masked_losses(job.model, sample, processes=job.processes).mean_nats,
             saving=saving,
             signals=signals,
             is_asked_to_stop=lambda: job.callback.stop_requested,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from xmod_extend.evaluation.perplexity import Score
+from xmod_extend.evaluation.score import Score
 from xmod_extend.report.record import EvaluationRecord, RunRecord, TrainingRecord, describe_epochs
 
 

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
-from xmod_extend.evaluation.perplexity import Comparison, Score
+from xmod_extend.evaluation.bootstrap import Improvement
 from xmod_extend.evaluation.probe import Candidate
+from xmod_extend.evaluation.score import Score
 from xmod_extend.text.report import CorpusReport
 from xmod_extend.training.history import CurvePoint
 
@@ -96,12 +97,12 @@ class EvaluationRecord:
     """Score of the best existing adapter."""
     after: Score
     """Score of the new adapter."""
-    improvement: Comparison
+    improvement: Improvement
     """The new one over the best existing one."""
     unigram: Score | None = None
     """Score of the token frequencies of the training text, or of the beginning of a stream; None in
     records of version 0.1, like the fields below."""
-    improvement_over_unigram: Comparison | None = None
+    improvement_over_unigram: Improvement | None = None
     verdict: str = ""
     """The result in two sentences."""
     advice: str = ""

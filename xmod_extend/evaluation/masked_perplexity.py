@@ -13,23 +13,20 @@ score compares adapters on one text, one tokenizer and one seed; between tokeniz
     T  tokens in a block
     N  scored (masked) positions
 
-Source: Devlin et al. 2019, section 3.1, for the objective; Post 2018 (sacreBLEU) for the signature.
+Source: Devlin et al. 2019, section 3.1, for the objective.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
-import torch
 
-from xmod_extend.model.batch import Batch
-from xmod_extend.model.loss import token_losses
+from xmod_extend.evaluation.losses import TokenLosses, batch_tokens, measure_nats
+from xmod_extend.evaluation.score import format_signature
 from xmod_extend.objectives.masked import MaskingScheme
 from xmod_extend.objectives.prediction import IGNORED, Prediction
 from xmod_extend.tokens.blocks import Ids
@@ -40,19 +37,11 @@ if TYPE_CHECKING:
 
     from xmod_extend.tokens.packing import PackedBlocks
 
-Floats = npt.NDArray[np.float64]
-
-CPU_BATCH_TOKENS = 1024
-"""Tokens in one forward pass on a processor, which more would only cost memory. It does not change
-the masks."""
-GPU_BATCH_TOKENS = 16_384
-"""Tokens in one forward pass elsewhere."""
 MAX_TOKENS = 131_072
 """A longer held-out text is sampled at even distances: the interval at this size is about 1 %."""
+METRIC = "masked_perplexity"
 METRIC_VERSION = 2
 """Goes up when the same text and adapter would get another score. 2: every target is hidden."""
-NUM_RESAMPLES = 1000
-INTERVAL = (2.5, 97.5)
 
 
 @dataclass(frozen=True)
@@ -115,7 +104,7 @@ class MaskedText:
         chosen = _evenly_spaced(len(self.blocks), max(1, num_tokens // length))
         return MaskedText([self.blocks[i] for i in chosen])
 
-    def batches(self, num_tokens: int = CPU_BATCH_TOKENS) -> Iterator[tuple[Ids, Ids, Ids]]:
+    def batches(self, num_tokens: int) -> Iterator[tuple[Ids, Ids, Ids]]:
         """Yield (input_ids, labels, document_ids), each (B, T), of blocks of one length."""
         start = 0
         while start < len(self.blocks):
@@ -136,111 +125,36 @@ class MaskedText:
             start = stop
 
 
-@dataclass(frozen=True)
-class TokenLosses:
-    """Cross-entropy in nats of each scored token, with its document and its token id; each (N,)."""
-
-    nats: Floats
-    documents: Ids
-    targets: Ids
-
-    @property
-    def mean_nats(self) -> float:
-        return float(self.nats.mean())
-
-
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """A perplexity with all that is needed to know what it means."""
-
-    perplexity: float
-    bits_per_byte: float
-    num_scored_tokens: int
-    num_documents: int
-    signature: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """How many times lower the perplexity became, paired over the same masked tokens.
-
-    `low` and `high` bound 95 % of a paired bootstrap over documents (1000 resamples).
-    """
-
-    ratio: float
-    low: float
-    high: float
-
-
-def evaluate(
-    model: XmodForMaskedLM, text: MaskedText, *, processes: Processes | None = None
+def masked_losses(
+    model: XmodForMaskedLM,
+    text: MaskedText,
+    *,
+    processes: Processes | None = None,
+    on_scored: Callable[[int], None] = lambda num_tokens: None,
 ) -> TokenLosses:
     """Score the adapter in the slice's slot on `text`.
 
     Args:
-        processes: If there are several, each scores some of the batches; the result is the same,
-            to the bit, in all of them and whatever their number.
+        processes: See `measure_nats`.
+        on_scored: See `measure_nats`.
     """
-    device = model.lm_head.bias.device
-    num_tokens = CPU_BATCH_TOKENS if device.type == "cpu" else GPU_BATCH_TOKENS
-    rank, count = (processes.rank, processes.count) if processes else (0, 1)
-    nats, documents, targets = [], [], []
-    for number, (inputs, labels, document_ids) in enumerate(text.batches(num_tokens)):
-        scored = labels != IGNORED
-        if number % count == rank and scored.any():
-            batch = Batch.from_prediction(Prediction(inputs, labels))
-            losses = token_losses(model, batch.to(device))
-        else:
-            losses = torch.zeros(int(scored.sum()), device=device)
-        nats.append(losses)
-        documents.append(document_ids[scored])
-        targets.append(labels[scored])
-    summed = torch.cat(nats)
-    if processes is not None:
-        processes.sum(summed)
-    return TokenLosses(
-        summed.cpu().double().numpy(),
-        np.concatenate(documents),
-        np.concatenate(targets),
+    nats = measure_nats(
+        model,
+        (Prediction(inputs, labels) for inputs, labels, _ in text.batches(batch_tokens(model))),
+        processes=processes,
+        on_scored=on_scored,
     )
+    labels = np.concatenate([block.labels for block in text.blocks])
+    documents = np.concatenate([block.document_ids for block in text.blocks])
+    return TokenLosses(nats, documents[labels != IGNORED], labels[labels != IGNORED])
 
 
-def score(losses: TokenLosses, *, token_bytes: Ids, signature: str) -> Score:
-    """Sum up token losses.
-
-    Args:
-        token_bytes: (V,): UTF-8 bytes of each token of the vocabulary.
-        signature: From `signature()`, of the text that was scored.
-    """
-    return Score(
-        perplexity=math.exp(losses.mean_nats),
-        bits_per_byte=float(losses.nats.sum() / math.log(2) / token_bytes[losses.targets].sum()),
-        num_scored_tokens=losses.nats.size,
-        num_documents=np.unique(losses.documents).size,
-        signature=signature,
-    )
-
-
-def compare(before: TokenLosses, after: TokenLosses, *, seed: int) -> Comparison:
-    """Return the ratio of the perplexities before / after, with its interval.
-
-    Raises:
-        ValueError: If the two were not scored on the same masked tokens.
-
-    Source: Koehn 2004, section 3, for the paired bootstrap.
-    """
-    if not np.array_equal(before.targets, after.targets):
-        raise ValueError("a paired comparison needs the same masked tokens on both sides")
-    _, document = np.unique(before.documents, return_inverse=True)
-    gain = np.bincount(document, weights=before.nats - after.nats)
-    count = np.bincount(document).astype(np.float64)
-    random = np.random.default_rng(seed)
-    ratios = np.empty(NUM_RESAMPLES)
-    for i in range(NUM_RESAMPLES):
-        times = np.bincount(random.integers(gain.size, size=gain.size), minlength=gain.size)
-        ratios[i] = (gain @ times) / (count @ times)
-    low, high = np.exp(np.percentile(ratios, INTERVAL))
-    return Comparison(ratio=math.exp(gain.sum() / count.sum()), low=float(low), high=float(high))
+def unk_rate(text: MaskedText, scheme: MaskingScheme, unk_id: int | None) -> float:
+    """Return the share of unknown tokens, which are never scored, in the scored text."""
+    others = [i for i in scheme.special_ids if i not in (unk_id, scheme.mask_id)]
+    ids = np.concatenate([block.input_ids for block in text.blocks] or [np.empty(0, np.int64)])
+    ordinary = ids[~np.isin(ids, others)]
+    return float(np.count_nonzero(ordinary == unk_id) / max(1, ordinary.size))
 
 
 def signature(
@@ -255,19 +169,15 @@ def signature(
 ) -> str:
     """Return all that a masked perplexity depends on, in one line.
 
-    `unk` is the share of unknown tokens in the scored text, which are never scored; `scored` is a
+    `unk` is `unk_rate`; `scored` is a
     hash of the ids themselves, hidden and shown, and so tells two scores apart where all else is
     equal: other versions of a library may cut the same text into other tokens.
     """
-    others = [i for i in scheme.special_ids if i not in (unk_id, scheme.mask_id)]
-    ids = np.concatenate([block.input_ids for block in text.blocks] or [np.empty(0, np.int64)])
-    ordinary = ids[~np.isin(ids, others)]
-    unk_rate = np.count_nonzero(ordinary == unk_id) / max(1, ordinary.size)
     fields = {
-        "masked_perplexity": f"v{METRIC_VERSION}",
+        METRIC: f"v{METRIC_VERSION}",
         "mlm_probability": f"{scheme.mlm_probability:g}",
         "mask": "all",
-        "unk": f"{unk_rate:.4f},excluded",
+        "unk": f"{unk_rate(text, scheme, unk_id):.4f},excluded",
         "seed": str(scheme.seed),
         "max_length": str(max_length),
         "scored_tokens": str(text.num_scored_tokens),
@@ -276,7 +186,7 @@ def signature(
         "tokenizer": tokenizer_sha256[:12],
         "scored": text.scored_sha256[:12],
     }
-    return "|".join(f"{name}:{value}" for name, value in fields.items())
+    return format_signature(fields)
 
 
 def _evenly_spaced(count: int, num_chosen: int) -> list[int]:

@@ -1,0 +1,70 @@
+"""A score of a text: a figure with its unit, its interval and all that it depends on.
+
+Source: Post 2018 (sacreBLEU) for the signature.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from xmod_extend.evaluation.bootstrap import perplexity_interval
+from xmod_extend.evaluation.losses import TokenLosses
+from xmod_extend.tokens.blocks import Ids
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """A perplexity with all that is needed to know what it means."""
+
+    perplexity: float
+    bits_per_byte: float
+    """Bits for each byte that the scored tokens stand for."""
+    num_scored_tokens: int
+    num_documents: int
+    signature: str
+    metric: str = "masked_perplexity"
+    nats_per_token: float | None = None
+    """The perplexity's logarithm; None in records of version 0.2, as the fields below."""
+    unk_rate: float | None = None
+    """Share of the tokens of the text that are unknown, and so were not scored."""
+    low: float | None = None
+    """The interval of the perplexity, 95 % of a bootstrap over documents."""
+    high: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredText:
+    """What a score says of the text that it is of; the same for every adapter."""
+
+    metric: str
+    signature: str
+    unk_rate: float
+    token_bytes: Ids
+    """(V,): UTF-8 bytes of each token of the vocabulary."""
+
+
+def score(losses: TokenLosses, text: ScoredText) -> Score:
+    """Sum up the losses of at least one token."""
+    low, high = perplexity_interval(losses)
+    num_bytes = text.token_bytes[losses.targets].sum()
+    return Score(
+        metric=text.metric,
+        perplexity=math.exp(losses.mean_nats),
+        nats_per_token=losses.mean_nats,
+        bits_per_byte=float(losses.nats.sum() / math.log(2) / num_bytes),
+        num_scored_tokens=losses.nats.size,
+        num_documents=np.unique(losses.documents).size,
+        unk_rate=text.unk_rate,
+        low=low,
+        high=high,
+        signature=text.signature,
+    )
+
+
+def format_signature(fields: Mapping[str, object]) -> str:
+    """Return the fields of a signature in one line."""
+    return "|".join(f"{name}:{value}" for name, value in fields.items())
