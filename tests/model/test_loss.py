@@ -60,7 +60,7 @@ def test_equals_upstreams_loss_and_gradient(
 
 def test_token_losses_are_those_of_the_labelled_positions_in_order(tmp_path: Path) -> None:
     model = load_slice(open_checkpoint(make_checkpoint(tmp_path / "base")), "de_DE")
-    losses = token_losses(model, BATCH)
+    losses = token_losses(model, [BATCH])
     with torch.no_grad():
         logits = model(INPUTS, lang_ids=torch.zeros(4, dtype=torch.long)).logits
     expected = torch.nn.functional.cross_entropy(

@@ -127,7 +127,7 @@ def test_bf16_weights_computed_in_fp32_are_the_rounded_weights_model(tmp_path: P
     expected = torch.nn.functional.cross_entropy(
         logits(whole, 0).flatten(0, 1), LABELS.flatten(), reduction="none"
     )[LABELS.flatten() != -100]
-    torch.testing.assert_close(token_losses(model, BATCH), expected)
+    torch.testing.assert_close(token_losses(model, [BATCH]), expected)
 
 
 @pytest.mark.parametrize("num_scored", [1, 9])
@@ -152,7 +152,7 @@ def test_weights_are_cast_a_few_at_a_time_in_the_same_memory(
         return found
 
     monkeypatch.setattr(loss_module, "cast_weight", cast_weight)
-    token_losses(model, batch)
+    token_losses(model, [batch])
     rows = [len(weight) for weight, _ in seen]
     assert sum(rows) == len(model.lm_head.decoder.weight) and max(rows) <= 16
     assert len({found.data_ptr() for _, found in seen}) == 1

@@ -6,7 +6,7 @@ D  documents
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,8 @@ CPU_BATCH_TOKENS = 1024
 what is hidden."""
 GPU_BATCH_TOKENS = 16_384
 """Tokens in one forward pass elsewhere."""
+HEAD_POSITIONS = 64
+"""Positions that the head predicts at a time, at the least: its weights are read for each time."""
 
 
 @dataclass(frozen=True)
@@ -84,18 +86,19 @@ def measure_nats(
     Args:
         model: A slice; the adapter in its slot is what is scored.
         predictions: Batches, each of sequences of one length.
-        processes: If there are several, each scores some of the batches; the result is the same,
-            to the bit, in all of them and whatever their number.
+        processes: If there are several, each scores some groups of batches; the result is the
+            same, to the bit, in all of them and whatever their number.
         on_scored: Called with the number of tokens scored so far, for a progress display.
     """
     device = model.lm_head.bias.device
     rank, count = (processes.rank, processes.count) if processes else (0, 1)
     nats = [torch.zeros(0, device=device)]
     done = 0
-    for number, prediction in enumerate(predictions):
-        num_scored = prediction.num_predicted
+    for number, group in enumerate(_group(predictions)):
+        num_scored = sum(prediction.num_predicted for prediction in group)
         if number % count == rank and num_scored:
-            nats.append(token_losses(model, Batch.from_prediction(prediction).to(device)))
+            batches = [Batch.from_prediction(one).to(device) for one in group if one.num_predicted]
+            nats.append(token_losses(model, batches))
         else:
             nats.append(torch.zeros(num_scored, device=device))
         done += num_scored
@@ -104,3 +107,17 @@ def measure_nats(
     if processes is not None:
         processes.sum(summed)
     return summed.cpu().double().numpy()
+
+
+def _group(predictions: Iterable[Prediction]) -> Iterator[list[Prediction]]:
+    """Yield batches in a row that have enough positions together for the head."""
+    group: list[Prediction] = []
+    num_predicted = 0
+    for prediction in predictions:
+        group.append(prediction)
+        num_predicted += prediction.num_predicted
+        if num_predicted >= HEAD_POSITIONS:
+            yield group
+            group, num_predicted = [], 0
+    if group:
+        yield group

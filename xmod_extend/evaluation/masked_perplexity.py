@@ -71,7 +71,7 @@ class MaskedText:
         """Mask each block by its own index, so that a sample has the masks of the whole."""
         masked = []
         whole = max(1, max_tokens // max(1, blocks.get([0]).shape[1])) if len(blocks) else 0
-        for index in _evenly_spaced(len(blocks), whole):
+        for index in evenly_spaced(len(blocks), whole):
             hidden = scheme.hide(blocks.get([index]), index)
             masked.append(Block.from_prediction(hidden, blocks.document_ids([index])[0]))
         tail, documents = blocks.tail(), blocks.tail_document_ids()
@@ -101,7 +101,7 @@ class MaskedText:
     def sample(self, num_tokens: int) -> MaskedText:
         """Return about `num_tokens` of the text: whole blocks at even distances, as masked."""
         length = max((block.input_ids.size for block in self.blocks), default=1)
-        chosen = _evenly_spaced(len(self.blocks), max(1, num_tokens // length))
+        chosen = evenly_spaced(len(self.blocks), max(1, num_tokens // length))
         return MaskedText([self.blocks[i] for i in chosen])
 
     def batches(self, num_tokens: int) -> Iterator[tuple[Ids, Ids, Ids]]:
@@ -189,7 +189,8 @@ def signature(
     return format_signature(fields)
 
 
-def _evenly_spaced(count: int, num_chosen: int) -> list[int]:
+def evenly_spaced(count: int, num_chosen: int) -> list[int]:
+    """Return so many of `range(count)`, at even distances."""
     if num_chosen >= count:
         return list(range(count))
     return [int(i) for i in (np.arange(num_chosen) * count) // num_chosen]

@@ -18,6 +18,7 @@ Source: Milakov and Gimelshein 2018 (arXiv 1805.02867) for the running maximum; 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -69,12 +70,26 @@ def prediction_loss(
 
 
 @torch.no_grad()
-def token_losses(model: XmodForMaskedLM, batch: Batch) -> torch.Tensor:
-    """Return the cross-entropy in nats of each predicted position, (N,), in their order."""
-    features = _features(model, batch)
+def token_losses(model: XmodForMaskedLM, batches: Sequence[Batch]) -> torch.Tensor:
+    """Return the cross-entropy in nats of each predicted position, (N,), in their order.
+
+    The encoder runs batch by batch, the head once over the positions of all: its weights, which are
+    most of the model's, are read once.
+    """
+    features = torch.cat([_features(model, batch) for batch in batches])
+    targets = torch.cat([batch.targets for batch in batches])
     decoder = model.lm_head.decoder
     normaliser, _ = _sweep(features, decoder.weight, decoder.bias, with_mean=False)
-    return normaliser - _target_logits(features, decoder.weight, decoder.bias, batch.targets)
+    return normaliser - _target_logits(features, decoder.weight, decoder.bias, targets)
+
+
+@torch.no_grad()
+def token_log_probabilities(model: XmodForMaskedLM, batch: Batch) -> torch.Tensor:
+    """Return the log-probability of every token at each predicted position, (N, V), in fp32."""
+    features = _features(model, batch)
+    decoder = model.lm_head.decoder
+    logits = F.linear(features, decoder.weight.to(features.dtype), decoder.bias.to(features.dtype))
+    return torch.log_softmax(logits.float(), dim=-1)
 
 
 def _features(
