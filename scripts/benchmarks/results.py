@@ -22,6 +22,15 @@ DOUBTFUL = (
     "(!) The difference of the runs and the contender's own clock disagree by more than "
     f"{MOST_DISAGREEMENT:.0%}: the machine was busy or the steps few. Raise --rounds or --steps."
 )
+GPU_COLUMNS = (
+    "contender",
+    "precision",
+    "tokens/s",
+    "ms a step",
+    "peak GB",
+    "of the limit",
+    "ours is",
+)
 COLUMNS = (
     "contender",
     "precision",
@@ -97,7 +106,10 @@ def summarise(
         if entry.error is not None:
             row["error"] = entry.error
             continue
-        row |= rates_of(entry, num_tokens)
+        if given.device == "cuda":
+            row |= rates_on_gpu(entry, num_tokens, warm_up=given.steps[0])
+        else:
+            row |= rates_of(entry, num_tokens)
         measured = limits.get(limit_dtype(entry.precision, machine, given.device))
         if measured and row[rate]:
             seconds = statistics.median(limit["seconds_per_step"] for limit in measured)
@@ -110,6 +122,24 @@ def summarise(
         if row.get(rate) and row["precision"] in ours:
             row["ours_times_as_fast"] = ours[row["precision"]] / row[rate]
     return rows
+
+
+def rates_on_gpu(entry: Entry, num_tokens: int, *, warm_up: int) -> dict[str, float]:
+    """By the contender's own clock, from the end of step `warm_up` to the end of the last.
+
+    At both, the host has waited for the device. In between ours waits at every tenth step only, so
+    that a single step has no time of its own.
+    """
+    seconds = []
+    for run in entry.runs:
+        clock = run.own_report["wall_seconds"]
+        seconds.append((clock[-1] - clock[warm_up]) / (run.steps - warm_up))
+    step = statistics.median(seconds)
+    return {
+        "tokens_per_wall_second": num_tokens / step,
+        "milliseconds_per_step": 1000 * step,
+        "peak_bytes": max(run.own_report["peak_gpu_bytes"] for run in entry.runs),
+    }
 
 
 def rates_of(entry: Entry, num_tokens: int) -> dict[str, float | bool | None]:
@@ -161,17 +191,15 @@ def print_table(
         f"a token {work['gflop_per_token']:.3f}\n",
         file=out,
     )
-    print("| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|", file=out)
+    columns = GPU_COLUMNS if given.device == "cuda" else COLUMNS
+    print("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|", file=out)
     for row in rows:
         cells = [row["contender"], row["precision"]]
         if "error" in row:
-            cells += [f"failed: {row['error']}", *[""] * (len(COLUMNS) - 3)]
+            cells += [f"failed: {row['error']}", *[""] * (len(columns) - 3)]
         else:
             cells += [
-                _number(row["tokens_per_cpu_second"]) + (" (!)" if row["doubtful"] else ""),
-                f"{row['own_clock_tokens_per_cpu_second']:.1f} "
-                f"({row['own_clock_slowest_step']:.1f}–{row['own_clock_fastest_step']:.1f})",
-                _number(row["tokens_per_wall_second"]),
+                *(_gpu_rates(row) if given.device == "cuda" else _cpu_rates(row)),
                 f"{row['peak_bytes'] / 1e9:.2f}",
                 f"{row['fraction_of_limit']:.1%}" if "fraction_of_limit" in row else "",
                 f"{row['ours_times_as_fast']:.2f} x" if "ours_times_as_fast" in row else "",
@@ -179,6 +207,19 @@ def print_table(
         print("| " + " | ".join(cells) + " |", file=out)
     if any(row.get("doubtful") for row in rows):
         print("\n" + DOUBTFUL, file=out)
+
+
+def _cpu_rates(row: dict[str, Any]) -> list[str]:
+    return [
+        _number(row["tokens_per_cpu_second"]) + (" (!)" if row["doubtful"] else ""),
+        f"{row['own_clock_tokens_per_cpu_second']:.1f} "
+        f"({row['own_clock_slowest_step']:.1f}–{row['own_clock_fastest_step']:.1f})",
+        _number(row["tokens_per_wall_second"]),
+    ]
+
+
+def _gpu_rates(row: dict[str, Any]) -> list[str]:
+    return [f"{row['tokens_per_wall_second']:,.0f}", f"{row['milliseconds_per_step']:.1f}"]
 
 
 def _number(rate: float | None) -> str:

@@ -5,6 +5,7 @@ usage: python scripts/benchmarks/training.py [--shape SHAPE] [--base DIR] [--ste
            [--json FILE] …
 
 Contenders: `ours`; `transformers`, a plain loop with the transformers of this environment;
+`transformers-bf16-weights`, the same with all of the model in bf16 in place of autocast;
 `transformers-4.57.6`, the same loop with that version; `adapters-1.3.0`, AdapterHub's way. The last
 two run in environments of their own, which are made once in --envs.
 
@@ -13,6 +14,10 @@ same tokens. Each is a process that is measured from outside twice, with A and w
 difference, shared out over B - A steps, leaves start-up and loading out. Contenders take turns, so
 that a slow spell of the machine does not meet one of them alone; on a busy machine even CPU seconds
 vary, which the slowest and fastest step by the contender's own clock show, and --rounds evens out.
+
+With --device cuda a contender runs once, with B steps, and its own clock tells the time between
+step A and step B, both waited for. A is at least 10, so that ours has its first basis by then, and
+B - A is a multiple of 30, the steps between two of its refreshes. Memory is what PyTorch took.
 
 The limit is the time that the matrix products a step cannot do without (flops.py) take by
 themselves on this machine, in the same run and with the same threads (rates.py). Where the
@@ -49,14 +54,26 @@ from results import (
 
 HERE = Path(__file__).resolve().parent
 CACHE = Path("~/.cache/xmod-extend-benchmarks").expanduser()
+STEPS = {"cpu": [1, 3], "cuda": [30, 90]}
 NUM_LANGUAGES = {"xmod-base": 81, "xmod-large-prenorm": 81, "tiny-for-tests": 3}
 CONTENDERS: dict[str, tuple[str, str | None]] = {
     "ours": ("ours.py", None),
     "transformers": ("upstream.py", None),
+    "transformers-bf16-weights": ("upstream.py", None),
     "transformers-4.57.6": ("upstream.py", "transformers-4.57.6"),
     "adapters-1.3.0": ("adapterhub.py", "adapters-1.3.0"),
 }
 """Script, and the environment it needs; `None` is this one."""
+OTHERWISE_SPELT = {("transformers-bf16-weights", "bf16"): "bf16-weights"}
+"""What the precision of a contender is called in its script, if not as it is here."""
+LACKING = {
+    ("transformers-bf16-weights", "fp32"),
+    *((contender, "fp16") for contender in CONTENDERS if contender != "ours"),
+}
+"""Contenders without this precision."""
+
+
+DEFAULT = [name for name in CONTENDERS if name != "transformers-bf16-weights"]
 
 
 def main() -> None:
@@ -69,13 +86,15 @@ def main() -> None:
         for precision in given.precision
         or (("fp32", "bf16") if has_fast_bf16(machine) else ("fp32",))
         for contender in given.contenders
+        if (contender, precision) not in LACKING
     ]
     interpreters = find_interpreters(entries, given.envs)
     limits: dict[str, list[dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         blocks = Path(folder) / "blocks.npy"
         np.save(blocks, make_blocks(given, config["vocab_size"]))
-        for steps in given.steps * given.rounds:
+        steps_of_runs = given.steps[1:] if given.device == "cuda" else given.steps
+        for steps in steps_of_runs * given.rounds:
             for entry in entries:
                 if entry.error is None:
                     run_contender(entry, interpreters[entry.contender], steps, base, blocks, given)
@@ -104,16 +123,22 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--shape", choices=NUM_LANGUAGES, default="xmod-base")
     parser.add_argument("--base", type=Path, help="a random base; default: made in --envs")
     parser.add_argument("--envs", type=Path, default=CACHE, help=f"default: {CACHE}")
-    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=DEFAULT)
     parser.add_argument(
         "--precision",
         nargs="+",
-        choices=("fp32", "bf16"),
+        choices=("fp32", "bf16", "fp16"),
         help="default: fp32, and bf16 where the processor has instructions for it",
     )
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--max-length", type=int, default=128)
-    parser.add_argument("--steps", type=int, nargs=2, default=[1, 3], metavar=("A", "B"))
+    parser.add_argument(
+        "--steps",
+        type=int,
+        nargs=2,
+        metavar=("A", "B"),
+        help=f"default: {STEPS['cpu']}, with --device cuda {STEPS['cuda']}",
+    )
     parser.add_argument("--rounds", type=int, default=1, help="repetitions of all runs")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -125,6 +150,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--json", metavar="FILE", help="also write everything there; - is stdout")
     given = parser.parse_args()
+    given.steps = given.steps or STEPS[given.device]
     if not 1 <= given.steps[0] < given.steps[1]:
         parser.error("--steps: A must be at least 1 and B greater than A")
     return given
@@ -204,7 +230,7 @@ def run_contender(
         "blocks": blocks,
         "steps": steps,
         "batch-size": given.batch_size,
-        "precision": entry.precision,
+        "precision": OTHERWISE_SPELT.get((entry.contender, entry.precision), entry.precision),
         "device": given.device,
         "dropout": given.dropout,
         "threads": given.threads,

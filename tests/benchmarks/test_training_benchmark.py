@@ -181,3 +181,30 @@ def test_ours_and_transformers_are_measured_and_a_failure_loses_nothing(tmp_path
         assert long["own_report"]["trainable_parameters"] == 3 * (2 * 32 * 16 + 16 + 32)
     # 15 % of 4 x 31 tokens behind the <s>
     assert 12 < result["needed"]["shape"]["masked"] < 26
+
+
+def test_on_a_gpu_the_steps_between_two_waits_are_timed(load: Any, monkeypatch: Any) -> None:
+    """Ours waits for the device at every tenth step: its clock stands still in between."""
+    results = load("results")
+    arguments = ["training.py", "--device", "cuda", "--steps", "10", "30"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    given = load("training").parse_arguments()
+    looks = [0.0, *[60.0] * 10, *[70.0] * 10, *[80.0] * 10]
+    report = {"wall_seconds": looks, "masked_tokens": [150] * 30, "peak_gpu_bytes": 5 * 10**9}
+    run = results.Run(
+        steps=30,
+        cpu_seconds=90.0,
+        wall_seconds=90.0,
+        peak_rss_bytes=10**9,
+        load_average=1.0,
+        own_report=report,
+    )
+    entries = [results.Entry("ours", "bf16", [run])]
+    limits = {"bf16": [{"seconds_per_step": 0.25}]}
+    machine = {"flags": dict.fromkeys(load("machine").BF16_FLAGS, False)}
+    (row,) = results.summarise(entries, limits, machine, given)
+    assert row["milliseconds_per_step"] == 1000
+    assert row["tokens_per_wall_second"] == 1024
+    assert row["fraction_of_limit"] == 0.25
+    assert row["peak_bytes"] == 5 * 10**9
+    results.print_table([row], {"gflop_per_step": 1.0, "gflop_per_token": 0.1}, given)

@@ -7,6 +7,7 @@ alone stays the caller's: it says how much of the machine the job may have.
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,6 +15,9 @@ from typing import Any
 
 Setting = tuple[Callable[[], Any], Callable[[Any], object], Any]
 """A setting: how it is read, how it is written, and its value while a job runs."""
+
+_AS_FAST_AS_IT_GOES, _DETERMINISTIC_OR_WARN = 0, 1
+"""PyTorch's debug modes of determinism: any algorithm; a deterministic one, or a warning."""
 
 
 @contextmanager
@@ -46,7 +50,7 @@ def _settings() -> list[Setting]:
     cuda = torch.backends.cuda
     return [
         (torch.get_default_dtype, torch.set_default_dtype, torch.float32),
-        (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode, 0),
+        *_determinism(),
         (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly, False),
         (_flushes_denormals, torch.set_flush_denormal, False),
         _attribute(torch.backends.mkldnn, "enabled", True),
@@ -57,6 +61,37 @@ def _settings() -> list[Setting]:
         (cuda.math_sdp_enabled, cuda.enable_math_sdp, True),
         *_matmul_precision(),
     ]
+
+
+def _determinism() -> list[Setting]:
+    """Return the settings under which a run gives the same bits again, resumed or not.
+
+    A processor needs none. On NVIDIA GPUs the backward pass of the fused attention adds up in an
+    order of its own each time, unless it is told not to.
+    """
+    import torch
+
+    on_cuda = torch.cuda.is_available()
+    mode = _DETERMINISTIC_OR_WARN if on_cuda else _AS_FAST_AS_IT_GOES
+    settings: list[Setting] = [
+        (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode, mode)
+    ]
+    if on_cuda:
+        # Nothing here reads memory before it is written, so filling it would only take time.
+        owner = torch.utils.deterministic
+        settings.append(_attribute(owner, "fill_uninitialized_memory", False))
+        settings.append(_variable("CUBLAS_WORKSPACE_CONFIG", ":4096:8"))
+    return settings
+
+
+def _variable(name: str, during: str) -> Setting:
+    def write(value: str | None) -> None:
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+    return (lambda: os.environ.get(name), write, during)
 
 
 def _matmul_precision() -> list[Setting]:

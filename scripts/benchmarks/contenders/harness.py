@@ -22,6 +22,9 @@ IGNORED = -100
 FIRST_ORDINARY_ID = 4
 """Behind `<s> <pad> </s> <unk>`; `<mask>` is the last of the vocabulary. See XLM-R's tokenizer."""
 MLM_PROBABILITY = 0.15
+PRECISIONS = ("fp32", "bf16", "bf16-weights", "fp16")
+"""bf16 is autocast, or what a contender has instead; bf16-weights keeps all of an upstream model in
+bf16; fp16 is ours alone, since the others would need a loss scaler."""
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -30,7 +33,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--blocks", type=Path, required=True, help="token ids (steps x B, T), .npy")
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--batch-size", type=int, required=True)
-    parser.add_argument("--precision", choices=("fp32", "bf16"), required=True)
+    parser.add_argument("--precision", choices=PRECISIONS, required=True)
     parser.add_argument("--device", choices=("cpu", "cuda"), required=True)
     parser.add_argument("--dropout", choices=("own", "on", "off"), required=True)
     parser.add_argument("--threads", type=int, required=True)
@@ -54,14 +57,16 @@ class Report:
     wall_seconds: list[float] = field(default_factory=list)
 
     def tick(self) -> None:
+        """Notes the time; on a GPU, whoever reads a loss before has waited for the step."""
         self.cpu_seconds.append(time.process_time())
         self.wall_seconds.append(time.perf_counter())
 
     def write(self) -> None:
         """Prints the report as the last line of stdout."""
         cuda = torch.cuda.is_available()
+        device = {"gpu": torch.cuda.get_device_name()} if cuda else {}
         peak = {"peak_gpu_bytes": torch.cuda.max_memory_allocated()} if cuda else {}
-        print(json.dumps(vars(self) | peak))
+        print(json.dumps(vars(self) | device | peak))
 
 
 def batches(given: argparse.Namespace) -> Iterator[torch.Tensor]:
@@ -103,7 +108,8 @@ def run_plain_loop(
     report.tick()
     for ids in batches(given):
         inputs, labels = mask_tokens(ids, model.config.vocab_size)
-        with torch.autocast(device.type, torch.bfloat16, enabled=given.precision == "bf16"):
+        is_mixed = given.precision == "bf16"
+        with torch.autocast(device.type, torch.bfloat16, enabled=is_mixed):
             loss = forward(inputs.to(device), labels.to(device)).loss
         loss.backward()
         if any(parameter.grad is None for parameter in parameters):

@@ -17,7 +17,8 @@ def main() -> None:
     transformers.logging.set_verbosity_error()
     config = AutoConfig.from_pretrained(given.base, **dropout_rates(given))
     config.languages = [*config.languages, LANGUAGE]
-    model = AutoModelForMaskedLM.from_pretrained(given.base, config=config)
+    dtype = torch.bfloat16 if given.precision == "bf16-weights" else torch.float32
+    model = AutoModelForMaskedLM.from_pretrained(given.base, config=config, dtype=dtype)
     for name, parameter in model.named_parameters():
         parameter.requires_grad = f".adapter_modules.{LANGUAGE}." in name
     model.set_default_language(LANGUAGE)
