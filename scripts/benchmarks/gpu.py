@@ -88,12 +88,12 @@ def measure_agreement(checkpoint: Checkpoint, precisions: list[str], device: tor
     length = min(128, exact_model.config.max_position_embeddings - 2)
     blocks = make_blocks(vocabulary, 16, length)
     batch = Batch.from_prediction(make_scheme(vocabulary, 0.15).hide(blocks, 0))
-    exact = token_losses(exact_model, batch).double()
+    exact = token_losses(exact_model, [batch]).double()
     print(f"\n{len(exact)} tokens on the CPU in fp32: {exact.mean():.6f} nats a token")
     for name in dict.fromkeys(("fp32", *precisions)):
         model = load_slice(checkpoint, language, precision=choose_precision(name, device))
         model.to(device)
-        found = token_losses(model, batch.to(device)).double().cpu()
+        found = token_losses(model, [batch.to(device)]).double().cpu()
         apart = (found - exact).abs()
         print(
             f"on {device.type} in {name}: {found.mean():.6f} nats a token; a token is off by "

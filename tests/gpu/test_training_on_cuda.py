@@ -110,9 +110,9 @@ def test_scores_follow_the_cpu(tmp_path: Path, precision: Precision, pre_norm: b
     checkpoint = open_checkpoint(make_checkpoint(tmp_path / "base", pre_norm=pre_norm))
     blocks = next(RandomBlocks().batches(32, 5))
     batch = Batch.from_prediction(SCHEME.hide(blocks, 0))
-    exact = token_losses(load_slice(checkpoint, "de_DE"), batch)
+    exact = token_losses(load_slice(checkpoint, "de_DE"), [batch])
     model = load_slice(checkpoint, "de_DE", precision=precision).to("cuda")  # type: ignore[arg-type]
-    found = token_losses(model, batch.to(torch.device("cuda")))
+    found = token_losses(model, [batch.to(torch.device("cuda"))])
     assert found.device.type == "cuda"
     close = 1e-4 if precision is FP32 else 5e-2
     assert found.tolist() == pytest.approx(exact.tolist(), abs=close)
