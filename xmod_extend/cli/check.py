@@ -11,6 +11,7 @@ from xmod_extend.cli.errors import error_boundary
 from xmod_extend.cli.options import Json, Quiet, takes, typed
 from xmod_extend.cli.output import Display, Output, num_bytes
 from xmod_extend.jobs.options import CorpusOptions
+from xmod_extend.text.near_duplicates import shorten
 
 if TYPE_CHECKING:
     from xmod_extend.text.report import CorpusReport
@@ -82,6 +83,11 @@ def _rows(report: CorpusReport) -> list[tuple[str, Any]]:
     ]
     if report.contaminated_lines:
         rows.append(("left out of training", f"{report.contaminated_lines:,} (held-out as well)"))
+    if report.near_duplicate_lines:
+        rows.append(
+            ("left out as well", f"{report.near_duplicate_lines:,} (nearly held-out lines)")
+        )
+    rows += _near_rows(report)
     if report.tokens is not None:
         rows.append(("tokens", f"{report.tokens:,}"))
         rows.append(("tokens per word", f"{report.fertility:.2f}"))
@@ -91,6 +97,28 @@ def _rows(report: CorpusReport) -> list[tuple[str, Any]]:
         rows.append(("words with any", f"{report.coverage.words_hit:.2%}"))
         if report.coverage.missing:
             rows.append(("the most frequent", " ".join(report.coverage.missing)))
+    return rows
+
+
+def _near_rows(report: CorpusReport) -> list[tuple[str, str]]:
+    """Return how many held-out lines a training line nearly repeats, with two of the pairs."""
+    near = report.near_duplicates
+    if near is None:
+        return []
+    some = " of a sample" if near.is_sample else ""
+    rows = [
+        (
+            "nearly repeated",
+            f"{near.held_out_lines:,} of {near.compared_lines:,} held-out lines{some} "
+            f"({near.share:.1%})",
+        )
+    ]
+    examples = near.examples
+    for pair in examples[:: max(1, len(examples) // 2)][:2]:
+        rows += [
+            (f"{pair.similarity:.0%} of it", shorten(pair.held_out)),
+            ("in", shorten(pair.train)),
+        ]
     return rows
 
 

@@ -55,6 +55,7 @@ def check_corpus(
     held_out: PathOrName | None = None,
     text_field: str = "text",
     encoding_errors: EncodingErrors = "strict",
+    drop_near_duplicates: bool = False,
     callback: Callback | None = None,
     progress: bool = True,
 ) -> CorpusReport:
@@ -74,6 +75,7 @@ def check_corpus(
         held_out=held_out,
         text_field=text_field,
         encoding_errors=encoding_errors,
+        drop_near_duplicates=drop_near_duplicates,
     )
     with choose_callback(callback, progress) as callback:
         return _check(options, callback)
@@ -104,6 +106,7 @@ def probe_corpus(
     held_out: PathOrName | None = None,
     text_field: str = "text",
     encoding_errors: EncodingErrors = "strict",
+    drop_near_duplicates: bool = False,
     max_length: int | None = None,
     callback: Callback | None = None,
     progress: bool = True,
@@ -122,6 +125,7 @@ def probe_corpus(
         held_out=held_out,
         text_field=text_field,
         encoding_errors=encoding_errors,
+        drop_near_duplicates=drop_near_duplicates,
     )
     length = TrainingOptions(max_length=max_length).max_length
     with choose_callback(callback, progress) as callback:

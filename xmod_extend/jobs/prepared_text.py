@@ -94,6 +94,7 @@ def read_text(options: TextOptions, callback: Callback) -> Corpus:
         text_field=options.text_field,
         encoding_errors=options.encoding_errors,
         streaming=options.streaming,
+        drop_near_duplicates=options.drop_near_duplicates,
     )
 
 

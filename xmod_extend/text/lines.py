@@ -10,12 +10,13 @@ import hashlib
 import json
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from xmod_extend.text.arrow import encode_lines, read_arrow
 from xmod_extend.text.cache import Entry
-from xmod_extend.text.cleaning import clean_block
+from xmod_extend.text.cleaning import CleanBlock, clean_block
+from xmod_extend.text.near_duplicates import NearIndex
 from xmod_extend.text.reading import read_blocks
 from xmod_extend.text.sources import Source
 
@@ -101,6 +102,8 @@ class StreamedLines:
     sources: tuple[Source, ...]
     excluded: frozenset[int] = frozenset()
     """Digests of lines that are left out as well, such as the held-out ones."""
+    near: NearIndex | None = field(default=None, compare=False, repr=False)
+    """Lines that nearly repeat one of these are left out too, if it is given."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -116,6 +119,8 @@ class StreamedLines:
         first = self.sources[0]
         versions = [source.version for source in self.sources]
         parts = [first.text_field, first.encoding_errors, *versions]
+        if self.near is not None:
+            parts.append("without near duplicates")
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def pieces(self, order: Sequence[int] | None = None) -> Iterator[bytes]:
@@ -144,14 +149,21 @@ class StreamedLines:
             recent: deque[int] = deque()
             known = set(self.excluded)
             for block in map(clean_block, read_blocks(self.sources[index])):
-                for digest, line in block.lines():
-                    if not line or digest in known:
+                near = self._near_rows(block)
+                for row, (digest, line) in enumerate(block.lines()):
+                    if not line or digest in known or row in near:
                         continue
                     known.add(digest)
                     recent.append(digest)
                     if len(recent) > RECENT_LINES:
                         known.remove(recent.popleft())
                     yield line
+
+    def _near_rows(self, block: CleanBlock) -> frozenset[int]:
+        if self.near is None:
+            return frozenset()
+        lines = [line.decode() for _, line in block.lines()]
+        return frozenset(near.row for near in self.near.find(lines))
 
     def sample(self, num_bytes: int) -> tuple[Iterator[str], bool]:
         """Return nothing: what a stream holds shows when it is read."""

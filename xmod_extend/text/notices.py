@@ -1,4 +1,4 @@
-"""What shows that a text was not made ready: markup, numbers, broken letters, near repetitions.
+"""What shows that a text was not made ready: markup, numbers, broken letters.
 
 None of it is refused, for any of it may be meant; each is said in a sentence, with its share, an
 example and what to do.
@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import regex
+
+from xmod_extend.text.near_duplicates import shorten
 
 SAMPLE_BYTES = 16 << 20
 """Bytes of a text that are looked at, at even distances: it takes a few seconds."""
@@ -36,7 +38,6 @@ _HIGH_RUN = re.compile("[^\x00-\x7f]{2,}")
 # What the first byte of a letter's UTF-8 looks like in an encoding of one byte a letter. Where that
 # may be a letter of the language, two such letters in a row are asked for.
 _LEADING = {"cp1252": "ÂÃÄÅâ", "cp1250": "ĂÄĹâ", "cp1251": ""}
-_NO_LETTER_OR_DIGIT = regex.compile(r"[^\p{L}\p{M}\p{N}]+")
 _WORD = regex.compile(r"[\p{L}\p{M}'’]+")
 
 
@@ -137,36 +138,6 @@ def find_notices(lines: Iterable[str], *, is_sample: bool = False) -> list[str]:
     return sentences + _prefix(beginnings, total, sample)
 
 
-def find_near_repetitions(
-    train: Iterable[str], held_out: Iterable[str], *, is_sample: bool = False
-) -> list[str]:
-    """Return a sentence if held-out lines are training lines but for case, spaces and
-    punctuation."""
-    measured = {_bare(line): line for line in held_out}
-    measured.pop("", None)
-    num_measured = len(measured)
-    near: dict[str, str] = {}
-    for line in train:
-        if (bare := _bare(line)) in measured:
-            near[measured.pop(bare)] = line
-    if len(near) < 2:  # a single one is an accident
-        return []
-    held, trained = next(iter(near.items()))
-    some = ", a sample of them," if is_sample else ""
-    return [
-        f"{len(near):,} of {num_measured:,} held-out lines are training lines{some} but for case, "
-        f"spaces or punctuation, such as {shorten(held)!r} and {shorten(trained)!r}: they score "
-        "better than text that was never seen. Take one of each pair out."
-    ]
-
-
-def shorten(line: str) -> str:
-    """Return the line, or its beginning."""
-    if len(line) <= EXAMPLE_CHARACTERS:
-        return line
-    return line[:EXAMPLE_CHARACTERS].rsplit(" ", 1)[0] + " …"
-
-
 class _Numbers:
     """Lines that are numbered through, as in the files of the Leipzig collection."""
 
@@ -229,8 +200,3 @@ def _is_repairable(run: str) -> bool:
             return True
     # A byte that the encoding has no letter for was lost, or stands there as a control character.
     return False
-
-
-def _bare(line: str) -> str:
-    letters: str = _NO_LETTER_OR_DIGIT.sub("", line)
-    return letters.casefold()

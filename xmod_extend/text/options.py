@@ -46,6 +46,12 @@ class TextOptions(OptionGroup):
         default=False,
     )
 
+    drop_near_duplicates: bool = option(
+        "Leave out training lines that nearly repeat a held-out line; the held-out text stays as "
+        "it is.",
+        default=False,
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.corpus:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import regex
 
 from xmod_extend.text.lines import COUNTED_TOKENS
+from xmod_extend.text.near_duplicates import NearDuplicates
 from xmod_extend.text.statistics import TextStatistics
 
 SMALL_TRAIN_BYTES = 50_000
@@ -21,8 +22,9 @@ MOST_UNKNOWN = 0.2
 readably, than its token frequencies do; at 25 % it knows less."""
 
 STREAMED = (
-    "The training text is streamed: it is not counted, and of its repeated lines only near ones "
-    "are left out. All figures of the corpus are of the held-out text, and token frequencies of "
+    "The training text is streamed: it is not counted, and of its repeated lines only those that "
+    "are close together are left out. Lines that nearly repeat a held-out line are {near}. All "
+    "figures of the corpus are of the held-out text, and token frequencies of "
     f"the first {COUNTED_TOKENS:,} tokens."
 )
 
@@ -118,7 +120,8 @@ class CorpusReport:
     """Figures of a corpus, its training and its held-out side; `dataclasses.asdict` gives JSON.
 
     Of the lines that were read, each is kept or counted under one reason for which it was not:
-    `lines == kept_lines + empty_lines + duplicate_lines + contaminated_lines`.
+    `lines == kept_lines + empty_lines + duplicate_lines + contaminated_lines +
+    near_duplicate_lines`.
     """
 
     files: tuple[str, ...]
@@ -167,6 +170,13 @@ class CorpusReport:
 
     held_out_sha256: str
     """The same of the held-out lines."""
+
+    near_duplicate_lines: int = 0
+    """Training lines left out, on request, because they nearly repeat a held-out line."""
+
+    near_duplicates: NearDuplicates | None = None
+    """Held-out lines that a training line nearly repeats; None if the training text is streamed,
+    and in records of version 0.2."""
 
     tokens: int | None = None
     """Tokens of the kept text, without special tokens; None before it was tokenised."""
@@ -229,7 +239,10 @@ def describe_sides(
     held_out: TextStatistics,
     empty_lines: int = 0,
     contaminated_lines: int = 0,
+    near_duplicate_lines: int = 0,
     cut_lines: int = 0,
+    near_duplicates: NearDuplicates | None = None,
+    drops_near: bool = False,
     notices: Sequence[str] = (),
     notes: tuple[str, ...] = (),
 ) -> CorpusReport:
@@ -237,9 +250,11 @@ def describe_sides(
 
     Args:
         files: The corpus as it was found, and the held-out text if it was given.
-        lines: Lines read; the next three are some of them.
+        lines: Lines read; the next four are some of them.
         train: Figures of the training side; None if it is streamed, and so was not counted.
         held_out: Figures of the held-out side.
+        near_duplicates: Held-out lines that a training line nearly repeats, if that was looked for.
+        drops_near: Whether such lines of a stream are left out as it is read.
         notices: What is to be said of single lines.
         notes: What only concerns this machine.
     """
@@ -250,7 +265,11 @@ def describe_sides(
         lines=lines,
         kept_lines=both.lines,
         empty_lines=empty_lines,
-        duplicate_lines=lines - empty_lines - both.lines - contaminated_lines,
+        duplicate_lines=lines
+        - empty_lines
+        - both.lines
+        - contaminated_lines
+        - near_duplicate_lines,
         contaminated_lines=contaminated_lines,
         cut_lines=cut_lines,
         replaced_characters=both.replaced_characters,
@@ -264,8 +283,11 @@ def describe_sides(
         scripts={name: round(share, 6) for name, share in both.scripts.items() if share >= 1e-6},
         train_sha256=counted.sha256,
         held_out_sha256=held_out.sha256,
+        near_duplicate_lines=near_duplicate_lines,
+        near_duplicates=near_duplicates,
     )
-    said = _warnings(report, counted, held_out) if train else [STREAMED]
+    streamed = STREAMED.format(near="left out too" if drops_near else "not looked for")
+    said = _warnings(report, counted, held_out) if train else [streamed]
     return replace(report, warnings=(*said, *notices), notes=notes)
 
 
@@ -302,9 +324,11 @@ def _warnings(report: CorpusReport, train: TextStatistics, held_out: TextStatist
     if report.contaminated_lines * 10 > report.held_out_lines:
         warnings.append(
             f"{report.contaminated_lines:,} of the {report.held_out_lines:,} held-out lines are "
-            "in the corpus too and were left out of training; lines that differ slightly are not "
-            "found."
+            "in the corpus too and were left out of training."
         )
+    near = report.near_duplicates and report.near_duplicates.describe()
+    if near:
+        warnings.append(near)
     return warnings
 
 

@@ -301,6 +301,25 @@ def _require_enough(
         )
 
 
+def require_training_text(corpus: LineTable, train: Mask, *, num_dropped: int) -> None:
+    """Refuse a corpus of which too little is left to train on.
+
+    Args:
+        corpus: All of it.
+        train: Which of its lines are left.
+        num_dropped: How many nearly repeat a held-out line.
+    """
+    lines, size = count_lines(corpus, train)
+    if lines < MIN_LINES or size < MIN_TRAIN_BYTES:
+        raise CorpusError(
+            f"{_name(corpus)} has too little text without near duplicates: of the training lines "
+            f"{num_dropped:,} nearly repeat a held-out line, and {_number(lines, 'line')} "
+            f"({size:,} bytes) are left; at least {MIN_LINES} lines and {MIN_TRAIN_BYTES:,} bytes "
+            "are needed.",
+            hint="Add text that is not in the held-out text, or leave --drop-near-duplicates out.",
+        )
+
+
 def _require_enough_to_measure(text: LineTable, mask: Mask) -> None:
     lines, size = count_lines(text, mask)
     if lines < MIN_HELD_OUT_LINES or size < MIN_HELD_OUT_BYTES:

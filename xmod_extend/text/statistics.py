@@ -67,6 +67,7 @@ _SYLLABLE_ROLES = (
 
 # Inside a word, as in ch'usaq, l·l and ג׳.
 _JOINERS = "'’·׳״"
+_JOINER_CODES = np.array([ord(joiner) for joiner in _JOINERS], dtype=np.uint32)
 
 _ZERO_WIDTH_SPACE = "\u200b"
 """Ends a word, as in Khmer, although Unicode counts it among the signs of format."""
@@ -126,16 +127,21 @@ def count_words(text: str) -> int:
 
 def find_words(text: str) -> list[str]:
     """Return the words that `count_words` counts, in their order."""
+    starts, ends = find_word_bounds(text)
+    return [text[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+
+
+def find_word_bounds(text: str) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return where the words of `find_words` begin and end in a text, in characters."""
     codes = _code_points(text)
     roles = _look_up(codes, np.unique(codes))
     starts = _word_starts(roles)
     # A word ends where the next begins, or at what is of no word before that.
     ends = np.append(np.union1d(starts, np.flatnonzero(roles == _BREAK)), len(text))
     stops = ends[np.searchsorted(ends, starts, side="right")]
-    return [
-        text[start:stop].rstrip(_JOINERS)
-        for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)
-    ]
+    while (is_joiner := np.isin(codes[stops - 1], _JOINER_CODES)).any():
+        stops = stops - is_joiner
+    return starts, stops
 
 
 def measure(lines: Sequence[str]) -> TextStatistics:
