@@ -18,21 +18,31 @@ if TYPE_CHECKING:
     from xmod_extend.jobs.add import add_language
     from xmod_extend.jobs.add_many import add_languages
     from xmod_extend.jobs.callbacks import Callback
+    from xmod_extend.jobs.evaluate import compare, evaluate
+    from xmod_extend.jobs.guess import fill_mask
     from xmod_extend.jobs.inspect import check_corpus, probe_corpus
+    from xmod_extend.jobs.states import State
     from xmod_extend.languages import parse_language
     from xmod_extend.model.info import describe
+    from xmod_extend.report.evaluation import Comparison, Evaluation
     from xmod_extend.report.record import RunRecord
 
 __version__ = "0.2.0"
 
 _MODULE_OF = {
     "Callback": "jobs.callbacks",
+    "Comparison": "report.evaluation",
+    "Evaluation": "report.evaluation",
     "RunRecord": "report.record",
+    "State": "jobs.states",
     "XmodExtendError": "errors",
     "add_language": "jobs.add",
     "add_languages": "jobs.add_many",
     "check_corpus": "jobs.inspect",
+    "compare": "jobs.evaluate",
     "describe": "model.info",
+    "evaluate": "jobs.evaluate",
+    "fill_mask": "jobs.guess",
     "parse_language": "languages",
     "probe_corpus": "jobs.inspect",
     "verify_checkpoint": "evaluation.verify",
@@ -40,13 +50,19 @@ _MODULE_OF = {
 
 __all__ = [
     "Callback",
+    "Comparison",
+    "Evaluation",
     "RunRecord",
+    "State",
     "XmodExtendError",
     "__version__",
     "add_language",
     "add_languages",
     "check_corpus",
+    "compare",
     "describe",
+    "evaluate",
+    "fill_mask",
     "parse_language",
     "probe_corpus",
     "verify_checkpoint",

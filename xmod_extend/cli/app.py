@@ -10,6 +10,8 @@ import typer
 
 from xmod_extend.cli.add import EPILOG, add
 from xmod_extend.cli.check import check
+from xmod_extend.cli.compare import compare
+from xmod_extend.cli.eval import evaluate
 from xmod_extend.cli.help import Command
 from xmod_extend.cli.info import info
 from xmod_extend.cli.mistyped import explain
@@ -33,8 +35,9 @@ app = typer.Typer(
     },
 )
 
-for command in (add, check, probe, verify, info):
-    app.command(cls=Command, epilog=EPILOG if command is add else None)(command)
+for command in (add, check, probe, evaluate, compare, verify, info):
+    name = "eval" if command is evaluate else None
+    app.command(name, cls=Command, epilog=EPILOG if command is add else None)(command)
 
 
 def _version(is_asked_for: bool) -> None:

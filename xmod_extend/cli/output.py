@@ -145,6 +145,12 @@ class Display(Callback):
         elif time.monotonic() - self._last_line >= LOG_EVERY_SECONDS:
             self._line(f"{self._num_scored:,} of {num_tokens:,} tokens scored: {text}")
 
+    def on_scored(self, done: int, total: int) -> None:
+        if self._live:
+            self._show("tokens", done, total)
+        elif time.monotonic() - self._last_line >= LOG_EVERY_SECONDS:
+            self._line(f"{done:,} of {total:,} tokens scored")
+
     def on_step(self, report: StepReport) -> None:
         rate = report.num_tokens / max(report.seconds, 1e-9)
         text = f"loss {report.loss:.3f}  {rate:,.0f} tokens/s"

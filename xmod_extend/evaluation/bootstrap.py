@@ -58,7 +58,7 @@ def compare(before: TokenLosses, after: TokenLosses, *, seed: int = SEED) -> Imp
         ratio=math.exp(gained.nats.sum() / gained.num_tokens.sum()),
         low=float(low),
         high=float(high),
-        p_value=_p_value(means),
+        p_value=p_value(means),
     )
 
 
@@ -109,7 +109,7 @@ def share_interval(hits: int, count: int) -> tuple[float, float]:
     return max(0.0, (middle - width) / scale), min(1.0, (middle + width) / scale)
 
 
-def _p_value(means: Floats) -> float:
+def p_value(means: Floats) -> float:
     """Return the two-sided p-value of a mean of 0, counting what was seen as one resample more."""
     fewer = min(np.count_nonzero(means <= 0), np.count_nonzero(means >= 0))
     return min(1.0, 2 * (fewer + 1) / (means.size + 1))

@@ -144,9 +144,15 @@ def masked_losses(
         processes=processes,
         on_scored=on_scored,
     )
-    labels = np.concatenate([block.labels for block in text.blocks])
-    documents = np.concatenate([block.document_ids for block in text.blocks])
-    return TokenLosses(nats, documents[labels != IGNORED], labels[labels != IGNORED])
+    return TokenLosses(nats, *scored_targets(text))
+
+
+def scored_targets(text: MaskedText) -> tuple[Ids, Ids]:
+    """Return the document and the id of each scored token, (N,) both."""
+    nothing = [np.empty(0, np.int64)]
+    labels = np.concatenate([block.labels for block in text.blocks] or nothing)
+    documents = np.concatenate([block.document_ids for block in text.blocks] or nothing)
+    return documents[labels != IGNORED], labels[labels != IGNORED]
 
 
 def unk_rate(text: MaskedText, scheme: MaskingScheme, unk_id: int | None) -> float:

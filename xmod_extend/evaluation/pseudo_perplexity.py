@@ -47,8 +47,8 @@ METRICS: Mapping[Hidden, str] = {"rest_of_word": "within_word_l2r", "token": "pl
 """The names of the scores, the one to lead with first."""
 METRIC_VERSION = 1
 MAX_TOKENS = 32_768
-"""A longer text is sampled by whole documents at even distances. Each token costs one copy or two of
-its document, and more are scored than of a masked text four times as long."""
+"""A longer text is sampled by whole documents at even distances. Each token costs one copy or two
+of its document, and more are scored than of a masked text four times as long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +135,13 @@ class PseudoText:
                 sha256.update(array.astype("<i4").tobytes())
         return sha256.hexdigest()
 
+    def scored_targets(self) -> tuple[Ids, Ids]:
+        """Return the document and the id of each scored token, (N,) both."""
+        nothing = [np.zeros(0, np.int64)]
+        documents = [np.full(window.scored.size, window.document) for window in self.windows]
+        targets = [window.input_ids[window.scored] for window in self.windows]
+        return np.concatenate(documents or nothing), np.concatenate(targets or nothing)
+
     def signature(
         self, hidden: Hidden, *, text_sha256: str, tokenizer_sha256: str, precision: str
     ) -> str:
@@ -182,11 +189,7 @@ def pseudo_losses(
         processes=processes,
         on_scored=on_scored,
     )
-    windows = text.windows
-    documents = np.repeat([window.document for window in windows], rows.scored_per_window)
-    targets = np.concatenate(
-        [window.input_ids[window.scored] for window in windows] or [np.zeros(0, np.int64)]
-    )
+    documents, targets = text.scored_targets()
     return {one: TokenLosses(nats[rows.copy_of[one]], documents, targets) for one in hidden}
 
 
@@ -201,8 +204,8 @@ class _Rows:
     def __init__(self, text: PseudoText, hidden: Sequence[Hidden]) -> None:
         self._text = text
         windows = text.windows
-        self.scored_per_window = np.array([w.scored.size for w in windows], dtype=np.int64)
-        window = np.repeat(np.arange(len(windows)), self.scored_per_window)
+        scored_per_window = np.array([w.scored.size for w in windows], dtype=np.int64)
+        window = np.repeat(np.arange(len(windows)), scored_per_window)
         nothing = [np.zeros(0, np.int64)]
         position = np.concatenate([w.scored for w in windows] or nothing)
         alone = position + 1

@@ -20,20 +20,20 @@ from xmod_extend.tokens.blocks import Ids
 class Score:
     """A perplexity with all that is needed to know what it means."""
 
+    metric: str = "masked_perplexity"
     perplexity: float
+    nats_per_token: float | None = None
+    """The perplexity's logarithm; None in records of version 0.2, as whatever else may be None."""
     bits_per_byte: float
     """Bits for each byte that the scored tokens stand for."""
     num_scored_tokens: int
     num_documents: int
-    signature: str
-    metric: str = "masked_perplexity"
-    nats_per_token: float | None = None
-    """The perplexity's logarithm; None in records of version 0.2, as the fields below."""
     unk_rate: float | None = None
     """Share of the tokens of the text that are unknown, and so were not scored."""
     low: float | None = None
     """The interval of the perplexity, 95 % of a bootstrap over documents."""
     high: float | None = None
+    signature: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ adapter learnt more of the language than its word frequencies.
 from __future__ import annotations
 
 from xmod_extend.evaluation.bootstrap import Improvement
+from xmod_extend.evaluation.minimal_pairs import PairImprovement
 
 ABOUT_THE_SAME = 1.05
 """Ratios nearer to 1 than this are told in per cent: "1.0 times lower" says nothing."""
@@ -178,3 +179,38 @@ def describe_probe(
         f"{fit} {best}, the best existing adapter, knows {knows} token frequencies do: its "
         f"perplexity is {times} than by how often each token occurs in the training part."
     )
+
+
+def describe_comparison(
+    before: str,
+    after: str,
+    improvement: Improvement | PairImprovement,
+    *,
+    unreadable: str | None = None,
+) -> str:
+    """Say how one state compares with another.
+
+    Args:
+        before: The state that is compared with, in a few words.
+        after: The other one.
+        improvement: The second over the first.
+        unreadable: What cannot be read of the text, if it is too much to be scored.
+    """
+    if unreadable is not None:
+        return f"The comparison means nothing. {unreadable}"
+    if isinstance(improvement, PairImprovement):
+        points = [100 * value for value in (improvement.difference, improvement.low)]
+        points.append(100 * improvement.high)
+        change = "{:+.1f} points (95 % interval {:+.1f} to {:+.1f})".format(*points)
+        is_clear = improvement.low > 0 or improvement.high < 0
+        better = improvement.difference > 0
+        found = f"accuracy {change}"
+    else:
+        is_clear = improvement.low > 1 or improvement.high < 1
+        better = improvement.ratio > 1
+        found = f"perplexity {describe_times(improvement)}"
+        if improvement.ratio == improvement.low == improvement.high == 1:
+            return f"{after} and {before} do not differ on any token."
+    if not is_clear:
+        return f"No clear difference between {after} and {before}: {found}."
+    return f"{after} is {'better' if better else 'worse'} than {before}: {found}."

@@ -49,6 +49,9 @@ class Callback:
     def on_candidate(self, candidate: Candidate, num_tokens: int) -> None:
         """React to the score of an existing adapter; a probe scores `num_tokens` tokens in all."""
 
+    def on_scored(self, done: int, total: int) -> None:
+        """React to tokens that were scored, `done` of `total` so far."""
+
     def on_step(self, report: StepReport) -> None:
         """React to an optimiser step."""
 
@@ -90,6 +93,9 @@ class ProgressBars(Callback):
         self._num_scored += candidate.num_scored_tokens
         text = f"{candidate.language} {candidate.perplexity:,.1f}"
         self._advance(self._num_scored, num_tokens, text)
+
+    def on_scored(self, done: int, total: int) -> None:
+        self._advance(done, total, "tokens")
 
     def on_step(self, report: StepReport) -> None:
         self._advance(report.step, report.num_steps, f"loss {report.loss:.3f}")

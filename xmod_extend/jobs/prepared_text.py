@@ -126,13 +126,7 @@ def prepare_text(
     report = report_tokens(corpus, tokenizer, [train.counts, held_out.counts])
     if report.unreadable and not accept_unreadable:
         raise CorpusError(report.unreadable, hint=UNREADABLE_HINT)
-    scheme = MaskingScheme(
-        mask_id=tokenizer.mask_id,
-        special_ids=tokenizer.special_ids,
-        vocabulary_size=len(tokenizer.tokenizer),
-        mlm_probability=EVALUATION_MLM_PROBABILITY,
-        seed=EVALUATION_SEED,
-    )
+    scheme = evaluation_scheme(tokenizer)
     blocks = pack(train, max_length=length, bos_id=tokenizer.bos_id)
     measured = PackedBlocks(held_out, max_length=length, bos_id=tokenizer.bos_id)
     masked = MaskedText.from_blocks(measured, scheme)
@@ -147,6 +141,17 @@ def prepare_text(
         unk_id=tokenizer.unk_id,
         report=report,
         max_length=length,
+    )
+
+
+def evaluation_scheme(tokenizer: LoadedTokenizer) -> MaskingScheme:
+    """Return how a text is masked to measure on it: the same in every run."""
+    return MaskingScheme(
+        mask_id=tokenizer.mask_id,
+        special_ids=tokenizer.special_ids,
+        vocabulary_size=len(tokenizer.tokenizer),
+        mlm_probability=EVALUATION_MLM_PROBABILITY,
+        seed=EVALUATION_SEED,
     )
 
 
