@@ -6,7 +6,7 @@ usage: python scripts/benchmarks/gpu.py BASE [--shapes 8x128 16x512 …] [--prec
 BASE is what make_random_base.py writes. `agreement` scores the same masked tokens on both devices.
 `step` times the parts of a step, each waited for, and one whole step as it is run; the first basis
 of the optimiser and its refreshes apart, which come once and at every thirtieth step. That step is
-also timed without PyTorch's deterministic algorithms, which a job asks for. At last a profile of
+also timed without PyTorch's deterministic algorithms, which training asks for. At last a profile of
 one whole step: the kernels that take the most time, and every call that waits for the device.
 """
 
@@ -29,7 +29,11 @@ from xmod_extend.model.slice import load_slice
 from xmod_extend.objectives.masked import MaskingScheme
 from xmod_extend.tokens.blocks import Ids
 from xmod_extend.training.configuration import TrainingConfig
-from xmod_extend.training.device import choose_precision, make_processes
+from xmod_extend.training.device import (
+    choose_precision,
+    deterministic_kernels,
+    make_processes,
+)
 from xmod_extend.training.processes import Processes
 from xmod_extend.training.soap import PRECONDITION_FREQUENCY
 from xmod_extend.training.step import Stepper
@@ -61,7 +65,8 @@ def main() -> None:
             for precision in given.precision:
                 for shape in given.shapes:
                     batch_size, length = map(int, shape.split("x"))
-                    measure_step(checkpoint, precision, batch_size, length, processes)
+                    with deterministic_kernels(processes.device):
+                        measure_step(checkpoint, precision, batch_size, length, processes)
 
 
 def make_scheme(vocabulary: int, rate: float) -> MaskingScheme:
@@ -148,9 +153,9 @@ def measure_step(
     optimizer.num_steps = PRECONDITION_FREQUENCY
     tell("optimiser", timed(lambda: optimizer.step(gradients, 0.0), NUM_TIMED))
     if on_gpu:
-        torch.set_deterministic_debug_mode(0)
-        tell("whole step, any algorithm", timed(lambda: stepper.run(batch), NUM_TIMED))
-        torch.set_deterministic_debug_mode(1)
+        torch.set_deterministic_debug_mode("default")
+        tell("whole step, in any order", timed(lambda: stepper.run(batch), NUM_TIMED))
+        torch.set_deterministic_debug_mode("error")
         print(f"  peak memory {torch.cuda.max_memory_allocated() / 1e9:.2f} GB")
         profile(lambda: stepper.run(batch))
 
@@ -172,6 +177,7 @@ def wait() -> None:
 
 def profile(function: Callable[[], object]) -> None:
     """Prints where one call's device time goes, and what in it waited for the device."""
+    from torch.autograd import DeviceType
     from torch.profiler import ProfilerActivity
 
     activities = [ProfilerActivity.CPU, ProfilerActivity.CUDA]
@@ -181,7 +187,7 @@ def profile(function: Callable[[], object]) -> None:
         wait()
     print(f"  after the host was done, the device worked {since(before_the_end):.2f} ms")
     events = profiler.key_averages()
-    kernels = [event for event in events if event.self_device_time_total > 0]
+    kernels = [event for event in events if event.device_type == DeviceType.CUDA]
     total = sum(event.self_device_time_total for event in kernels)
     num_kernels = sum(event.count for event in kernels)
     print(f"  {num_kernels} kernels and copies take {total / 1000:.2f} ms of the device")

@@ -21,7 +21,7 @@ from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.global_state import own_global_state
 from xmod_extend.model.loss import token_losses
 from xmod_extend.model.slice import FP32, Precision, load_slice
-from xmod_extend.training.device import choose_precision, make_processes
+from xmod_extend.training.device import choose_precision, deterministic_kernels, make_processes
 from xmod_extend.training.history import StepReport
 from xmod_extend.training.processes import Processes
 from xmod_extend.training.step import Stepper
@@ -35,7 +35,7 @@ IN_EACH = pytest.mark.parametrize("precision", [FP32, BF16, FP16], ids=["fp32", 
 
 @pytest.fixture(autouse=True)
 def jobs_settings() -> Iterator[None]:
-    """Every test runs under the settings of a job, determinism among them."""
+    """Every test runs under the settings of a job."""
     with own_global_state():
         yield
 
@@ -138,10 +138,44 @@ def test_the_step_never_waits_for_the_device(
         must_not_wait = step > 0 and step + 1 != config.num_adam_steps
         torch.cuda.set_sync_debug_mode("error" if must_not_wait else "default")
         try:
-            outcomes.append(stepper.run(stepper.prepare(step, next(batches))))
+            with deterministic_kernels(device):
+                outcomes.append(stepper.run(stepper.prepare(step, next(batches))))
         finally:
             torch.cuda.set_sync_debug_mode("default")
     assert torch.stack(outcomes).isfinite().all()
+
+
+@IN_EACH
+def test_attention_adds_up_in_one_order(precision: Precision) -> None:
+    """At a real size, where the fused kernels do otherwise; also where cuBLAS cannot be told to."""
+
+    def gradients() -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        shape = (8, 12, 512, 64)
+        parts = [torch.randn(shape, device="cuda", dtype=precision.compute) for _ in range(3)]
+        for part in parts:
+            part.requires_grad_()
+        torch.nn.functional.scaled_dot_product_attention(*parts).square().sum().backward()
+        return [part.grad for part in parts if part.grad is not None]
+
+    def is_same_again() -> bool:
+        first = gradients()
+        return all(
+            torch.equal(one, other)
+            for _ in range(5)
+            for one, other in zip(first, gradients(), strict=True)
+        )
+
+    device = torch.device("cuda")
+    with deterministic_kernels(device):
+        assert torch.get_deterministic_debug_mode() == 2
+        assert is_same_again()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("xmod_extend.training.device._multiplies", lambda device: False)
+        with deterministic_kernels(device):
+            assert torch.get_deterministic_debug_mode() == 0
+            assert is_same_again()
+    assert torch.get_deterministic_debug_mode() == 0
 
 
 class CutError(Exception):

@@ -16,8 +16,7 @@ from typing import Any
 Setting = tuple[Callable[[], Any], Callable[[Any], object], Any]
 """A setting: how it is read, how it is written, and its value while a job runs."""
 
-_AS_FAST_AS_IT_GOES, _DETERMINISTIC_OR_WARN = 0, 1
-"""PyTorch's debug modes of determinism: any algorithm; a deterministic one, or a warning."""
+CUBLAS_VARIABLE = "CUBLAS_WORKSPACE_CONFIG"
 
 
 @contextmanager
@@ -50,7 +49,10 @@ def _settings() -> list[Setting]:
     cuda = torch.backends.cuda
     return [
         (torch.get_default_dtype, torch.set_default_dtype, torch.float32),
-        *_determinism(),
+        (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode, 0),
+        # Read once, at the first product on an NVIDIA GPU: without it training could not ask for
+        # the same bits again.
+        _variable(CUBLAS_VARIABLE, ":4096:8"),
         (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly, False),
         (_flushes_denormals, torch.set_flush_denormal, False),
         _attribute(torch.backends.mkldnn, "enabled", True),
@@ -63,28 +65,9 @@ def _settings() -> list[Setting]:
     ]
 
 
-def _determinism() -> list[Setting]:
-    """Return the settings under which a run gives the same bits again, resumed or not.
-
-    A processor needs none. On NVIDIA GPUs the backward pass of the fused attention adds up in an
-    order of its own each time, unless it is told not to.
-    """
-    import torch
-
-    on_cuda = torch.cuda.is_available()
-    mode = _DETERMINISTIC_OR_WARN if on_cuda else _AS_FAST_AS_IT_GOES
-    settings: list[Setting] = [
-        (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode, mode)
-    ]
-    if on_cuda:
-        # Nothing here reads memory before it is written, so filling it would only take time.
-        owner = torch.utils.deterministic
-        settings.append(_attribute(owner, "fill_uninitialized_memory", False))
-        settings.append(_variable("CUBLAS_WORKSPACE_CONFIG", ":4096:8"))
-    return settings
-
-
 def _variable(name: str, during: str) -> Setting:
+    """Return an environment variable as a setting; None is one that is not set."""
+
     def write(value: str | None) -> None:
         if value is None:
             os.environ.pop(name, None)

@@ -36,6 +36,9 @@ CPU_CHUNK_LOGITS = 1 << 19
 """Logits of one chunk on a processor: 2 MB in fp32, about a second-level cache."""
 GPU_CHUNK_LOGITS = 1 << 26
 """Logits of one chunk elsewhere: 268 MB in fp32, few enough chunks to keep a GPU busy."""
+GPU_ROWS = 128
+"""What the rows of a chunk are a multiple of elsewhere: for an odd number of them a GPU has only slow
+products in half precision."""
 SMALLEST_CHUNK = 1 << 10
 """Rows of a chunk at the least: matrix products of fewer are slow."""
 LARGEST_CPU_CHUNK = 1 << 12
@@ -136,13 +139,15 @@ def _sweep(
     if device.type == "cpu":
         size = min(LARGEST_CPU_CHUNK, CPU_CHUNK_LOGITS // count)
     else:
-        size = GPU_CHUNK_LOGITS // count
+        size = GPU_CHUNK_LOGITS // count // GPU_ROWS * GPU_ROWS
     size = max(SMALLEST_CHUNK, size)
     for start in range(0, weight.shape[0], size):
         rows = cast_weight(weight[start : start + size], dtype)
-        logits = F.linear(features, rows, bias[start : start + size].to(dtype)).float()
+        logits = F.linear(features, rows, bias[start : start + size].to(dtype))
         before, highest = highest, torch.maximum(highest, logits.amax(dim=1, keepdim=True))
-        logits.sub_(highest).exp_()
+        # In half precision the difference is a new tensor, in fp32.
+        logits = logits.sub_(highest) if dtype == torch.float32 else logits - highest
+        logits.exp_()
         shrink = before.sub_(highest).exp_()
         total.mul_(shrink).add_(logits.sum(dim=1, keepdim=True))
         if mean is not None:

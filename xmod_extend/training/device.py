@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from xmod_extend.errors import UsageError
 from xmod_extend.model.slice import FP32, Precision
@@ -30,6 +35,44 @@ def make_processes() -> Processes:
             hint="Start them with `torchrun` or `accelerate launch`.",
         )
     return processes
+
+
+@contextmanager
+def deterministic_kernels(device: torch.device) -> Iterator[None]:
+    """Keep a device's kernels in the block from adding up in another order each time.
+
+    Processors never do. On NVIDIA GPUs the backward pass of the fused attention does, and a resumed
+    run would not end with the same bits.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    memory: Any = torch.utils.deterministic
+    mode, fills = torch.get_deterministic_debug_mode(), memory.fill_uninitialized_memory
+    # Nothing here reads memory before it is written.
+    memory.fill_uninitialized_memory = False
+    torch.set_deterministic_debug_mode("error")
+    try:
+        if _multiplies(device):
+            yield
+        else:
+            # In a process that multiplied before `own_global_state` cuBLAS stays refused; the plain
+            # attention has one order only.
+            torch.set_deterministic_debug_mode("default")
+            with sdpa_kernel(SDPBackend.MATH):
+                yield
+    finally:
+        torch.set_deterministic_debug_mode(mode)
+        memory.fill_uninitialized_memory = fills
+
+
+def _multiplies(device: torch.device) -> bool:
+    one = torch.ones(1, 1, device=device)
+    try:
+        torch.mm(one, one)
+    except RuntimeError:
+        return False
+    return True
 
 
 def choose_precision(precision: str, device: torch.device) -> Precision:

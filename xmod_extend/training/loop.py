@@ -21,6 +21,7 @@ from xmod_extend.model.trainable import Tensors, TrainableSet
 from xmod_extend.objectives.prediction import Objective
 from xmod_extend.tokens.blocks import Blocks
 from xmod_extend.training.configuration import TrainingConfig, default_lr
+from xmod_extend.training.device import deterministic_kernels
 from xmod_extend.training.history import CurvePoint, History, StepReport
 from xmod_extend.training.processes import LostProcessError, Processes
 from xmod_extend.training.signals import Signals
@@ -103,7 +104,8 @@ def train(
     run = _Run(stepper, trained, config, processes, saving, calls)
     resumed_at = run.resume()
     try:
-        stopped = run.train(blocks)
+        with deterministic_kernels(processes.device):
+            stopped = run.train(blocks)
     except LostProcessError:
         # Steps that nobody looked at yet have moved the values as well.
         if run.look() is None:
@@ -126,10 +128,11 @@ def seconds_per_step(
     """Time one training step after a first one; the values are lost."""
     stepper = Stepper(model, trained, objective, config, processes)
     batches = blocks.batches(config.batch_size, config.seed)
-    stepper.run(stepper.prepare(0, next(batches))).tolist()
-    start = time.perf_counter()
-    stepper.run(stepper.prepare(1, next(batches))).tolist()
-    return time.perf_counter() - start
+    with deterministic_kernels(processes.device):
+        stepper.run(stepper.prepare(0, next(batches))).tolist()
+        start = time.perf_counter()
+        stepper.run(stepper.prepare(1, next(batches))).tolist()
+        return time.perf_counter() - start
 
 
 @dataclass(frozen=True)
