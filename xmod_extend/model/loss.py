@@ -37,8 +37,8 @@ CPU_CHUNK_LOGITS = 1 << 19
 GPU_CHUNK_LOGITS = 1 << 26
 """Logits of one chunk elsewhere: 268 MB in fp32, few enough chunks to keep a GPU busy."""
 GPU_ROWS = 128
-"""What the rows of a chunk are a multiple of elsewhere: for an odd number of them a GPU has only slow
-products in half precision."""
+"""What the rows of a chunk are a multiple of elsewhere: for an odd number of them a GPU has only
+slow products in half precision."""
 SMALLEST_CHUNK = 1 << 10
 """Rows of a chunk at the least: matrix products of fewer are slow."""
 LARGEST_CPU_CHUNK = 1 << 12
