@@ -160,7 +160,7 @@ def test_the_recorded_perplexity_is_that_of_plain_transformers(
         read_corpus([corpus]), open_checkpoint(output), max_length=None, callback=Callback()
     )
     total, count = 0.0, 0
-    for inputs, labels, _ in text.held_out.batches():
+    for inputs, labels, _ in text.held_out.batches(1024):
         scored = int((labels != -100).sum())
         with torch.no_grad():
             loss = model(

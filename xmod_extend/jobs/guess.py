@@ -92,7 +92,8 @@ def _encode(
     sentence: str, tokenizer: LoadedTokenizer, longest: int | None
 ) -> tuple[np.ndarray[Any, np.dtype[np.int64]], np.ndarray[Any, np.dtype[np.int64]]]:
     """Return the ids of a sentence, (T,), and where its gaps are, (G,)."""
-    ids = np.asarray(tokenizer.tokenizer(sentence)["input_ids"], dtype=np.int64)
+    inside = tokenizer.tokenizer(sentence, add_special_tokens=False)["input_ids"]
+    ids = np.array([tokenizer.bos_id, *inside, tokenizer.sep_id], dtype=np.int64)
     gaps = np.flatnonzero(ids == tokenizer.mask_id)
     mask = tokenizer.tokenizer.mask_token
     if not gaps.size:

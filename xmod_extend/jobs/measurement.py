@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from xmod_extend.training.processes import Processes
 
 
+NOTHING_KNOWN = 0.9
+"""With a larger share of unknown characters hardly anything but spaces and signs is left."""
+
+
 class Metric(Protocol):
     """One metric or several that are measured together, on one text."""
 
@@ -245,10 +249,10 @@ def prepare_measurement(
             max_tokens=2**62 if num_pairs else most,
         )
         metric = PseudoMetric(text, hidden, origin)
-    if not metric.num_copies:
+    if not metric.num_copies or coverage.unknown_characters > NOTHING_KNOWN:
         raise CorpusError(
             coverage.describe_unreadable() if coverage.num_missing else "The text has no token.",
-            hint="No token of the text is known, so that there is nothing to score.",
+            hint="There is nothing to score: use a checkpoint whose vocabulary has these letters.",
         )
     return PreparedMeasurement(
         metric=metric,
