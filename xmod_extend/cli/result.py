@@ -40,6 +40,7 @@ def show_one(output: Output, record: RunRecord) -> None:
         f"the best existing adapter; {_unigram(record.evaluation)} by token frequencies alone; "
         f"{after.perplexity:,.1f} with the new adapter",
         _verdict(record.evaluation),
+        *_parts(record),
         f"Verified: {proof.tensors_compared:,} tensors are the same byte for byte, and the logits "
         f"of {proof.languages_compared} languages bit for bit",
         f"  {after.signature}",
@@ -104,6 +105,18 @@ def show_many(output: Output, records: Sequence[RunRecord], failures: Mapping[st
 def _unigram(evaluation: EvaluationRecord) -> str:
     # A record of version 0.1, which a resumed run of several languages may find, has none.
     return f"{evaluation.unigram.perplexity:,.1f}" if evaluation.unigram else "not measured"
+
+
+def _parts(record: RunRecord) -> list[str]:
+    """Return what is to be said of parts of the held-out text."""
+    evaluation, found = record.evaluation, record.corpus.near_duplicates
+    said: list[str | None] = []
+    if evaluation is not None and evaluation.seen_words is not None:
+        said.append(evaluation.seen_words.describe())
+    # Where they are too few to be warned about, they change nothing.
+    if evaluation is not None and evaluation.near_duplicates is not None and found is not None:
+        said.append(evaluation.near_duplicates.describe() if found.describe() else None)
+    return [sentence for sentence in said if sentence]
 
 
 def _verdict(evaluation: EvaluationRecord | None) -> str:

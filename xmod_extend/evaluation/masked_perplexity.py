@@ -51,11 +51,13 @@ class Block:
     input_ids: Ids
     labels: Ids
     document_ids: Ids
+    start: int = 0
+    """Where its first token behind the `<s>` stands in the tokens of the text."""
 
     @classmethod
-    def from_prediction(cls, prediction: Prediction, document_ids: Ids) -> Block:
+    def from_prediction(cls, prediction: Prediction, document_ids: Ids, start: int = 0) -> Block:
         """Return the only sequence of a prediction."""
-        return cls(prediction.input_ids[0], prediction.labels[0], document_ids)
+        return cls(prediction.input_ids[0], prediction.labels[0], document_ids, start)
 
 
 class MaskedText:
@@ -70,14 +72,18 @@ class MaskedText:
     ) -> MaskedText:
         """Mask each block by its own index, so that a sample has the masks of the whole."""
         masked = []
-        whole = max(1, max_tokens // max(1, blocks.get([0]).shape[1])) if len(blocks) else 0
+        length = blocks.get([0]).shape[1] if len(blocks) else 0
+        whole = max(1, max_tokens // max(1, length)) if len(blocks) else 0
         for index in evenly_spaced(len(blocks), whole):
             hidden = scheme.hide(blocks.get([index]), index)
-            masked.append(Block.from_prediction(hidden, blocks.document_ids([index])[0]))
-        tail, documents = blocks.tail(), blocks.tail_document_ids()
-        if tail is not None and documents is not None and len(blocks) <= whole:
+            documents = blocks.document_ids([index])[0]
+            masked.append(Block.from_prediction(hidden, documents, index * (length - 1)))
+        tail, tail_documents = blocks.tail(), blocks.tail_document_ids()
+        if tail is not None and tail_documents is not None and len(blocks) <= whole:
             hidden = scheme.hide(tail, len(blocks))
-            masked.append(Block.from_prediction(hidden, documents[0]))
+            masked.append(
+                Block.from_prediction(hidden, tail_documents[0], len(blocks) * (length - 1))
+            )
         return cls(masked)
 
     @property
@@ -88,6 +94,14 @@ class MaskedText:
     @property
     def num_scored_tokens(self) -> int:
         return sum(int((block.labels != IGNORED).sum()) for block in self.blocks)
+
+    @property
+    def scored_places(self) -> Ids:
+        """Where the scored tokens stand in the tokens of the text, `(N,)`."""
+        places = [
+            block.start - 1 + np.flatnonzero(block.labels != IGNORED) for block in self.blocks
+        ]
+        return np.concatenate(places or [np.empty(0, np.int64)])
 
     @property
     def scored_sha256(self) -> str:

@@ -8,15 +8,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from xmod_extend.errors import CorpusError, ModelError
 from xmod_extend.evaluation.masked_perplexity import METRIC, MaskedText, signature, unk_rate
 from xmod_extend.evaluation.score import ScoredText
+from xmod_extend.evaluation.seen_words import Kinds, find_kinds
 from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.checks import choose_max_length
 from xmod_extend.model.config import UPSTREAM_PAD_ID
 from xmod_extend.objectives.masked import MaskingScheme
 from xmod_extend.text.corpus import Corpus, read_corpus
 from xmod_extend.text.options import TextOptions
+from xmod_extend.text.overlap import Overlap
 from xmod_extend.text.report import CorpusReport
 from xmod_extend.tokens.blocks import Ids, TrainingBlocks
 from xmod_extend.tokens.packing import PackedBlocks, pack
@@ -54,6 +58,10 @@ class PreparedText:
     unk_id: int | None
     report: CorpusReport
     max_length: int
+    overlap: Overlap | None = None
+    """What the held-out side has of the training side; None if that is streamed."""
+    kinds: Kinds | None = None
+    """(N,): of each scored token, whether the training side has its word."""
 
     def masking_scheme(self, *, mlm_probability: float, seed: int) -> MaskingScheme:
         """Return the scheme for training: as in evaluation, with another seed and perhaps rate."""
@@ -131,6 +139,15 @@ def prepare_text(
     measured = PackedBlocks(held_out, max_length=length, bos_id=tokenizer.bos_id)
     masked = MaskedText.from_blocks(measured, scheme)
     _require_enough_tokens(blocks, masked, report)
+    kinds = None
+    if corpus.overlap is not None:
+        kinds = find_kinds(
+            masked.scored_places,
+            held_out,
+            corpus.held_out,
+            pieces=tokenizer.find_pieces,
+            unseen=np.array(corpus.overlap.unseen, dtype=np.uint64),
+        )
     return PreparedText(
         tokenizer=tokenizer.record,
         train=blocks,
@@ -141,6 +158,8 @@ def prepare_text(
         unk_id=tokenizer.unk_id,
         report=report,
         max_length=length,
+        overlap=corpus.overlap,
+        kinds=kinds,
     )
 
 

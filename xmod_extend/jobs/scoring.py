@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 from xmod_extend.errors import TrainingError
 from xmod_extend.evaluation.bootstrap import compare
+from xmod_extend.evaluation.losses import TokenLosses
 from xmod_extend.evaluation.masked_perplexity import masked_losses
+from xmod_extend.evaluation.parts import score_near_duplicates
 from xmod_extend.evaluation.probe import (
     ProbeResult,
     coverage_warnings,
     planned_tokens,
     probe_adapters,
 )
+from xmod_extend.evaluation.seen_words import score_seen_words
 from xmod_extend.evaluation.unigram import unigram_losses
 from xmod_extend.evaluation.verdict import advise, describe_result, needs_advice
 from xmod_extend.files.atomic import write_atomically
@@ -100,7 +104,19 @@ def score_adapter(job: Job, probe: ProbeResult, trained: Trained) -> EvaluationR
         improvement_over_unigram=over_unigram,
         verdict=verdict,
         advice=advice,
+        **_score_parts(job, probe.best_losses, losses),
     )
+
+
+def _score_parts(job: Job, before: TokenLosses, after: TokenLosses) -> dict[str, Any]:
+    """Return the scores of parts of the held-out text, where the training text was looked at."""
+    overlap, kinds = job.text.overlap, job.text.kinds
+    if overlap is None or kinds is None:
+        return {}
+    return {
+        "seen_words": score_seen_words(overlap, kinds, before, after),
+        "near_duplicates": score_near_duplicates(overlap, before, after),
+    }
 
 
 def _advise(job: Job, trained: Trained) -> str:

@@ -16,8 +16,10 @@ from importlib import metadata
 from typing import Any
 
 from xmod_extend.evaluation.bootstrap import Improvement
+from xmod_extend.evaluation.parts import NearDuplicateScores
 from xmod_extend.evaluation.probe import Candidate
 from xmod_extend.evaluation.score import Score
+from xmod_extend.evaluation.seen_words import SeenWords
 from xmod_extend.text.report import CorpusReport
 from xmod_extend.training.history import CurvePoint
 
@@ -107,6 +109,11 @@ class EvaluationRecord:
     """The result in two sentences."""
     advice: str = ""
     """Advice on what to try where the new adapter is not the best predictor."""
+    seen_words: SeenWords | None = None
+    """Scores of words that the training text has and of others; None if it was streamed, and in
+    records of version 0.2, like the field below."""
+    near_duplicates: NearDuplicateScores | None = None
+    """Scores of lines that a training line nearly repeats and of others."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,6 +52,8 @@ class Overlap:
     """Indices of the held-out lines that are nearly repeated."""
     compared_every: int
     """Every so many-th of the held-out lines was looked for."""
+    train_every: int
+    """Every so many-th of the training lines was looked at, in runs."""
     num_words: int
     """Words of the held-out side."""
     num_unseen: int
@@ -123,6 +125,7 @@ def compare_sides(
         near=near_duplicates,
         near_rows=tuple(sorted(every * line for line in best)),
         compared_every=every,
+        train_every=train_every,
         num_words=words.num_words,
         num_unseen=words.count(unseen),
         unseen=tuple(unseen.tolist()),

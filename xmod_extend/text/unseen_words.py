@@ -11,7 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from xmod_extend.text.code_points import Hashes, code_points, hash_stretches, lower_codes
+from xmod_extend.text.code_points import (
+    Hashes,
+    Positions,
+    code_points,
+    hash_stretches,
+    lower_codes,
+)
 from xmod_extend.text.statistics import find_word_bounds
 
 
@@ -47,6 +53,10 @@ class WordSet:
 
 def hash_words(lines: Sequence[str]) -> Hashes:
     """Return the hash of each word of the lines, in their order; their case makes no difference."""
-    text = "".join(f"{line}\n" for line in lines)
+    return find_words_with_hashes("".join(f"{line}\n" for line in lines))[2]
+
+
+def find_words_with_hashes(text: str) -> tuple[Positions, Positions, Hashes]:
+    """Return where the words of a text begin and end, in characters, and the hash of each."""
     starts, ends = find_word_bounds(text)
-    return hash_stretches(lower_codes(code_points(text)), starts, ends)
+    return starts, ends, hash_stretches(lower_codes(code_points(text)), starts, ends)

@@ -112,6 +112,10 @@ class LoadedTokenizer(TokenizerRecord):
         """All but the tokenizer itself."""
         return TokenizerRecord(source=self.source, sha256=self.sha256, files=self.files)
 
+    def find_pieces(self, ids: list[int]) -> list[str]:
+        """Return the piece of text that each id stands for."""
+        return cast("list[str]", self.tokenizer.convert_ids_to_tokens(ids))
+
     def encoder(self) -> Encoder:
         """Return what finds the tokens of lines."""
         return Encoder(
