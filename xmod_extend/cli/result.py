@@ -41,6 +41,7 @@ def show_one(output: Output, record: RunRecord) -> None:
         f"{after.perplexity:,.1f} with the new adapter",
         _verdict(record.evaluation),
         *_parts(record),
+        *_curve(record),
         f"Verified: {proof.tensors_compared:,} tensors are the same byte for byte, and the logits "
         f"of {proof.languages_compared} languages bit for bit",
         f"  {after.signature}",
@@ -95,6 +96,7 @@ def show_many(output: Output, records: Sequence[RunRecord], failures: Mapping[st
         "adapter:",
         table,
         *(f"{record.language}: {_verdict(record.evaluation)}" for record in records),
+        *(f"{record.language}: {part}" for record in records for part in _many_parts(record)),
         f"Verified: {proof.tensors_compared:,} tensors are the same byte for byte, and the logits "
         f"of {proof.languages_compared} languages bit for bit",
         f"In {records[0].output}",
@@ -117,6 +119,30 @@ def _parts(record: RunRecord) -> list[str]:
     if evaluation is not None and evaluation.near_duplicates is not None and found is not None:
         said.append(evaluation.near_duplicates.describe() if found.describe() else None)
     return [sentence for sentence in said if sentence]
+
+
+def _many_parts(record: RunRecord) -> list[str]:
+    """Return in sentences what `show_one` says of parts of the text and of more of it."""
+    curve = record.learning_curve
+    return [*_parts(record), *([curve.sentence] if curve else [])]
+
+
+def _curve(record: RunRecord) -> list[Table | str]:
+    """Return the learning curve as a table with what it says, if there is one."""
+    if record.learning_curve is None:
+        return []
+    table = Table(box=None, pad_edge=False)
+    for name in ("text", "tokens", "steps", "perplexity", "95 % interval"):
+        table.add_column(name, justify="right")
+    for point in record.learning_curve.points:
+        table.add_row(
+            f"{point.share:.0%}",
+            f"{point.num_tokens:,}",
+            f"{point.num_steps:,}",
+            f"{point.perplexity:,.1f}",
+            f"{point.low:,.1f} to {point.high:,.1f}" if point.low and point.high else "",
+        )
+    return [table, record.learning_curve.sentence]
 
 
 def _verdict(evaluation: EvaluationRecord | None) -> str:

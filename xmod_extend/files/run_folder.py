@@ -3,7 +3,7 @@
     OUTPUT.run/                 of one language
         .xmod-extend.json       the mark: what run it is, and which process holds it
         .lock                   held by that process; the system lets go of it when the process dies
-        state-00000500.safetensors, probe.safetensors, metrics.jsonl
+        state-00000500.safetensors, probe.safetensors, metrics.jsonl, learning_curve.json
     OUTPUT.run/                 of several languages
         .xmod-extend.json, .lock, written.json
         CODE/                   as for one language, without the lock; finished.safetensors
@@ -33,6 +33,8 @@ FINISHED_NAME = "finished.safetensors"
 PROBE_NAME = "probe.safetensors"
 METRICS_NAME = "metrics.jsonl"
 """Live figures of the training, one JSON object a line."""
+CURVE_NAME = "learning_curve.json"
+"""The finished parts of a learning curve."""
 WRITTEN_NAME = "written.json"
 """The record of the checkpoint that a run wrote without the languages that failed."""
 LOCK_NAME = ".lock"
@@ -40,7 +42,7 @@ LOCK_NAME = ".lock"
 _STATE = re.compile(r"state-(\d{8,})\.safetensors")
 _KEPT = re.compile(
     rf"{_STATE.pattern}|"
-    + "|".join(map(re.escape, (FINISHED_NAME, PROBE_NAME, METRICS_NAME, WRITTEN_NAME)))
+    + "|".join(map(re.escape, (FINISHED_NAME, PROBE_NAME, METRICS_NAME, CURVE_NAME, WRITTEN_NAME)))
 )
 
 _TRIES = 10

@@ -17,6 +17,7 @@ from xmod_extend.files.run_folder import METRICS_NAME, lock_run_folder
 from xmod_extend.jobs.callbacks import Callback, choose_callback
 from xmod_extend.jobs.checks import Request, check_request, keeping_what_is_saved
 from xmod_extend.jobs.job import Job, identity, load_job
+from xmod_extend.jobs.learning_curve import draw_learning_curve
 from xmod_extend.jobs.options import AddOptions, merge_options
 from xmod_extend.jobs.output import TrainedLanguage, write_extended
 from xmod_extend.jobs.records import make_record, plan_record, training_record
@@ -93,6 +94,8 @@ def run_add(request: Request, callback: Callback) -> RunRecord:
 def plan_language(job: Job) -> RunRecord:
     """Return what training would be; nothing is trained or written."""
     probe = probe_base(job)
+    if job.options.learning_curve:
+        job.callback.on_note("the learning curve trains twice more, about as long each time")
     return make_record(job, probe, plan=plan_record(job))
 
 
@@ -115,7 +118,8 @@ def _train_and_score(job: Job, states: StateFolder) -> TrainedLanguage:
     # held-out text under one fixed mask.
     probe = probe_once(job, states)
     # Masked language modelling moves the adapter alone; every shared weight is frozen.
-    every_seconds = 60 * job.options.save_minutes
+    options = job.options
+    every_seconds = 60 * options.save_minutes
     saving = Saving(folder=states, every_seconds=every_seconds, resume_from=saved)
     del saved
     metrics_file = states.path / METRICS_NAME
@@ -125,8 +129,13 @@ def _train_and_score(job: Job, states: StateFolder) -> TrainedLanguage:
     # existing one and the token frequencies of the training text.
     evaluation = score_adapter(job, probe, trained)
     training = training_record(job, trained)
+    tensors = trained.trainable.named_for_checkpoint(trained.result.tensors)
+    # On request, what half of the text would have given; the adapter is kept as it is.
+    curve = draw_learning_curve(job, probe, trained, states) if options.learning_curve else None
     return TrainedLanguage(
-        tensors=trained.trainable.named_for_checkpoint(trained.result.tensors),
-        record=make_record(job, probe, training=training, evaluation=evaluation),
+        tensors=tensors,
+        record=make_record(
+            job, probe, training=training, evaluation=evaluation, learning_curve=curve
+        ),
         metrics=metrics_file.read_text(encoding="utf-8") if job.processes.is_main else "",
     )

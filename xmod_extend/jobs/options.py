@@ -86,6 +86,11 @@ class RunningOptions(OptionGroup):
         default=10.0,
         rules=[(lambda minutes: 0 <= minutes < float("inf"), "0 or more")],
     )
+    learning_curve: bool = option(
+        "Train again on a quarter and on half of the text, to see whether more text would help; it "
+        "takes up to two times as long again.",
+        default=False,
+    )
     report_to: Tracker | None = option(
         "Also show the figures of training in a tracker (tensorboard writes to OUTPUT.logs); "
         "metrics.jsonl has them in any case.",
@@ -110,6 +115,12 @@ class AddOptions(RunningOptions, OutputOptions, TrainingOptions, CorpusOptions, 
             raise UsageError(
                 "--streaming needs --max-steps: the length of a stream is not known.",
                 hint="Give the number of optimiser steps with --max-steps.",
+            )
+        if self.streaming and self.learning_curve:
+            raise UsageError(
+                "--learning-curve does not go with --streaming: of a stream nobody knows what half "
+                "of it is.",
+                hint="Leave one of the two out.",
             )
 
     def to_json(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from importlib import metadata
 from typing import Any
 
 from xmod_extend.evaluation.bootstrap import Improvement
+from xmod_extend.evaluation.learning_curve import LearningCurve
 from xmod_extend.evaluation.parts import NearDuplicateScores
 from xmod_extend.evaluation.probe import Candidate
 from xmod_extend.evaluation.score import Score
@@ -174,6 +175,8 @@ class RunRecord:
     plan: PlanRecord | None = None
     training: TrainingRecord | None = None
     evaluation: EvaluationRecord | None = None
+    learning_curve: LearningCurve | None = None
+    """Scores after training on parts of the text, if they were asked for."""
     verification: VerificationRecord | None = None
     output: str | None = None
     schema_version: int = SCHEMA_VERSION

@@ -12,7 +12,7 @@ import numpy as np
 
 from xmod_extend.tokens.blocks import Ids, Numbers, TrainingBlocks
 from xmod_extend.tokens.streaming import StreamedBlocks
-from xmod_extend.tokens.tokenised import StreamedTokens, TokenisedText
+from xmod_extend.tokens.tokenised import StreamedTokens, TokenisedText, sample_documents
 
 NO_DOCUMENT = -1
 """The document of a block's leading `<s>`."""
@@ -68,6 +68,17 @@ class PackedBlocks(TrainingBlocks):
         """Return which document each position of the blocks belongs to, `(B, T)`; -1 for
         the `<s>`."""
         return self._documents(self._starts(indices, offset), self.max_length - 1)
+
+    def sample_documents(self, share: float) -> PackedBlocks:
+        """Return the blocks of a part of the documents, chosen by their hash.
+
+        A larger part holds the smaller ones.
+
+        Raises:
+            CorpusError: The disk is full, or the tokens on it are not what was written.
+        """
+        sampled = sample_documents(self._tokenised, share)
+        return PackedBlocks(sampled, max_length=self.max_length, bos_id=self.bos_id)
 
     def tail(self) -> Ids | None:
         """Return the last, short block `(1, t)` behind the full ones, or None if nothing is left

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, overload
@@ -11,6 +11,7 @@ import numpy as np
 
 from xmod_extend.text.cache import Entry, find_or_make_entry
 from xmod_extend.text.checked_files import CheckedFile
+from xmod_extend.text.code_points import hash_stretches
 from xmod_extend.text.fingerprinting import combine
 from xmod_extend.text.lines import Lines, LinesInMemory, StoredLines, StreamedLines
 from xmod_extend.text.workers import choose_num_workers, map_in_order
@@ -24,6 +25,7 @@ ENCODING_COSTS = 4
 """Times as much as what else is done to a text: a smaller one is worth more processes."""
 
 _TOKENISING_VERSION = 3
+_SAMPLING_VERSION = 1
 _IDS, _SIZES = "ids.bin", "sizes.bin"
 _KIND = np.dtype("<i4")
 
@@ -77,7 +79,7 @@ class StoredTokens:
 
     def __init__(self, entry: Entry) -> None:
         # While it is held no other process removes it.
-        self._entry = entry
+        self.entry = entry
         self._ids = CheckedFile(entry.folder / _IDS)
         self._sizes = CheckedFile(entry.folder / _SIZES)
         self.counts = TokenCounts(entry.facts["tokens"], entry.facts["unk"])
@@ -102,6 +104,9 @@ class StoredTokens:
     def document_sizes(self) -> Numbers:
         return np.frombuffer(self._sizes.read(0, self._sizes.size), dtype=_KIND)
 
+
+_SAMPLED_AT_A_TIME = 1 << 16
+"""Documents."""
 
 TokenisedText = Tokens | StoredTokens
 """Documents as tokens, each with its `</s>`, which are counted and can be read anywhere."""
@@ -160,3 +165,42 @@ def write_tokens(folder: Path, pieces: Iterable[Tokens]) -> dict[str, int]:
             facts["tokens"] += piece.counts.tokens
             facts["unk"] += piece.unk
     return facts
+
+
+def sample_documents(tokens: TokenisedText, share: float) -> TokenisedText:
+    """Return about this share of the documents, in their order: those with the lowest hashes.
+
+    A larger share holds the smaller ones. Of a text in the cache it is an entry beside it.
+
+    Raises:
+        CorpusError: The disk is full, or the tokens on it are not what was written.
+    """
+    if isinstance(tokens, Tokens):
+        parts = list(_sample(tokens, share))
+        ids = np.concatenate([part.ids for part in parts])
+        sizes = np.concatenate([part.sizes for part in parts])
+        return Tokens(ids, sizes, sum(part.unk for part in parts))
+    folder = tokens.entry.folder
+    key = combine(_SAMPLING_VERSION, folder.name, share)
+
+    def make(unfinished: Path) -> dict[str, int]:
+        return write_tokens(unfinished, _sample(tokens, share))
+
+    num_bytes = int(share * tokens.num_tokens * _KIND.itemsize)
+    return StoredTokens(
+        find_or_make_entry(folder.with_name(f"tokens-{key}"), make, num_bytes=num_bytes)
+    )
+
+
+def _sample(tokens: TokenisedText, share: float) -> Iterator[Tokens]:
+    """Yield the documents of a sample, some at a time; `<unk>` is not counted in them."""
+    sizes = tokens.document_sizes()
+    start = 0
+    for first in range(0, len(sizes), _SAMPLED_AT_A_TIME):
+        some = sizes[first : first + _SAMPLED_AT_A_TIME]
+        ends = np.cumsum(some, dtype=np.int64)
+        ids = tokens.read(start, int(ends[-1]))
+        start += int(ends[-1])
+        hashes = hash_stretches(ids.astype(np.uint32), ends - some, ends)
+        chosen = hashes <= np.uint64(int(share * 2**64) - 1)
+        yield Tokens(ids[np.repeat(chosen, some)], some[chosen], 0)
