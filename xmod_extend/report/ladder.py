@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from xmod_extend.evaluation.perplexity import Score
+from xmod_extend.evaluation.score import Score
 from xmod_extend.report.axes import Axis, axis_from_one
 from xmod_extend.report.record import RunRecord
 

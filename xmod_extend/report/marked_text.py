@@ -17,10 +17,12 @@ from dataclasses import dataclass
 
 import regex
 
+from xmod_extend.report.samples import SampleSentence
+
 LEVELS = (2.0, 10.0, 100.0, 1000.0)
 """Bounds of the levels of surprise: as if one in so many equally likely pieces had come up."""
 LEVEL_NAMES = (
-    "less than 1 in 2",
+    "likelier than 1 in 2",
     "1 in 2 to 10",
     "1 in 10 to 100",
     "1 in 100 to 1,000",
@@ -29,8 +31,9 @@ LEVEL_NAMES = (
 
 _CLUSTER = regex.compile(r"\X")
 _BINDS_NEXT = regex.compile(r"[\p{InSC=Virama}\p{InSC=Invisible_Stacker}\u200d]\Z")
-_IS_BOUND = regex.compile(r"\p{M}")
-"""Some vowel signs, as in Burmese, begin a cluster of their own."""
+_IS_BOUND = regex.compile(r"[\p{M}\u0e33\u0eb3]")
+"""Some vowel signs, as in Burmese, begin a cluster of their own; those of Thai and Lao that are
+written on the letter before them are letters to Unicode."""
 
 
 @dataclass(frozen=True)
@@ -105,3 +108,50 @@ def _visible_cuts(text: str) -> Iterator[int]:
         is_torn = _BINDS_NEXT.search(cluster[0]) or _IS_BOUND.match(text, end)
         if end == len(text) or not is_torn:
             yield end
+
+
+def starts_with_sign(text: str) -> bool:
+    """Return whether a text begins with a sign that is written on the letter before it."""
+    return bool(_IS_BOUND.match(text))
+
+
+def widen(left: str, middle: str, right: str) -> tuple[str, str, str]:
+    """Return the parts of a line with the middle one widened until no letter of it is torn."""
+    line = left + middle + right
+    cuts = [0, *_visible_cuts(line)]
+    start = max(cut for cut in cuts if cut <= len(left))
+    end = min(cut for cut in cuts if cut >= len(left) + len(middle))
+    return line[:start], line[start:end], line[end:]
+
+
+@dataclass(frozen=True)
+class MarkedSentence:
+    """A line before and after, with the same marks."""
+
+    before: tuple[Mark, ...]
+    after: tuple[Mark, ...]
+
+    @property
+    def perplexity_before(self) -> float | None:
+        """As many equally likely pieces as each token was worth, on average."""
+        return _perplexity(self.before)
+
+    @property
+    def perplexity_after(self) -> float | None:
+        """The same with the new adapter."""
+        return _perplexity(self.after)
+
+
+def compare_marks(sentence: SampleSentence) -> MarkedSentence:
+    """Return a sample's marks, before and after."""
+    return MarkedSentence(
+        tuple(mark_tokens(sentence.pieces, sentence.before)),
+        tuple(mark_tokens(sentence.pieces, sentence.after)),
+    )
+
+
+def _perplexity(marks: Sequence[Mark]) -> float | None:
+    scored = [(mark.nats, mark.num_tokens) for mark in marks if mark.nats is not None]
+    if not scored:
+        return None
+    return math.exp(sum(nats for nats, _ in scored) / sum(count for _, count in scored))

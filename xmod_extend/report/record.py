@@ -21,6 +21,7 @@ from xmod_extend.evaluation.parts import NearDuplicateScores
 from xmod_extend.evaluation.probe import Candidate
 from xmod_extend.evaluation.score import Score
 from xmod_extend.evaluation.seen_words import SeenWords
+from xmod_extend.report.samples import Samples
 from xmod_extend.text.report import CorpusReport
 from xmod_extend.training.history import CurvePoint
 
@@ -115,6 +116,8 @@ class EvaluationRecord:
     records of version 0.2, like the field below."""
     near_duplicates: NearDuplicateScores | None = None
     """Scores of lines that a training line nearly repeats and of others."""
+    samples: Samples | None = None
+    """Lines of the held-out text, before and after; None in records of version 0.2."""
 
 
 @dataclass(frozen=True, kw_only=True)
