@@ -190,9 +190,7 @@ def make_training(**changes: Any) -> TrainingRecord:
         "num_epochs": 2.2,
         "seconds": 35.9,
         "curve": tuple(
-            CurvePoint(
-                step=step, train_loss=6 / step**0.2, held_out_loss=6.2 / step**0.19, lr=0.01
-            )
+            CurvePoint(step=step, train_loss=6 / step**0.2, held_out_loss=6.2 / step**0.19, lr=0.01)
             for step in range(30, 301, 30)
         ),
         "stopped": None,

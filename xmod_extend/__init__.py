@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from xmod_extend.jobs.evaluate import compare, evaluate
     from xmod_extend.jobs.guess import fill_mask
     from xmod_extend.jobs.inspect import check_corpus, probe_corpus
+    from xmod_extend.jobs.report import write_report
     from xmod_extend.jobs.states import State
     from xmod_extend.languages import parse_language
     from xmod_extend.model.info import describe
@@ -46,6 +47,7 @@ _MODULE_OF = {
     "parse_language": "languages",
     "probe_corpus": "jobs.inspect",
     "verify_checkpoint": "evaluation.verify",
+    "write_report": "jobs.report",
 }
 
 __all__ = [
@@ -66,6 +68,7 @@ __all__ = [
     "parse_language",
     "probe_corpus",
     "verify_checkpoint",
+    "write_report",
 ]
 
 

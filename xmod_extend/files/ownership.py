@@ -84,6 +84,22 @@ def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
     }
 
 
+def note_file(folder: Path, name: str, files: Files) -> None:
+    """Note in a checkpoint's mark that a file is now as the program wrote it.
+
+    Args:
+        files: What `checkpoint_files` returned before.
+    """
+    described: Files
+    if read_mark(folder, CHECKPOINT) is not None:
+        described = {**files, name: _describe(folder / name)}
+    elif find_foreign(folder, {**files, name: {}}) is None:
+        described = describe_files(folder)
+    else:
+        return  # Nothing of the user's in a folder without a mark is to be taken for ours.
+    write_mark(folder, CHECKPOINT, files=described)
+
+
 def find_foreign(folder: Path, files: Files) -> str | None:
     """Return what is wrong with the first entry of a folder that is not as it was written."""
     for entry in sorted(folder.iterdir()):
@@ -91,7 +107,7 @@ def find_foreign(folder: Path, files: Files) -> str | None:
             continue
         if entry.name not in files or entry.is_symlink() or not entry.is_file():
             return f"holds {entry.name}, which {MAKER} did not write"
-        if not _is_as_written(entry, files[entry.name]):
+        if not is_as_written(entry, files[entry.name]):
             return f"holds {entry.name}, which was changed since {MAKER} wrote it"
     return None
 
@@ -142,7 +158,8 @@ def _describe(file: Path) -> dict[str, Any]:
     return {"size": status.st_size, "sha256": _sha256(file)}
 
 
-def _is_as_written(file: Path, known: Mapping[str, Any]) -> bool:
+def is_as_written(file: Path, known: Mapping[str, Any]) -> bool:
+    """Return whether a file is still what is known of it."""
     status = file.stat()
     if status.st_size != known.get("size", status.st_size):
         return False

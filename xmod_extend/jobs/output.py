@@ -17,6 +17,7 @@ from xmod_extend.model.checkpoint import Checkpoint
 from xmod_extend.model.extension import (
     CARD_NAME,
     RECORD_NAME,
+    REPORT_NAME,
     earlier_name,
     extended_contents,
     trained_adapter,
@@ -25,6 +26,7 @@ from xmod_extend.model.trainable import Tensors
 from xmod_extend.model.upstream import loading_faults
 from xmod_extend.model.writer import write_checkpoint
 from xmod_extend.report.card import model_card
+from xmod_extend.report.html import html_report
 from xmod_extend.report.record import RunRecord, VerificationRecord
 
 
@@ -76,10 +78,16 @@ def write_extended(
 
 
 def _documents(records: Sequence[RunRecord], metrics: Sequence[str]) -> dict[str, str]:
-    """Return the card, and for each language its record and the figures of its training."""
+    """Return the card, and for each language its record, its report and the figures of its
+    training."""
     texts = {CARD_NAME: model_card(records)}
     for record, figures in zip(records, metrics, strict=True):
-        for name, text in ((RECORD_NAME, record.to_json()), (METRICS_NAME, figures)):
+        documents = {
+            RECORD_NAME: record.to_json(),
+            METRICS_NAME: figures,
+            REPORT_NAME: html_report(record),
+        }
+        for name, text in documents.items():
             is_last = record is records[-1]
             texts[name if is_last else earlier_name(name, record.language)] = text
     return texts

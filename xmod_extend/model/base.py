@@ -30,8 +30,10 @@ DOCUMENT_PATTERNS = (
     "run-*.json",
     "metrics.jsonl",
     "metrics-*.jsonl",
+    "report.html",
+    "report-*.html",
 )
-"""Other files that belong to a checkpoint: its license, and records of added languages."""
+"""Other files that belong to a checkpoint: its license, and what tells of added languages."""
 
 
 @dataclass

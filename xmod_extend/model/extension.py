@@ -3,7 +3,7 @@
 config.json                      the base's, with the new codes at the end of `languages`
 model-base.safetensors           the base's model.safetensors, byte for byte
 model-CODE.safetensors           a new language's adapter
-README.md, run.json, ...         the card, the record and the figures of each language
+README.md, run.json, ...         the card; the record, the figures and the report of each language
 
 All else that belongs to the base, such as its tokenizer and its license, comes along.
 """
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 RECORD_NAME = "run.json"
 CARD_NAME = "README.md"
+REPORT_NAME = "report.html"
+_OF_A_LANGUAGE = (RECORD_NAME, METRICS_NAME, REPORT_NAME)
+"""Documents of the language that was added last; an earlier one has its code in their names."""
 
 AdapterSources = Mapping[str, TensorSource]
 """One language's tensors under their names in a checkpoint."""
@@ -154,8 +157,9 @@ def extended_config(base: Checkpoint, languages: Sequence[str]) -> str:
 def _companions(base: Checkpoint, tokenizer_files: Sequence[Path]) -> dict[str, Path]:
     """Return what belongs with the base's weights: its tokenizer, its terms, earlier records.
 
-    run.json and metrics.jsonl always tell of the language that was added last, so the base's
-    become run-CODE.json and metrics-CODE.jsonl, after the last of its languages.
+    run.json, metrics.jsonl and report.html always tell of the language that was added last, so the
+    base's become run-CODE.json, metrics-CODE.jsonl and report-CODE.html, after the last of its
+    languages.
     """
     chosen: dict[str, Path] = {}
     patterns = DOCUMENT_PATTERNS if tokenizer_files else (*DOCUMENT_PATTERNS, *TOKENIZER_PATTERNS)
@@ -163,18 +167,16 @@ def _companions(base: Checkpoint, tokenizer_files: Sequence[Path]) -> dict[str, 
         if not file.is_file() or not any(fnmatch.fnmatch(file.name, glob) for glob in patterns):
             continue
         name = file.name
-        if name in (RECORD_NAME, METRICS_NAME):
+        if name in _OF_A_LANGUAGE:
             name = earlier_name(name, base.languages[-1])
         chosen.setdefault(name, file)
     return chosen | {file.name: file for file in tokenizer_files}
 
 
 def _document_names(languages: Sequence[str]) -> list[str]:
-    """Return the documents of added languages: a card, and a record and figures of each."""
-    earlier = [
-        earlier_name(name, code) for code in languages[:-1] for name in (RECORD_NAME, METRICS_NAME)
-    ]
-    return [CARD_NAME, RECORD_NAME, METRICS_NAME, *earlier]
+    """Return the documents of added languages: a card, and what there is of each."""
+    earlier = [earlier_name(name, code) for code in languages[:-1] for name in _OF_A_LANGUAGE]
+    return [CARD_NAME, *_OF_A_LANGUAGE, *earlier]
 
 
 def earlier_name(name: str, language: str) -> str:

@@ -27,7 +27,7 @@ from xmod_extend.report.marked_text import (
 from xmod_extend.report.record import RunRecord, describe_epochs
 
 GENERATOR = "xmod-extend"
-"""What the page names as its maker; `report` replaces no other page."""
+"""What the page names as its maker."""
 
 _JOINS_NEXT = regex.compile(r"[\p{Joining_Type=Dual_Joining}\p{Joining_Type=Left_Joining}]\p{M}*\Z")
 _JOINS_LAST = regex.compile(r"[\p{Joining_Type=Dual_Joining}\p{Joining_Type=Right_Joining}]")
@@ -44,21 +44,25 @@ class Section:
 def html_report(record: RunRecord) -> str:
     """Return the page."""
     samples = record.evaluation.samples if record.evaluation is not None else None
-    return _environment().get_template("page.html").render(
-        record=record,
-        name=plain_words.short_name(record),
-        headline=plain_words.headline(record),
-        explanation=plain_words.EXPLANATION,
-        generator=GENERATOR,
-        sections=_sections(record),
-        corpus=record.corpus,
-        evaluation=record.evaluation,
-        training=record.training,
-        samples=samples,
-        ladder=build_ladder(record),
-        training_chart=training_chart(record),
-        probe=probe_chart(record),
-        level_names=LEVEL_NAMES,
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            record=record,
+            name=plain_words.short_name(record),
+            headline=plain_words.headline(record),
+            explanation=plain_words.EXPLANATION,
+            generator=GENERATOR,
+            sections=_sections(record),
+            corpus=record.corpus,
+            evaluation=record.evaluation,
+            training=record.training,
+            samples=samples,
+            ladder=build_ladder(record),
+            training_chart=training_chart(record),
+            probe=probe_chart(record),
+            level_names=LEVEL_NAMES,
+        )
     )
 
 
@@ -78,6 +82,11 @@ def _sections(record: RunRecord) -> list[Section]:
         Section("provenance", "How it was made"): True,
     }
     return [section for section, is_there in chosen.items() if is_there]
+
+
+def is_report(page: str) -> bool:
+    """Return whether a page is a report that the program wrote, as it says of itself."""
+    return f'<meta name="generator" content="{GENERATOR}">' in page[:2000]
 
 
 @functools.cache
@@ -140,5 +149,3 @@ def show_pieces(pieces: tuple[str, ...]) -> list[str]:
             shown.append(f"{before}{circle}{piece.strip()}{after}")
         start = end
     return shown
-
-

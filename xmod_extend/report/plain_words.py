@@ -12,8 +12,8 @@ from xmod_extend.report.axes import format_figure
 from xmod_extend.report.record import EvaluationRecord, RunRecord
 
 EXPLANATION = (
-    "Pieces of the text were hidden, and the model had to guess them. A perplexity of 20 means that "
-    "it was as unsure as if it had to choose among 20 equally likely pieces: 1 would be certainty, "
+    "Pieces of the text were hidden, and the model had to guess them. A perplexity of 20 means "
+    "that it was as unsure as if it had to choose among 20 equally likely pieces: 1 would be certainty, "
     "and lower is better."
 )
 

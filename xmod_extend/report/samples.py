@@ -42,7 +42,7 @@ class GuessSample:
     """The best guesses with the best existing adapter, the likeliest first."""
     after: tuple[PieceGuess, ...]
     before_probability: float
-    """What the best existing adapter gave to the answer, whether or not it is one of the guesses."""
+    """What the best existing adapter gave to the answer, be it one of the guesses or not."""
     after_probability: float
 
 
