@@ -85,8 +85,8 @@ def make_samples(lines: Sequence[str], seed: int = 0) -> Samples:
     for line in lines:
         pieces = line.split("|")
         middle = len(pieces) // 2
-        wrong = [PieceGuess(piece=piece, probability=0.02) for piece in pieces[:4]]
-        right = PieceGuess(piece=pieces[middle], probability=0.41)
+        wrong = [PieceGuess(piece=piece, probability=0.02, is_right=False) for piece in pieces[:4]]
+        right = PieceGuess(piece=pieces[middle], probability=0.41, is_right=True)
         guesses.append(
             GuessSample(
                 left="".join(pieces[:middle]),

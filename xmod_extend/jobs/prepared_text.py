@@ -19,6 +19,7 @@ from xmod_extend.jobs.checks import choose_max_length
 from xmod_extend.model.config import UPSTREAM_PAD_ID
 from xmod_extend.objectives.masked import MaskingScheme
 from xmod_extend.text.corpus import Corpus, read_corpus
+from xmod_extend.text.lines import LinesInMemory, StoredLines
 from xmod_extend.text.options import TextOptions
 from xmod_extend.text.overlap import Overlap
 from xmod_extend.text.report import CorpusReport
@@ -50,6 +51,7 @@ class PreparedText:
     tokenizer: TokenizerRecord
     train: TrainingBlocks
     held_out: MaskedText
+    held_out_lines: StoredLines | LinesInMemory
     fingerprint: str
     """What tells both sides from other texts; a resumed run knows them by it."""
     evaluation_scheme: MaskingScheme
@@ -152,6 +154,7 @@ def prepare_text(
         tokenizer=tokenizer.record,
         train=blocks,
         held_out=masked,
+        held_out_lines=corpus.held_out,
         fingerprint=corpus.fingerprint,
         evaluation_scheme=scheme,
         token_bytes=count_token_bytes(tokenizer),

@@ -10,7 +10,7 @@ from xmod_extend.arguments import PathOrName, as_path
 from xmod_extend.errors import ModelError, UsageError
 from xmod_extend.files.documents import write_document
 from xmod_extend.model.config import read_json_object
-from xmod_extend.model.extension import RECORD_NAME, REPORT_NAME
+from xmod_extend.model.extension import RECORD_NAME
 from xmod_extend.report.html import html_report, is_report
 from xmod_extend.report.record import SCHEMA_VERSION, RunRecord
 

@@ -13,8 +13,8 @@ from xmod_extend.report.record import EvaluationRecord, RunRecord
 
 EXPLANATION = (
     "Pieces of the text were hidden, and the model had to guess them. A perplexity of 20 means "
-    "that it was as unsure as if it had to choose among 20 equally likely pieces: 1 would be certainty, "
-    "and lower is better."
+    "that it was as unsure as if it had to choose among 20 equally likely pieces: 1 would be "
+    "certainty, and lower is better."
 )
 
 

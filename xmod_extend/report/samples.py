@@ -13,12 +13,14 @@ class SampleSentence:
     """A held-out line in the tokenizer's pieces, and how surprising each one was."""
 
     pieces: tuple[str, ...]
-    """The text of each token; joined, they are the line."""
+    """The text of each token; joined, they are the line, or the beginning of a long one."""
     before: tuple[float | None, ...]
     """Nats of each token with the best existing adapter, the rest of its word hidden too; None of
     one that is unknown, and so not scored."""
     after: tuple[float | None, ...]
     """The same with the new adapter."""
+    is_cut: bool = False
+    """Whether the line goes on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +28,9 @@ class PieceGuess:
     """One of a model's best guesses for a hidden token."""
 
     piece: str
+    """Its text, with the space before it if it begins a word."""
     probability: float
+    is_right: bool
 
 
 @dataclass(frozen=True, kw_only=True)
