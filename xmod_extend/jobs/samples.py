@@ -53,11 +53,14 @@ def take_samples(job: Job, probe: ProbeResult, trained: Trained, losses: TokenLo
         SampleSentence(pieces=line.pieces, before=old, after=new, is_cut=line.is_cut)
         for line, old, new in zip(lines.lines, before, after, strict=True)
     )
-    hardest, improved, typical = (tuple(next(sentences) for _ in kind) for kind in chosen)
+    hardest, improved, typical = ([next(sentences) for _ in kind] for kind in chosen)
+    # In the order of what is shown of them.
+    hardest.sort(key=lambda line: -line.mean_after)
+    improved.sort(key=lambda line: line.mean_after - line.mean_before)
     return Samples(
-        hardest=hardest,
-        most_improved=improved,
-        typical=typical,
+        hardest=tuple(hardest),
+        most_improved=tuple(improved),
+        typical=tuple(typical),
         guesses=gaps.samples(guessed_before, guessed_after),
         cut_words=_find_cut_words(job, tokenizer),
         signature=lines.signature,
@@ -81,12 +84,13 @@ def _find_cut_words(job: Job, tokenizer: LoadedTokenizer) -> tuple[CutWord, ...]
     unknown = np.add.reduceat(tokens.ids == encode.unk_id, starts)
     sizes = np.where(unknown > 0, 0, tokens.sizes)
     order = sorted(range(len(words)), key=lambda i: (-sizes[i], -counts[words[i]], words[i]))
-    # A word of one piece has a size of two, with the end of its line.
-    finest = [words[i] for i in order[:NUM_CUT_WORDS] if sizes[i] > 2]
-    return tuple(
+    # A token may stand for no letter, such as the space before a word.
+    finest = [
         CutWord(
             pieces=tuple(filter(None, cut_line(word, encode_line(word, encode), tokenizer))),
             count=counts[word],
         )
-        for word in finest
-    )
+        for word in (words[i] for i in order[: 2 * NUM_CUT_WORDS] if sizes[i] > 0)
+    ]
+    finest.sort(key=lambda word: -len(word.pieces))
+    return tuple(word for word in finest[:NUM_CUT_WORDS] if len(word.pieces) > 1)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 MOST_TICKS = 5
+HIGHEST = 1e12
+"""No axis goes further: what is above has lost all meaning, and stands at the end."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +64,14 @@ class Axis:
 
 def axis_from_one(values: Sequence[float]) -> Axis:
     """Return a logarithmic axis from 1 to a round figure above all of the values."""
-    highest = max([10.0, *filter(math.isfinite, values)])
+    highest = min(HIGHEST, max([10.0, *filter(math.isfinite, values)]))
     power = 10.0 ** math.floor(math.log10(highest))
     return Axis(1.0, next(power * f for f in (1, 2, 5, 10) if power * f >= highest), True)
 
 
 def axis_around(values: Sequence[float]) -> Axis:
     """Return a logarithmic axis that holds all of the values, and little more."""
-    finite = [value for value in values if math.isfinite(value) and value > 0] or [1.0]
+    finite = [min(value, HIGHEST) for value in values if 0 < value < math.inf] or [1.0]
     low, high = min(finite), max(finite)
     margin = max(1.05, (high / low) ** 0.08)
     return Axis(low / margin, high * margin, True)

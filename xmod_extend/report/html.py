@@ -123,15 +123,19 @@ def format_percent(share: float) -> str:
     return f"{share:.2%}" if share < 0.01 else f"{share:.1%}"
 
 
-def show_piece(piece: str, *, is_spaced: bool = True) -> str:
-    """Return a token's text as it can stand alone: a hyphen where it goes on with a word."""
+def show_piece(piece: str, *, goes_on: bool = False) -> str:
+    """Return a token's text as it can stand alone.
+
+    Args:
+        goes_on: Whether it stands behind a letter, with which it is one word unless it begins with
+            a space. Then it gets a hyphen.
+    """
     shown = piece.strip()
     if not shown:
         return "(space)"
     if starts_with_sign(shown):
         return f"\N{DOTTED CIRCLE}{shown}"
-    starts_word = piece[0].isspace() or not is_spaced or not shown[0].isalnum()
-    return shown if starts_word else f"-{shown}"
+    return f"-{shown}" if goes_on and not piece[0].isspace() and shown[0].isalnum() else shown
 
 
 def show_pieces(pieces: tuple[str, ...]) -> list[str]:

@@ -5,6 +5,7 @@ They are bounded, so that the record of 10 GB of text is as small as that of 1 M
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -21,6 +22,21 @@ class SampleSentence:
     """The same with the new adapter."""
     is_cut: bool = False
     """Whether the line goes on."""
+
+    @property
+    def mean_before(self) -> float:
+        """Mean nats of the scored tokens with the best existing adapter; 0 if none was scored."""
+        return _mean(self.before)
+
+    @property
+    def mean_after(self) -> float:
+        """The same with the new adapter."""
+        return _mean(self.after)
+
+
+def _mean(nats: Sequence[float | None]) -> float:
+    scored = [value for value in nats if value is not None]
+    return sum(scored) / max(1, len(scored))
 
 
 @dataclass(frozen=True, kw_only=True)
