@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -30,6 +31,8 @@ def show_one(output: Output, record: RunRecord) -> None:
         )
         return
     assert record.evaluation is not None and record.verification is not None
+    from xmod_extend.model.extension import REPORT_NAME
+
     before, after = record.evaluation.before, record.evaluation.after
     proof = record.verification
     output.result(
@@ -45,6 +48,7 @@ def show_one(output: Output, record: RunRecord) -> None:
         f"Verified: {proof.tensors_compared:,} tensors are the same byte for byte, and the logits "
         f"of {proof.languages_compared} languages bit for bit",
         f"  {after.signature}",
+        f"Look at it in a browser: {Path(str(record.output)) / REPORT_NAME}",
         f"Load it: AutoModelForMaskedLM.from_pretrained({str(record.output)!r}), then "
         f"model.set_default_language({record.language!r})",
         effect=f"it is in {record.output}.",
@@ -99,9 +103,18 @@ def show_many(output: Output, records: Sequence[RunRecord], failures: Mapping[st
         *(f"{record.language}: {part}" for record in records for part in _many_parts(record)),
         f"Verified: {proof.tensors_compared:,} tensors are the same byte for byte, and the logits "
         f"of {proof.languages_compared} languages bit for bit",
-        f"In {records[0].output}",
+        f"In {records[0].output}, with a page for each to look at in a browser: "
+        f"{_report_names(records)}",
         effect=f"it is in {records[0].output}.",
     )
+
+
+def _report_names(records: Sequence[RunRecord]) -> str:
+    """Return the names of the languages' reports; the last language's has no code in it."""
+    from xmod_extend.model.extension import REPORT_NAME, earlier_name
+
+    earlier = [earlier_name(REPORT_NAME, record.language) for record in records[:-1]]
+    return ", ".join([*earlier, REPORT_NAME])
 
 
 def _unigram(evaluation: EvaluationRecord) -> str:

@@ -32,7 +32,7 @@ class Guessed:
 
     guesses: tuple[PieceGuess, ...]
     probability: float
-    """Of the right token."""
+    """How likely the right token was."""
 
 
 class Gaps:

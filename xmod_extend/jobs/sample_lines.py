@@ -27,7 +27,7 @@ NUM_TYPICAL = 4
 MIN_SCORED_TOKENS = 5
 """Lines with fewer hidden tokens are only chosen where too few have more: their mean is chance."""
 MOST_TOKENS = 48
-"""Of a longer line the beginning is shown."""
+"""A longer line is shown by its beginning."""
 ALIKE = 0.6
 """Lines that share so many of their different tokens are of one template, and shown once."""
 NUM_LOOKED_AT = 8

@@ -202,7 +202,8 @@ def _limits(records: Sequence[RunRecord]) -> str:
 {_paragraph(limits)}
 
 {"".join(warnings)}
-`run.json` beside this file is the full record of the run{_earlier(records)}.
+[`report.html`](report.html) beside this file shows the result in a browser.
+`run.json` is the full record of the run{_earlier(records)}.
 """
 
 
