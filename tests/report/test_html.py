@@ -24,10 +24,14 @@ from run_records import (
 )
 
 from xmod_extend.evaluation.bootstrap import Improvement
+from xmod_extend.evaluation.learning_curve import LearningCurve, LearningPoint
+from xmod_extend.evaluation.parts import NearDuplicateScores, PartScore
 from xmod_extend.evaluation.probe import Candidate
+from xmod_extend.evaluation.seen_words import SeenWords
 from xmod_extend.report.html import format_percent, html_report, is_report, show_piece, show_pieces
 from xmod_extend.report.plain_words import headline
 from xmod_extend.report.record import BaseRecord, RunRecord
+from xmod_extend.text.near_duplicates import NearDuplicates, NearPair
 from xmod_extend.text.report import Coverage
 
 
@@ -258,3 +262,57 @@ def test_pieces_keep_the_shapes_of_joined_letters() -> None:
 )
 def test_shares_are_never_rounded_to_nothing(share: float, shown: str) -> None:
     assert format_percent(share) == shown
+
+
+def test_what_is_known_of_the_overlap_and_of_more_text_is_shown() -> None:
+    part = PartScore(num_scored_tokens=90, before=457.0, after=18.5)
+    none = PartScore(num_scored_tokens=3, before=None, after=None)
+    evaluation = make_evaluation(
+        seen_words=SeenWords(
+            num_words=900,
+            num_unseen=77,
+            share_unseen=77 / 900,
+            is_sample=False,
+            seen=part,
+            unseen=none,
+        ),
+        near_duplicates=NearDuplicateScores(near=part, others=part),
+    )
+    pair = NearPair(held_out=HOSTILE, train="Wasiykiqa hatunmi.", similarity=0.93)
+    near = NearDuplicates(
+        held_out_lines=31,
+        compared_lines=400,
+        share=31 / 400,
+        train_lines=44,
+        dropped=False,
+        is_sample=False,
+        examples=(pair,),
+    )
+    points = tuple(
+        LearningPoint(
+            share=share,
+            num_tokens=int(share * 10_000),
+            num_steps=10,
+            perplexity=30 / share,
+            low=None,
+            high=None,
+            seconds=1.0,
+        )
+        for share in (0.25, 0.5, 1.0)
+    )
+    curve = LearningCurve(
+        points=points, last_doubling=None, expected_perplexity=None, sentence="More text helps."
+    )
+    record = make_record(
+        evaluation=evaluation,
+        corpus=make_corpus_report(near_duplicates=near),
+        learning_curve=curve,
+    )
+    page = read(record)
+    assert "77 of 900 held-out words (8.6%)" in page.text and "too few" in page.text
+    assert "31 of 400 held-out lines (7.8%) nearly repeat" in page.text
+    assert "<script>alert(1)</script>" in page.text and "93.0%" in page.text
+    assert "More text helps." in page.text and "Would more text help?" in page.text
+    assert "from 120 with 25.0% of the text to 30 with 100% of it" in " ".join(
+        page.attributes("aria-label")
+    )

@@ -91,6 +91,17 @@ def training_chart(record: RunRecord) -> LineChart | None:
     )
 
 
+def learning_chart(record: RunRecord) -> LineChart | None:
+    """Return how the score moves with more text, or None if that was not asked for."""
+    curve = record.learning_curve
+    if curve is None or len(curve.points) < 2:
+        return None
+    return line_chart(
+        [point.num_tokens for point in curve.points],
+        {("held-out text", "new"): [point.perplexity for point in curve.points]},
+    )
+
+
 def probe_chart(record: RunRecord) -> ProbeChart | None:
     """Return the ranking of the base's languages, or None if there is none."""
     if not record.probe:

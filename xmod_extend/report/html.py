@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from xmod_extend.report import plain_words
 from xmod_extend.report.axes import format_figure
-from xmod_extend.report.charts import probe_chart, training_chart
+from xmod_extend.report.charts import learning_chart, probe_chart, training_chart
 from xmod_extend.report.ladder import build_ladder
 from xmod_extend.report.marked_text import (
     LEVEL_NAMES,
@@ -60,6 +60,7 @@ def html_report(record: RunRecord) -> str:
             samples=samples,
             ladder=build_ladder(record),
             training_chart=training_chart(record),
+            learning_chart=learning_chart(record),
             probe=probe_chart(record),
             level_names=LEVEL_NAMES,
         )
@@ -76,6 +77,7 @@ def _sections(record: RunRecord) -> list[Section]:
         Section("sentences", "Sentence by sentence"): has_sentences,
         Section("guesses", "What it would guess"): samples and samples.guesses,
         Section("curve", "How it learnt"): record.training and record.training.curve,
+        Section("more_text", "Would more text help?"): learning_chart(record),
         Section("probe", "What the base knew"): record.probe,
         Section("tokenizer", "How the words are cut"): record.corpus.tokens is not None,
         Section("text", "The text"): True,
