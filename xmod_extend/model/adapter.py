@@ -21,6 +21,7 @@ from xmod_extend.model.trainable import Group, Tensors, TrainableSet
 
 if TYPE_CHECKING:
     from transformers import XmodForMaskedLM
+    from transformers.models.xmod.modeling_xmod import XmodPreTrainedModel
 
     from xmod_extend.model.checkpoint import Checkpoint
 
@@ -60,7 +61,7 @@ def adapter_set(
     return trained
 
 
-def adapter_slots(model: XmodForMaskedLM) -> Iterator[tuple[str, nn.Parameter]]:
+def adapter_slots(model: XmodPreTrainedModel) -> Iterator[tuple[str, nn.Parameter]]:
     """Yield a one-language slice's adapter: names such as `"3.dense1.weight"`, and parameters."""
     (language,) = model.config.languages
     for layer in range(model.config.num_hidden_layers):
@@ -89,13 +90,13 @@ def full_names(adapter: Mapping[str, torch.Tensor], language: str) -> dict[str, 
 
 
 @torch.no_grad()
-def set_adapter(model: XmodForMaskedLM, adapter: Mapping[str, torch.Tensor]) -> None:
+def set_adapter(model: XmodPreTrainedModel, adapter: Mapping[str, torch.Tensor]) -> None:
     """Copy `adapter` into the slot of a one-language slice, in place."""
     for name, slot in adapter_slots(model):
         slot.copy_(adapter[name])
 
 
-def random_adapter(model: XmodForMaskedLM, *, seed: int) -> Adapter:
+def random_adapter(model: XmodPreTrainedModel, *, seed: int) -> Adapter:
     """Draw weights from N(0, `initializer_range`), biases zero: upstream's for a missing adapter.
 
     They come from a generator of their own, and so depend on the seed and the shapes alone.

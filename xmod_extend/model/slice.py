@@ -8,6 +8,7 @@ the file, so nothing is initialised only to be overwritten, and nothing is in me
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -24,7 +25,7 @@ from xmod_extend.model.memory import give_back_memory
 
 if TYPE_CHECKING:
     from transformers import XmodForMaskedLM
-    from transformers.models.xmod.modeling_xmod import XmodOutput
+    from transformers.models.xmod.modeling_xmod import XmodOutput, XmodPreTrainedModel
 
     from xmod_extend.model.checkpoint import Checkpoint
 
@@ -58,19 +59,35 @@ def load_slice(
 
     with torch.device("meta"):
         model = XmodForMaskedLM(checkpoint.xmod_config(languages=[language]))
-    for name in checkpoint.shared_names():
+    fill_slice(model, checkpoint, language, names=checkpoint.shared_names(), precision=precision)
+    model.tie_weights()
+    return model
+
+
+def fill_slice(
+    model: XmodPreTrainedModel,
+    checkpoint: Checkpoint,
+    language: str,
+    *,
+    names: Iterable[str],
+    precision: Precision,
+) -> None:
+    """Give a one-language model that has no memory yet its weights, and set it to `eval()` mode.
+
+    Args:
+        names: The shared weights to read.
+    """
+    for name in names:
         values = checkpoint.read(name)
         # Biases and layer norms are a thousandth of the memory: nothing is gained by rounding them.
         _assign(model, name, values.to(precision.storage if values.ndim > 1 else precision.compute))
     for name, slot in adapter_slots(model):
         ((full, _),) = full_names({name: slot}, language).items()
         _assign(model, full, torch.zeros(slot.shape))
-    model.tie_weights()
     _materialise_buffers(model)
     if language in checkpoint.languages:
         set_adapter(model, read_adapter(checkpoint, language))
     model.train(False)
-    return model
 
 
 def rename_slot(model: XmodForMaskedLM, language: str) -> None:
@@ -103,7 +120,7 @@ def _assign(model: nn.Module, name: str, values: torch.Tensor) -> None:
     setattr(module, leaf, nn.Parameter(values, requires_grad=False))
 
 
-def _materialise_buffers(model: XmodForMaskedLM) -> None:
+def _materialise_buffers(model: XmodPreTrainedModel) -> None:
     """Fill the two index buffers that checkpoints do not store."""
     embeddings = model.roberta.embeddings
     positions = torch.arange(model.config.max_position_embeddings).expand((1, -1))

@@ -92,7 +92,15 @@ def read_arrow_column(
         ) from error
 
 
-def missing_field(where: str, field: str, found: Sequence[str], *, hint: str = "") -> CorpusError:
+def missing_field(
+    where: str,
+    field: str,
+    found: Sequence[str],
+    *,
+    hint: str = "",
+    option: str = "--text-field",
+    what: str = "text",
+) -> CorpusError:
     """Return the error for text that lacks the field or column `field`.
 
     Args:
@@ -100,14 +108,16 @@ def missing_field(where: str, field: str, found: Sequence[str], *, hint: str = "
         field: What was asked for.
         found: What there is instead.
         hint: What else can be done, where no name is near.
+        option: What names the field.
+        what: What the field holds.
     """
     shown = ", ".join(map(repr, found[:8])) + (", …" if len(found) > 8 else "")
     near = difflib.get_close_matches(field, found, n=1)
     return CorpusError(
         f"{where} has no field {field!r} (found {shown or 'none'}).",
-        hint=f"Did you mean --text-field {shlex.quote(near[0])}?"
+        hint=f"Did you mean {option} {shlex.quote(near[0])}?"
         if near
-        else hint or "Name the field that holds the text with --text-field.",
+        else hint or f"Name the field that holds the {what} with {option}.",
     )
 
 

@@ -10,6 +10,7 @@ import json
 import lzma
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import BinaryIO, NamedTuple, cast
 
@@ -65,7 +66,7 @@ def read_blocks(source: Source) -> Iterator[RawBlock]:
         rows = stream_training_split(source.location, column=source.text_field)
         yield from _row_blocks(source, rows)
         return
-    try:
+    with _explained(source):
         with source.path.open("rb") as file:
             refuse_if_other(source.name, file.read(HEAD_BYTES))
         if source.format in ("parquet", "arrow"):
@@ -83,6 +84,29 @@ def read_blocks(source: Source) -> Iterator[RawBlock]:
                 yield from _jsonl_blocks(source, stream)
             else:
                 yield from _delimited_blocks(source, stream)
+
+
+def read_content(source: Source) -> bytes:
+    """Return all of a file, decompressed; for files that are small, such as those of a task.
+
+    Raises:
+        CorpusError: It cannot be read, is damaged, or is something other than text.
+    """
+    with _explained(source):
+        with source.path.open("rb") as file:
+            refuse_if_other(source.name, file.read(HEAD_BYTES))
+        with _open(source) as stream:
+            content = stream.read()
+        if source.format != "parquet":
+            refuse_if_no_text(source.name, source.path, content[:HEAD_BYTES])
+        return content
+
+
+@contextmanager
+def _explained(source: Source) -> Iterator[None]:
+    """Turn what is raised while a file is read into an error about the source."""
+    try:
+        yield
     except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError) as error:
         raise _damaged(source, error) from error
     except OSError as error:
