@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from xmod_extend.jobs.inspect import check_corpus, probe_corpus
     from xmod_extend.jobs.report import write_report
     from xmod_extend.jobs.states import State
+    from xmod_extend.jobs.transfer import transfer
     from xmod_extend.languages import parse_language
     from xmod_extend.model.info import describe
     from xmod_extend.report.evaluation import Comparison, Evaluation
@@ -46,6 +47,7 @@ _MODULE_OF = {
     "fill_mask": "jobs.guess",
     "parse_language": "languages",
     "probe_corpus": "jobs.inspect",
+    "transfer": "jobs.transfer",
     "verify_checkpoint": "evaluation.verify",
     "write_report": "jobs.report",
 }
@@ -67,6 +69,7 @@ __all__ = [
     "fill_mask",
     "parse_language",
     "probe_corpus",
+    "transfer",
     "verify_checkpoint",
     "write_report",
 ]

@@ -19,6 +19,7 @@ from xmod_extend.cli.output import Output
 from xmod_extend.cli.probe import probe
 from xmod_extend.cli.report import report
 from xmod_extend.cli.streams import discard_output, require_descriptors, tolerant_stderr
+from xmod_extend.cli.transfer import transfer
 from xmod_extend.cli.verify import verify
 from xmod_extend.errors import UsageError
 
@@ -36,7 +37,7 @@ app = typer.Typer(
     },
 )
 
-for command in (add, check, probe, evaluate, compare, report, verify, info):
+for command in (add, check, probe, evaluate, compare, report, transfer, verify, info):
     name = "eval" if command is evaluate else None
     app.command(name, cls=Command, epilog=EPILOG if command is add else None)(command)
 

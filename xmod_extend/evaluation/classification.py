@@ -14,23 +14,23 @@ Micro scores are of the sums over all classes; where everything has exactly one 
 the accuracy. Macro F1 is the mean F1 of the classes that are true or predicted anywhere, as in
 scikit-learn.
 
-Source: Koehn 2004 for the bootstrap over sentences; van Rijsbergen 1979 for F1.
+Source: van Rijsbergen 1979 for F1; `evaluation/bootstrap.py` for the intervals.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-Counts = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Label = str | None
+from xmod_extend.evaluation.bootstrap import NUM_RESAMPLES, SEED, interval
+from xmod_extend.evaluation.losses import Floats
 
-NUM_RESAMPLES = 1000
-INTERVAL = (2.5, 97.5)
+Counts = npt.NDArray[np.int64]
+Label = str | None
 
 
 @dataclass(frozen=True)
@@ -71,19 +71,19 @@ class Totals:
         return _ratio(self.right, self.true)
 
     def f1(self) -> Floats:
-        """F1 of each class, (..., C)."""
+        """Return F1 of each class, (..., C)."""
         return _ratio(2 * self.right, self.predicted + self.true)
 
     def micro_f1(self) -> Floats:
-        """F1 of the sums, (...)."""
+        """Return F1 of the sums, (...)."""
         return _ratio(2 * self.right.sum(-1), self.predicted.sum(-1) + self.true.sum(-1))
 
     def accuracy(self) -> Floats:
-        """Share of what is true that is right, (...)."""
+        """Return the share of what is true that is right, (...)."""
         return _ratio(self.right.sum(-1), self.true.sum(-1))
 
     def macro_f1(self) -> Floats:
-        """Mean F1 of the classes that are there, (...)."""
+        """Return the mean F1 of the classes that are there, (...)."""
         is_there = (self.predicted + self.true) > 0
         return _ratio((self.f1() * is_there).sum(-1), is_there.sum(-1))
 
@@ -153,46 +153,55 @@ class Bootstrap:
 
     Each resample draws the test's sentences anew and, where there are several seeds, the seeds too:
     an interval then covers both what other sentences and what other seeds would give.
+
+    Args:
+        num_sentences: S.
+        num_seeds: K.
     """
 
-    def __init__(self, num_sentences: int, num_seeds: int, *, seed: int = 0) -> None:
+    def __init__(self, num_sentences: int, num_seeds: int, *, seed: int = SEED) -> None:
         random = np.random.default_rng(seed)
-        drawn = [
-            np.bincount(random.integers(num_sentences, size=num_sentences), minlength=num_sentences)
-            for _ in range(NUM_RESAMPLES)
-        ]
-        self._sentences = np.array(drawn, dtype=np.float64).reshape(NUM_RESAMPLES, num_sentences)
-        self._seeds = random.multinomial(
-            num_seeds, np.full(num_seeds, 1 / num_seeds), size=NUM_RESAMPLES
-        ) / float(num_seeds)
+        even = np.full(num_sentences, 1 / num_sentences)
+        self._sentences = random.multinomial(num_sentences, even, NUM_RESAMPLES).astype(float)
+        even = np.full(num_seeds, 1 / num_seeds)
+        self._seeds = random.multinomial(num_seeds, even, NUM_RESAMPLES) / num_seeds
 
     def estimate(self, by_seed: Sequence[ClassCounts], metric: Metric) -> Estimate:
         """Return the mean of a metric over the seeds."""
-        return _estimate(_values(by_seed, metric).mean(), self._resampled(by_seed, metric))
+        return self._estimate(values(by_seed, metric), self._resampled(by_seed, metric), least=0)
 
     def difference(
         self, by_seed: Sequence[ClassCounts], other: Sequence[ClassCounts], metric: Metric
     ) -> Estimate:
         """Return how much higher the mean is than another's on the same sentences and seeds."""
-        difference = _values(by_seed, metric).mean() - _values(other, metric).mean()
-        resampled = self._resampled(by_seed, metric) - self._resampled(other, metric)
-        return _estimate(difference, resampled)
+        return self._estimate(
+            values(by_seed, metric) - values(other, metric),
+            self._resampled(by_seed, metric) - self._resampled(other, metric),
+            least=-1,
+        )
 
     def _resampled(self, by_seed: Sequence[ClassCounts], metric: Metric) -> Floats:
-        """Return the mean of a metric in each resample."""
-        values = [metric(counts.totals(self._sentences)) for counts in by_seed]
-        means: Floats = (self._seeds * np.stack(values, axis=1)).sum(axis=1)
-        return means
+        """Return a metric of each resample of the sentences, (NUM_RESAMPLES, K)."""
+        resampled = [metric(counts.totals(self._sentences)) for counts in by_seed]
+        return np.stack(resampled, axis=1)
+
+    def _estimate(self, by_seed: Floats, resampled: Floats, *, least: float) -> Estimate:
+        """Return the mean over the seeds, and its interval.
+
+        Drawn with replacement, K seeds vary by the factor sqrt((K - 1) / K) less than they do.
+        """
+        num_seeds, num_sentences = len(by_seed), self._sentences.shape[1]
+        means = resampled.mean(axis=1)
+        if num_seeds > 1:
+            drawn = (self._seeds * resampled).sum(axis=1)
+            means = means + math.sqrt(num_seeds / (num_seeds - 1)) * (drawn - means)
+        low, high = interval(np.clip(means, least, 1), num_sentences)
+        return Estimate(value=float(by_seed.mean()), low=low, high=high)
 
 
-def _values(by_seed: Sequence[ClassCounts], metric: Metric) -> Floats:
-    """Return a metric of each seed."""
+def values(by_seed: Sequence[ClassCounts], metric: Metric) -> Floats:
+    """Return a metric of each seed, (K,)."""
     return np.array([metric(counts.totals(np.ones(len(counts.true)))) for counts in by_seed])
-
-
-def _estimate(value: float, resampled: Floats) -> Estimate:
-    low, high = np.percentile(resampled, INTERVAL)
-    return Estimate(value=float(value), low=float(low), high=float(high))
 
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:

@@ -25,7 +25,11 @@ from xmod_extend.model.memory import give_back_memory
 
 if TYPE_CHECKING:
     from transformers import XmodForMaskedLM
-    from transformers.models.xmod.modeling_xmod import XmodOutput, XmodPreTrainedModel
+    from transformers.models.xmod.modeling_xmod import (
+        XmodModel,
+        XmodOutput,
+        XmodPreTrainedModel,
+    )
 
     from xmod_extend.model.checkpoint import Checkpoint
 
@@ -104,7 +108,7 @@ def load_adapter(model: XmodForMaskedLM, checkpoint: Checkpoint, language: str) 
     set_adapter(model, read_adapter(checkpoint, language))
 
 
-def free_slice(model: XmodForMaskedLM) -> None:
+def free_slice(model: XmodPreTrainedModel) -> None:
     """Let go of a slice's weights before the next slice is loaded, whoever still holds the model.
 
     Without it two slices would be in memory at once: a module may be part of a cycle, which is
@@ -122,7 +126,7 @@ def _assign(model: nn.Module, name: str, values: torch.Tensor) -> None:
 
 def _materialise_buffers(model: XmodPreTrainedModel) -> None:
     """Fill the two index buffers that checkpoints do not store."""
-    embeddings = model.roberta.embeddings
+    embeddings = cast("XmodModel", model.roberta).embeddings
     positions = torch.arange(model.config.max_position_embeddings).expand((1, -1))
     embeddings.register_buffer("position_ids", positions, persistent=False)
     embeddings.register_buffer("token_type_ids", torch.zeros_like(positions), persistent=False)

@@ -11,8 +11,8 @@ Source: Pfeiffer et al. 2022 (arXiv 2205.06266), section 3.3, for what is frozen
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,7 +24,6 @@ from xmod_extend.model.slice import FP32, fill_slice
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import (
-        PreTrainedModel,
         XmodConfig,
         XmodForSequenceClassification,
         XmodForTokenClassification,
@@ -77,8 +76,14 @@ def load_task_slice(
     return model
 
 
-def with_lora(model: TaskModel, base: Path, *, rank: int, dropout: float, seed: int) -> PeftModel:
-    """Return the model with LoRA on the shared weights; it and the head alone are trained."""
+def with_lora(model: TaskModel, base: str, *, rank: int, seed: int) -> PeftModel:
+    """Return the model with LoRA on the shared weights; it and the head alone are trained.
+
+    Args:
+        base: The Hub id or folder of the checkpoint, for whoever loads what is saved.
+        rank: Of LoRA; its alpha is twice that.
+        seed: Of LoRA's random half.
+    """
     from peft import LoraConfig, TaskType, get_peft_model
 
     is_word_task = type(model).__name__ == "XmodForTokenClassification"
@@ -86,19 +91,20 @@ def with_lora(model: TaskModel, base: Path, *, rank: int, dropout: float, seed: 
         task_type=TaskType.TOKEN_CLS if is_word_task else TaskType.SEQ_CLS,
         r=rank,
         lora_alpha=2 * rank,
-        lora_dropout=dropout,
         target_modules=LORA_TARGETS,
         modules_to_save=[HEAD],
-        base_model_name_or_path=str(base),
     )
     # peft draws from the global generator, which a job gives back at its end.
     torch.manual_seed(seed)
-    adapted: PeftModel = get_peft_model(model, config)
+    with warnings.catch_warnings():
+        # It asks transformers for an attribute under its old name.
+        warnings.simplefilter("ignore", FutureWarning)
+        adapted: PeftModel = get_peft_model(model, config)
+    config.base_model_name_or_path = base
     return adapted
 
 
-def train_shared_weights(model: TaskModel) -> PreTrainedModel:
-    """Return the model with all of its weights trained but embeddings and language adapters."""
+def train_shared_weights(model: TaskModel) -> None:
+    """Have all weights trained but embeddings and language adapters."""
     model.requires_grad_(True)
     model.freeze_embeddings_and_language_adapters()  # type: ignore[no-untyped-call]
-    return model

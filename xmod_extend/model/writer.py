@@ -88,11 +88,14 @@ class DiskUse:
     writing_bytes: int
 
 
-def check_output(output: Path, *, force: bool, source: Path | None = None) -> None:
+def check_output(
+    output: Path, *, force: bool, source: Path | None = None, needed_bytes: int = 0
+) -> None:
     """Check that an output may and can be written, as far as it is known without its contents.
 
     Args:
         source: A folder that the output will be made from, if it is known.
+        needed_bytes: Room that it takes on the disk, if it is known.
 
     Raises:
         UsageError: It may not or cannot.
@@ -100,7 +103,7 @@ def check_output(output: Path, *, force: bool, source: Path | None = None) -> No
     if source is not None:
         _check_apart(source, output)
     check_target(output, force=force)
-    check_writable(output)
+    _check_room(output, check_writable(output), needed_bytes)
 
 
 def plan_output(

@@ -16,6 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from xmod_extend.errors import TrainingError
 from xmod_extend.tokens.labelled import LabelledRows, RowBatch
@@ -23,9 +24,10 @@ from xmod_extend.training.history import StepReport
 
 if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LambdaLR
-    from transformers import PreTrainedModel
 
 CLIP_NORM = 1.0
+LORA_LR, FULL_LR = 3e-3, 3e-4
+NUM_EPOCHS, LEAST_STEPS, MOST_STEPS = 3, 200, 1000
 SCORING_TOKENS = 4096
 """Tokens with padding in one forward pass without gradients."""
 
@@ -44,8 +46,18 @@ class FineTuningConfig:
     weight_decay: float = 0.01
 
 
+def default_task_lr(*, is_full: bool, hidden_size: int) -> float:
+    """Return the learning rate where none is given."""
+    return (FULL_LR if is_full else LORA_LR) * 192 / hidden_size
+
+
+def default_task_steps(num_rows: int, batch_size: int) -> int:
+    """Return the optimiser steps where none are given: some epochs, within bounds."""
+    return min(max(round(NUM_EPOCHS * num_rows / batch_size), LEAST_STEPS), MOST_STEPS)
+
+
 def fine_tune(
-    model: PreTrainedModel,
+    model: nn.Module,
     rows: LabelledRows,
     config: FineTuningConfig,
     *,
@@ -85,8 +97,8 @@ def fine_tune(
             StepReport(
                 step=step,
                 num_steps=config.num_steps,
-                loss=float(loss),
-                lr=schedule.get_last_lr()[0],
+                loss=float(loss.detach()),
+                lr=float(schedule.get_last_lr()[0]),
                 num_tokens=num_tokens,
                 seconds=time.perf_counter() - started,
             )
@@ -95,9 +107,7 @@ def fine_tune(
 
 
 @torch.no_grad()
-def predict(
-    model: PreTrainedModel, rows: LabelledRows, *, device: torch.device
-) -> list[Sequence[int]]:
+def predict(model: nn.Module, rows: LabelledRows, *, device: torch.device) -> list[Sequence[int]]:
     """Return the ids of the labels that the model gives each row, at the row's places."""
     model.train(False)
     predicted: list[Sequence[int]] = [()] * len(rows.rows)
