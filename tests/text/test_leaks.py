@@ -20,3 +20,15 @@ def test_a_sentence_is_found_as_any_tokeniser_writes_it(
         ("...",),
     ]
     assert find_leaks(sentences, find_sources([corpus])).exact == (0, 2)
+
+
+def test_a_sentence_that_a_line_nearly_repeats_is_told_apart(
+    write_lines: Callable[..., Path],
+) -> None:
+    sentence = "Llaqta umalliqkuna kunan p'unchaw hatun huñunakuypi rimanakunku"
+    corpus = write_lines([f"Chaymanta {sentence} nispa willakun.", "Huk rimay.", "Iskay"])
+    found = find_leaks(
+        [(sentence,), ("Manam kaypichu tarikun kay hatun simi",)], find_sources([corpus])
+    )
+    assert (found.exact, found.near) == ((), (0,))
+    assert found.all == {0}

@@ -37,7 +37,6 @@ from xmod_extend.jobs.transfer_options import TransferOptions
 from xmod_extend.jobs.transfer_request import TransferRequest, check_transfer
 from xmod_extend.model.checkpoint import Checkpoint, open_checkpoint
 from xmod_extend.model.global_state import own_global_state
-from xmod_extend.model.memory import give_back_memory
 from xmod_extend.model.slice import free_slice
 from xmod_extend.model.task_files import RESULT_NAME, task_bytes, task_file_names, write_task
 from xmod_extend.model.task_model import load_task_slice, train_shared_weights, with_lora
@@ -121,10 +120,8 @@ def run_transfer(request: TransferRequest, callback: Callback) -> TransferResult
             callback.on_stage(f"Scoring {request.test.name} with each adapter")
             for state, found in score_states(task, model, slice_, seed).items():
                 counts.setdefault(state, []).append(found)
-            # The next seed begins with the checkpoint's own weights, not with two models in memory.
+            # The next seed begins with the checkpoint's own weights, without two in memory.
             free_slice(slice_)
-            del model, slice_
-            give_back_memory()
         seconds = (time.perf_counter() - started) / request.options.seeds
         result = _result(task, counts, replace(training, seconds=seconds))
         if folder is not None:

@@ -1,7 +1,8 @@
 """Test sentences that stand in a training text, for which a score would be no score.
 
 A line and a sentence are the same if their letters and digits are, in this order, whatever their
-case, punctuation and spaces: treebanks put spaces where other text has none.
+case, punctuation and spaces: treebanks put spaces where other text has none. Nearly the same is
+what `near_duplicates.py` says.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 import regex
 
 from xmod_extend.text.cleaning import clean_line
+from xmod_extend.text.near_duplicates import NearIndex
 from xmod_extend.text.reading import read_blocks, split_block
 from xmod_extend.text.sources import Source
 
@@ -32,8 +34,8 @@ class Leaks:
 
 
 def letters_of(text: str) -> str:
-    """Return the letters and digits of a text, in lower case, and nothing else."""
-    letters: str = _NEITHER_LETTER_NOR_DIGIT.sub("", clean_line(text).casefold())
+    """Return the letters and digits of a cleaned text, in lower case, and nothing else."""
+    letters: str = _NEITHER_LETTER_NOR_DIGIT.sub("", text.casefold())
     return letters
 
 
@@ -47,14 +49,18 @@ def find_leaks(sentences: Sequence[Iterable[str]], sources: Iterable[Source]) ->
     Raises:
         CorpusError: The corpus cannot be read.
     """
+    texts = [(clean_line(text), number) for number, own in enumerate(sentences) for text in own]
     wanted: dict[str, list[int]] = {}
-    for number, texts in enumerate(sentences):
-        for text in texts:
-            wanted.setdefault(letters_of(text), []).append(number)
+    for text, number in texts:
+        wanted.setdefault(letters_of(text), []).append(number)
     wanted.pop("", None)
-    found: set[int] = set()
+    index = NearIndex([text for text, _ in texts])
+    exact: set[int] = set()
+    near: set[int] = set()
     for source in sources:
         for block in read_blocks(source):
-            for line in split_block(block):
-                found.update(wanted.get(letters_of(line), ()))
-    return Leaks(tuple(sorted(found)))
+            lines = list(map(clean_line, split_block(block)))
+            for line in lines:
+                exact.update(wanted.get(letters_of(line), ()))
+            near.update(texts[found.held_out][1] for found in index.find(lines))
+    return Leaks(tuple(sorted(exact)), tuple(sorted(near - exact)))
