@@ -28,6 +28,19 @@ def write_columns(path: Path, sentences: list[tuple[list[str], list[str]]]) -> P
     return path
 
 
+def write_conllu(path: Path, sentences: list[tuple[list[str], list[str]]]) -> Path:
+    """CoNLL-U with nothing but words and their tags."""
+    blocks = [
+        "".join(
+            f"{number}\t{word}\t_\t{tag}" + "\t_" * 6 + "\n"
+            for number, (word, tag) in enumerate(zip(words, tags, strict=True), start=1)
+        )
+        for words, tags in sentences
+    ]
+    path.write_text("\n".join(blocks), encoding="utf-8")
+    return path
+
+
 def write_spans(path: Path, count: int, *, seed: int) -> Path:
     """Names of two kinds: a word with an a at its beginning, and one behind it."""
     sentences = []

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from document_output import assert_printed
 from documents import DOCUMENTS, NOT_RUN, ROOT, Block, read_blocks
+from labelled_text import labelled_sentences, write_conllu
 
 import xmod_extend
 from xmod_extend.cli.app import run as run_app
@@ -37,6 +38,8 @@ def work(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     for name, own in texts.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("".join(own), encoding="utf-8")
+    for name in ("spanish", "quechua"):
+        write_conllu(tmp_path / "data" / f"{name}.conllu", labelled_sentences(40, seed=len(name)))
     (tmp_path / "BASE").symlink_to(ROOT / "xmod_extend" / "bases" / "tiny")
     return tmp_path
 
@@ -70,7 +73,7 @@ def with_tiny(words: list[str]) -> list[str]:
 
 def cut_short(words: list[str]) -> list[str]:
     """Trains for few steps, and in one process, however many are asked for."""
-    if words[0] != "add" or "--plan" in words:
+    if words[0] not in ("add", "transfer") or "--plan" in words:
         return words
     for option in ("--max-steps", "--jobs"):
         if option in words:

@@ -10,10 +10,11 @@ from collections import Counter
 from dataclasses import dataclass
 
 from xmod_extend.arguments import PathOrName, as_path_or_name, as_text
-from xmod_extend.errors import CorpusError, LanguageError, UsageError
+from xmod_extend.errors import CorpusError, UsageError
 from xmod_extend.files.output_folder import recover
 from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.checks import choose_max_length
+from xmod_extend.jobs.states import require_language
 from xmod_extend.jobs.transfer_options import TransferOptions
 from xmod_extend.model.base import BaseReference, resolve_base
 from xmod_extend.model.config import config_languages
@@ -78,7 +79,7 @@ def check_transfer(
     base = resolve_base(as_path_or_name("checkpoint", checkpoint))
     config = base.load_config()
     for language in (source, target):
-        _require_language(as_text("a language", language), config_languages(config), base.name)
+        require_language(as_text("a language", language), config_languages(config), base.name)
     if source == target:
         raise UsageError(
             f"The task is learnt in {source} and tested in {target}, which is no transfer.",
@@ -112,16 +113,6 @@ def check_transfer(
 def _read(path: str, options: TransferOptions) -> LabelledText:
     return read_labelled(
         path, task=options.task, text_field=options.text_field, label_field=options.label_field
-    )
-
-
-def _require_language(language: str, languages: list[str], name: str) -> None:
-    if language in languages:
-        return
-    near = difflib.get_close_matches(language, languages, n=1, cutoff=0.5)
-    raise LanguageError(
-        f"{name} has no language {language}.",
-        hint=f"Did you mean {near[0]}?" if near else f"It has {', '.join(languages[-8:])}.",
     )
 
 

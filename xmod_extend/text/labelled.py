@@ -99,6 +99,12 @@ def read_labelled(
         raise CorpusError(f"{source.name} is empty.", hint="Give a file with labelled examples.")
     text = "" if source.format == "parquet" else _decode(source, content)
     form = _form_of(source, text, task)
+    if task is not None and (form == "table") == (task in WORD_TASKS):
+        what = "a table, with labels of texts" if form == "table" else "words with a label each"
+        raise CorpusError(
+            f"{source.name} holds {what}, but the task is {task}.",
+            hint="Leave --task out, or give a file of the form that the task has.",
+        )
     if form == "table":
         examples = _read_table(source, content, text, task, text_field, label_field)
     elif form == "conllu":
@@ -110,6 +116,8 @@ def read_labelled(
             f"{source.name} has no labelled example.",
             hint="Give a file with labels, or name the field that holds them with --label-field.",
         )
+    if task == "span":
+        _require_spans(source.name, examples)
     return LabelledText(source.name, task or _task_of(form, examples), tuple(examples))
 
 
@@ -162,6 +170,16 @@ def _task_of(form: str, examples: Sequence[Example]) -> Task:
     labels = [label for example in examples for label in example.labels if label is not None]
     are_spans = all(map(_SPAN_LABEL.fullmatch, labels)) and set(labels) != {"O"}
     return "span" if are_spans else "token"
+
+
+def _require_spans(name: str, examples: Sequence[Example]) -> None:
+    for example in examples:
+        for label in example.labels:
+            if label is not None and not _SPAN_LABEL.fullmatch(label):
+                raise CorpusError(
+                    f"{name} has the label {label}, but the task is span.",
+                    hint="Labels of spans are O, B-TYPE and I-TYPE; leave --task out for others.",
+                )
 
 
 def _read_conllu(name: str, text: str, field: str) -> Iterator[Example]:
@@ -225,11 +243,6 @@ def _read_table(
     text_field: str | None,
     label_field: str | None,
 ) -> list[Example]:
-    if task in WORD_TASKS:
-        raise CorpusError(
-            f"{source.name} is a table, which has no labels of words.",
-            hint="Give CoNLL-U, or a word and its label a line; or leave --task out.",
-        )
     table = read_table(source, content if source.format == "parquet" else text.encode())
     names = list(table)
     texts = _text_fields(source.name, names, task, text_field)
