@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from xmod_extend.report.evaluation import AnyScore
+    from xmod_extend.report.side_by_side import AnyScore
 
 
 def score_table(rows: Sequence[tuple[str, AnyScore]]) -> Table:

@@ -14,7 +14,8 @@ from xmod_extend.jobs.measuring_options import MeasuringOptions
 from xmod_extend.jobs.scorer import Scorer, Slot
 from xmod_extend.jobs.states import State
 from xmod_extend.model.checkpoint import Checkpoint
-from xmod_extend.report.evaluation import AnyScore, Evaluation, Sentences
+from xmod_extend.report.evaluation import Evaluation, Sentences
+from xmod_extend.report.side_by_side import AnyScore
 from xmod_extend.text.lines import LinesInMemory, StoredLines
 from xmod_extend.text.measured_text import read_measured_text, read_pairs
 

@@ -25,6 +25,7 @@ from xmod_extend.jobs.job import Job
 from xmod_extend.jobs.samples import take_samples
 from xmod_extend.jobs.training import Trained
 from xmod_extend.model.memory import give_back_memory
+from xmod_extend.report.held_out import HeldOutSentences
 from xmod_extend.report.record import EvaluationRecord
 from xmod_extend.training.configuration import default_lr, default_num_steps
 from xmod_extend.training.loop import ASKED_TO_STOP
@@ -107,6 +108,7 @@ def score_adapter(job: Job, probe: ProbeResult, trained: Trained) -> EvaluationR
         advice=advice,
         **_score_parts(job, probe.best_losses, losses),
         samples=take_samples(job, probe, trained, losses),
+        sentences=HeldOutSentences.from_losses(job.text.held_out_lines, probe.best_losses, losses),
     )
 
 

@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xmod_extend.evaluation.bootstrap import Improvement
 from xmod_extend.evaluation.losses import TokenLosses
 from xmod_extend.evaluation.minimal_pairs import METRIC as MINIMAL_PAIRS
-from xmod_extend.evaluation.minimal_pairs import PairImprovement, PairScore, pair_margins
+from xmod_extend.evaluation.minimal_pairs import pair_margins
 from xmod_extend.evaluation.score import Score
+from xmod_extend.report.cells import comparison_cell, evaluation_cell
+from xmod_extend.report.extras import load_plots
+from xmod_extend.report.frames import to_frame
+from xmod_extend.report.side_by_side import (
+    AnyImprovement,
+    AnyScore,
+    Kind,
+    Row,
+    Rung,
+    SideBySide,
+    Step,
+    compared_row,
+    rungs_of,
+)
+from xmod_extend.report.summary import summarize_rungs, summarize_step
 from xmod_extend.text.lines import LinesInMemory, StoredLines
 
-AnyScore = Score | PairScore
-AnyImprovement = Improvement | PairImprovement
-Row = dict[str, Any]
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,23 +43,13 @@ class Sentences:
     losses: Mapping[str, TokenLosses]
     """By the metric's name."""
 
-    def texts(self, documents: Sequence[int]) -> list[str]:
-        """Return the texts of documents, which are in ascending order."""
-        found = []
-        wanted = iter(documents)
-        next_one = next(wanted, None)
-        for number, line in enumerate(self.lines):
-            if number == next_one:
-                found.append(line)
-                next_one = next(wanted, None)
-                if next_one is None:
-                    break
-        return found
 
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Evaluation:
-    """The scores of one state on one text, the one to lead with first."""
+    """The scores of one state on one text, the one to lead with first.
+
+    It prints as a line for each score, and shows as a page in a notebook.
+    """
 
     state: str
     """The state in a few words."""
@@ -90,7 +94,7 @@ class Evaluation:
             yield from _pair_rows(sentences, {"margin_nats": sentences.losses})
             return
         summed = _losses(sentences.losses, name).by_document()
-        texts = sentences.texts(summed.documents.tolist())
+        texts = sentences.lines.take(summed.documents)
         for line, text, nats, count in zip(
             summed.documents.tolist(),
             texts,
@@ -106,6 +110,44 @@ class Evaluation:
                 "perplexity": float(np.exp(nats / count)),
             }
 
+    def to_pandas(self, metric: str | None = None) -> pandas.DataFrame:
+        """Return a frame with a row for each scored sentence or pair.
+
+        Args:
+            metric: See `rows`.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        return to_frame(self.rows(metric))
+
+    def plot(self, metric: str | None = None) -> Figure:
+        """Draw how the scores of the sentences are spread, and return the figure.
+
+        Args:
+            metric: See `rows`.
+
+        Raises:
+            UsageError: matplotlib is not installed.
+        """
+        plots = load_plots()
+        rows = list(self.rows(metric))
+        name = metric or self.score.metric
+        rungs = [rung for rung in self._rungs("after") if rung.score.metric == name]
+        figure: Figure = plots.plot_evaluation(rungs[0], rows)
+        return figure
+
+    def __repr__(self) -> str:
+        return summarize_rungs(self._rungs("after"))
+
+    def _repr_html_(self) -> str:
+        rows = self.rows() if self.sentences is not None else ()
+        result = SideBySide(verdict="", rungs=self._rungs("after"), steps=(), notes=self.warnings)
+        return evaluation_cell(result, list(rows))
+
+    def _rungs(self, kind: Kind) -> tuple[Rung, ...]:
+        return rungs_of(self.state, kind, self.scores)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceComparison:
@@ -118,9 +160,12 @@ class ReferenceComparison:
     """Whether every token has the same cross-entropy, to the bit."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Comparison:
-    """Two states on the same tokens of one text."""
+    """Two states on the same tokens of one text.
+
+    It prints as a few lines, and shows as a page in a notebook.
+    """
 
     before: Evaluation
     after: Evaluation
@@ -174,7 +219,7 @@ class Comparison:
             return
         first = _losses(before.losses, name).by_document()
         second = _losses(after.losses, name).by_document()
-        texts = before.texts(first.documents.tolist())
+        texts = before.lines.take(first.documents)
         for line, text, count, nats_before, nats_after in zip(
             first.documents.tolist(),
             texts,
@@ -183,16 +228,58 @@ class Comparison:
             second.nats.tolist(),
             strict=True,
         ):
-            yield {
-                "line": line + 1,
-                "text": text,
-                "num_scored_tokens": count,
-                "before_nats": nats_before,
-                "after_nats": nats_after,
-                "before_perplexity": float(np.exp(nats_before / count)),
-                "after_perplexity": float(np.exp(nats_after / count)),
-                "ratio": float(np.exp((nats_before - nats_after) / count)),
-            }
+            yield compared_row(line + 1, text, count, nats_before, nats_after)
+
+    def to_pandas(self, metric: str | None = None) -> pandas.DataFrame:
+        """Return a frame with a row for each scored sentence or pair, before and after.
+
+        Args:
+            metric: See `rows`.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        return to_frame(self.rows(metric))
+
+    def plot(self, metric: str | None = None) -> Figure:
+        """Draw the scores with their intervals and the sentences, and return the figure.
+
+        Args:
+            metric: Of the sentences; see `rows`.
+
+        Raises:
+            UsageError: matplotlib is not installed.
+        """
+        figure: Figure = load_plots().plot_comparison(self._side_by_side(), list(self.rows(metric)))
+        return figure
+
+    def __repr__(self) -> str:
+        result = self._side_by_side()
+        return "\n".join([summarize_rungs(result.rungs), *map(summarize_step, result.steps)])
+
+    def _repr_html_(self) -> str:
+        rows = self.rows() if self.before.sentences is not None else ()
+        return comparison_cell(self._side_by_side(), list(rows))
+
+    def _side_by_side(self) -> SideBySide:
+        both = zip(self.before._rungs("before"), self.after._rungs("after"), strict=True)
+        pairs = list(both)
+        unchanged = [one.language for one in self.references if one.identical]
+        changed = [one.language for one in self.references if not one.identical]
+        notes = [*self.before.warnings]
+        if unchanged:
+            notes.append(f"Unchanged, to the bit, on text of its own: {', '.join(unchanged)}.")
+        if changed:
+            notes.append(f"Not the same as before on text of its own: {', '.join(changed)}.")
+        return SideBySide(
+            verdict=self.verdict,
+            rungs=tuple(rung for pair in pairs for rung in pair),
+            steps=tuple(
+                Step(before=before, after=after, improvement=improvement)
+                for (before, after), improvement in zip(pairs, self.improvements, strict=True)
+            ),
+            notes=tuple(notes),
+        )
 
 
 def _flat(evaluation: Evaluation) -> dict[str, Any]:

@@ -11,19 +11,31 @@ import json
 import platform
 import types
 import typing
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from xmod_extend.errors import UsageError
 from xmod_extend.evaluation.bootstrap import Improvement
 from xmod_extend.evaluation.learning_curve import LearningCurve
 from xmod_extend.evaluation.parts import NearDuplicateScores
 from xmod_extend.evaluation.probe import Candidate
 from xmod_extend.evaluation.score import Score
 from xmod_extend.evaluation.seen_words import SeenWords
+from xmod_extend.report.cells import comparison_cell
+from xmod_extend.report.extras import load_plots
+from xmod_extend.report.frames import to_frame
+from xmod_extend.report.held_out import HeldOutSentences
 from xmod_extend.report.samples import Samples
+from xmod_extend.report.side_by_side import Kind, Row, Rung, SideBySide, Step
+from xmod_extend.report.summary import summarize_rungs, summarize_step
 from xmod_extend.text.report import CorpusReport
 from xmod_extend.training.history import CurvePoint
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure
 
 SCHEMA_VERSION = 1
 PACKAGES = (
@@ -92,9 +104,12 @@ class TrainingRecord:
     """Processes that shared each batch at the end of the run."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class EvaluationRecord:
-    """Scores of several predictors on the same hidden tokens of the held-out text."""
+    """Scores of several predictors on the same hidden tokens of the held-out text.
+
+    It prints as a few lines, and shows as a page in a notebook.
+    """
 
     best_existing: str
     before: Score
@@ -118,6 +133,79 @@ class EvaluationRecord:
     """Scores of lines that a training line nearly repeats and of others."""
     samples: Samples | None = None
     """Lines of the held-out text, before and after; None in records of version 0.2."""
+    sentences: HeldOutSentences | None = field(default=None, compare=False)
+    """None in a record that was read from a file; it is not written."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the scores as plain dicts, lists, strings and numbers, without the sentences."""
+        values = dataclasses.asdict(dataclasses.replace(self, sentences=None))
+        del values["sentences"]
+        plain: dict[str, Any] = json.loads(json.dumps(values, default=str))
+        return plain
+
+    def rows(self) -> Iterator[Row]:
+        """Yield a row for each held-out sentence, before and after.
+
+        Raises:
+            UsageError: The record was read from a file, which has no sentences.
+        """
+        if self.sentences is None:
+            raise UsageError(
+                "This record was read from a file, which has scores but no sentences.",
+                hint="Score sentences with xmod_extend.compare(BASE, CHECKPOINT, TEXT).",
+            )
+        return self.sentences.rows()
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a frame with a row for each held-out sentence, before and after.
+
+        Raises:
+            UsageError: As in `rows`, or pandas is not installed.
+        """
+        return to_frame(self.rows())
+
+    def plot(self) -> Figure:
+        """Draw the scores with their intervals and the sentences, if there are any.
+
+        Raises:
+            UsageError: matplotlib is not installed.
+        """
+        figure: Figure = load_plots().plot_comparison(self._side_by_side(), self._known_rows())
+        return figure
+
+    def __repr__(self) -> str:
+        result = self._side_by_side()
+        return "\n".join([summarize_rungs(result.rungs), *map(summarize_step, result.steps)])
+
+    def _repr_html_(self) -> str:
+        return comparison_cell(self._side_by_side(), self._known_rows())
+
+    def _known_rows(self) -> list[Row]:
+        return [] if self.sentences is None else list(self.sentences.rows())
+
+    def _side_by_side(self) -> SideBySide:
+        def rung(name: str, kind: Kind, score: Score) -> Rung:
+            return Rung(name=name, kind=kind, score=score)
+
+        before = rung(f"{self.best_existing}, the best existing adapter", "before", self.before)
+        after = rung("the new adapter", "after", self.after)
+        rungs, steps = [before], [Step(before=before, after=after, improvement=self.improvement)]
+        if self.unigram is not None and self.improvement_over_unigram is not None:
+            unigram = rung("token frequencies alone", "frequencies", self.unigram)
+            gain = self.improvement_over_unigram
+            rungs.append(unigram)
+            steps.append(Step(before=unigram, after=after, improvement=gain))
+        references: dict[str, Score] = getattr(self, "references", None) or {}
+        rungs += [
+            rung(f"{code} on text of its own", "reference", score)
+            for code, score in references.items()
+        ]
+        return SideBySide(
+            verdict=self.verdict,
+            rungs=(*rungs, after),
+            steps=tuple(steps),
+            notes=(self.advice,) if self.advice else (),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,7 +325,10 @@ class RunRecord:
 
     def to_json(self) -> str:
         """Return the record as indented JSON, `schema_version` first."""
-        values = {"schema_version": self.schema_version} | dataclasses.asdict(self)
+        plain = dataclasses.asdict(dataclasses.replace(self, evaluation=None))
+        if self.evaluation is not None:
+            plain["evaluation"] = self.evaluation.to_dict()
+        values = {"schema_version": self.schema_version} | plain
         return json.dumps(values, indent=2, ensure_ascii=False, default=str) + "\n"
 
 

@@ -13,12 +13,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from xmod_extend.text.arrow import encode_lines, read_arrow
 from xmod_extend.text.cache import Entry
 from xmod_extend.text.cleaning import CleanBlock, clean_block
 from xmod_extend.text.near_duplicates import NearIndex
 from xmod_extend.text.reading import read_blocks
 from xmod_extend.text.sources import Source
+
+Ids = npt.NDArray[np.int64]
 
 RECENT_LINES = 1 << 17
 """Lines of a stream among which a repeated one is found; their digests take some 20 MB."""
@@ -54,6 +59,18 @@ class StoredLines:
         for column in read_arrow(self.path):
             yield from column.to_pylist()
 
+    def take(self, numbers: Ids) -> list[str]:
+        """Return the lines of these numbers, which ascend; the first line's is 0."""
+        found: list[str] = []
+        start = 0
+        for column in read_arrow(self.path):
+            first, last = np.searchsorted(numbers, (start, start + len(column)))
+            found += column.take(numbers[first:last] - start).to_pylist()
+            start += len(column)
+            if last == len(numbers):
+                break
+        return found
+
     def pieces(self) -> Iterator[bytes]:
         """Yield the lines as a file has them, each with a \\n, about 1 MiB at a time."""
         for column in read_arrow(self.path):
@@ -82,6 +99,10 @@ class LinesInMemory:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.lines)
+
+    def take(self, numbers: Ids) -> list[str]:
+        """Return the lines of these numbers; the first line's is 0."""
+        return [self.lines[number] for number in numbers.tolist()]
 
     def pieces(self) -> Iterator[bytes]:
         """Yield all lines as a file has them."""
