@@ -387,3 +387,33 @@ def test_a_folder_s_colon_is_a_part_of_its_name(tmp_path: Path) -> None:
     folder = tmp_path / "run:best"
     folder.mkdir()
     assert State.parse(str(folder)) == State(folder)
+
+
+def test_add_scores_the_base_s_own_languages_on_request(
+    base: Path, corpus: Path, text: Path, tmp_path: Path
+) -> None:
+    options: Any = {
+        "lang": "quz_PE", "base": base, "corpus": corpus, "max_steps": 2, "progress": False,
+        "precision": "fp32",
+    }  # fmt: skip
+    output = tmp_path / "out"
+    record = xmod_extend.add_language(
+        **options, output=output, reference=[f"sw_KE={text}", f"de_DE={text}"]
+    )
+    assert record.evaluation is not None
+    references = record.evaluation.references
+    assert [reference.language for reference in references] == ["sw_KE", "de_DE"]
+    for reference in references:
+        alone = xmod_extend.evaluate(State(base, reference.language), text, progress=False)
+        assert reference.score == alone.score
+    assert xmod_extend.RunRecord.from_dict(record.to_dict()).evaluation == record.evaluation
+    without = xmod_extend.add_language(**options, output=tmp_path / "without")
+    assert without.evaluation is not None and without.evaluation.references == ()
+    name = "model-quz_PE.safetensors"
+    assert (tmp_path / "without" / name).read_bytes() == (output / name).read_bytes()
+    for reference, error in {
+        f"fi_FI={text}": LanguageError, "sw_KE=missing.txt": CorpusError, "sw_KE": UsageError,
+    }.items():  # fmt: skip
+        with pytest.raises(error):
+            xmod_extend.add_language(**options, output=tmp_path / "no", reference=reference)
+    assert not list(tmp_path.glob("no*"))

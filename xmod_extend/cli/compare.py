@@ -11,8 +11,8 @@ from xmod_extend.cli.eval import Force, Lang, SentenceFile
 from xmod_extend.cli.options import Json, Quiet, takes, typed
 from xmod_extend.cli.output import Display, Output
 from xmod_extend.cli.scores import score_table
-from xmod_extend.errors import UsageError
 from xmod_extend.jobs.measuring_options import MeasuringOptions
+from xmod_extend.jobs.references import parse_references
 
 if TYPE_CHECKING:
     from xmod_extend.report.evaluation import Comparison
@@ -86,26 +86,6 @@ def compare(
             *(f"  {score.signature}" for score in result.after.scores),
             *([f"A row for each sentence is in {sentences}"] if sentences else []),
         )
-
-
-def parse_references(spelled: list[str]) -> dict[str, str]:
-    """Return the texts of languages by their codes, from CODE=PATH.
-
-    Raises:
-        UsageError: One is spelled otherwise, or a code is named twice.
-    """
-    references: dict[str, str] = {}
-    for one in spelled:
-        code, sign, path = one.partition("=")
-        if not (code and sign and path):
-            raise UsageError(
-                f"--reference is {one!r}; it must be a code and a path.",
-                hint="For example: --reference es_XX=spanish.txt",
-            )
-        if code in references:
-            raise UsageError(f"--reference names {code} twice.", hint="Leave one of them out.")
-        references[code] = path
-    return references
 
 
 def _rows(result: Comparison) -> list[tuple[str, Any]]:

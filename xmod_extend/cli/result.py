@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from xmod_extend.cli.output import Output, duration, num_bytes
+from xmod_extend.cli.scores import score_table
 
 if TYPE_CHECKING:
+    from xmod_extend.evaluation.score import Score
     from xmod_extend.report.record import EvaluationRecord, RunRecord
 
 
@@ -33,26 +35,38 @@ def show_one(output: Output, record: RunRecord) -> None:
     assert record.evaluation is not None and record.verification is not None
     from xmod_extend.model.extension import REPORT_NAME
 
-    before, after = record.evaluation.before, record.evaluation.after
     proof = record.verification
     output.result(
         record.to_dict(),
         str(record.output),
         f"{record.language}, {record.language_name}, is in {record.output}",
-        f"Held-out perplexity: {before.perplexity:,.1f} with {record.evaluation.best_existing}, "
-        f"the best existing adapter; {_unigram(record.evaluation)} by token frequencies alone; "
-        f"{after.perplexity:,.1f} with the new adapter",
+        "Held-out text:",
+        score_table(_ladder(record)),
         _verdict(record.evaluation),
         *_parts(record),
         *_curve(record),
         f"Verified: {proof.tensors_compared:,} tensors are the same byte for byte, and the logits "
         f"of {proof.languages_compared} languages bit for bit",
-        f"  {after.signature}",
+        f"  {record.evaluation.after.signature}",
         f"Look at it in a browser: {Path(str(record.output)) / REPORT_NAME}",
         f"Load it: AutoModelForMaskedLM.from_pretrained({str(record.output)!r}), then "
         f"model.set_default_language({record.language!r})",
         effect=f"it is in {record.output}.",
     )
+
+
+def _ladder(record: RunRecord) -> list[tuple[str, Score]]:
+    """Return what a score is held against, from the lowest rung to the added adapter."""
+    evaluation = record.evaluation
+    assert evaluation is not None
+    rows = [(f"{evaluation.best_existing}, the best existing adapter", evaluation.before)]
+    if evaluation.unigram is not None:
+        rows.append(("token frequencies of the training text", evaluation.unigram))
+    rows.append((f"{record.language}, the new adapter", evaluation.after))
+    return rows + [
+        (f"{reference.language}, on text of its own", reference.score)
+        for reference in evaluation.references
+    ]
 
 
 def show_many(output: Output, records: Sequence[RunRecord], failures: Mapping[str, str]) -> None:

@@ -8,27 +8,32 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from xmod_extend.report.side_by_side import AnyScore
+    from xmod_extend.evaluation.minimal_pairs import PairScore
+    from xmod_extend.evaluation.score import Score
 
 
-def score_table(rows: Sequence[tuple[str, AnyScore]]) -> Table:
+def score_table(rows: Sequence[tuple[str, Score | PairScore]]) -> Table:
     """Return a table with a row for each state and score."""
     from xmod_extend.evaluation.minimal_pairs import PairScore
 
     table = Table(box=None, pad_edge=False)
     table.add_column("state")
-    table.add_column("metric")
+    metrics = {score.metric for _, score in rows}
+    if len(metrics) > 1:
+        table.add_column("metric")
     names = ["accuracy", "95 % interval", "pairs"]
     if not isinstance(rows[0][1], PairScore):
-        names = ["perplexity", "95 % interval", "bits per byte", "scored tokens"]
+        name = rows[0][1].metric.replace("_", " ") if len(metrics) == 1 else "perplexity"
+        names = [name, "95 % interval", "bits per byte", "scored tokens"]
     for name in (*names, "unknown tokens"):
         table.add_column(name, justify="right")
     for state, score in rows:
-        table.add_row(state, score.metric, *_figures(score), _percent(score.unk_rate))
+        metric = [score.metric] if len(metrics) > 1 else []
+        table.add_row(state, *metric, *_figures(score), _percent(score.unk_rate))
     return table
 
 
-def _figures(score: AnyScore) -> list[str]:
+def _figures(score: Score | PairScore) -> list[str]:
     from xmod_extend.evaluation.minimal_pairs import PairScore
 
     if isinstance(score, PairScore):

@@ -29,6 +29,8 @@ from xmod_extend.files.run_folder import (
 )
 from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.options import AddOptions, CorpusOptions
+from xmod_extend.jobs.references import parse_references
+from xmod_extend.jobs.states import require_language
 from xmod_extend.languages import Language, parse_language
 from xmod_extend.model.base import BaseReference, resolve_base
 from xmod_extend.model.config import check_extendable, longest_input
@@ -145,6 +147,10 @@ def _check_language(options: AddOptions, base: BaseReference, callback: Callback
     language = parse_language(options.lang, existing=languages)
     callback.on_note(f"new language: {language.code}, {language.name}")
     _check_donor(options.init, languages)
+    references = parse_references(options.reference)
+    for code in references:
+        require_language(code, list(languages), base.name)
+    check_paths([*references.values()])
     choose_max_length(config, options.max_length, name=base.name)
     batch = options.describe_batch()
     if batch is not None:

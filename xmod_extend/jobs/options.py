@@ -104,9 +104,31 @@ class CorpusOptions(TextOptions, BaseOptions):
     """The options of `check` and `probe`: a text, and the base to look at it with."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReferenceOptions(OptionGroup):
+    """The scale that a result is shown on."""
+
+    PANEL = "Text"
+
+    reference: tuple[str, ...] = option(
+        "Text of a language that the base has, scored too, so that a perplexity has a scale. May "
+        "be given several times.",
+        default=(),
+        default_text="none",
+        metavar="CODE=PATH",
+    )
+
+
 # A dataclass takes its fields from the last base to the first.
 @dataclass(frozen=True, kw_only=True)
-class AddOptions(RunningOptions, OutputOptions, TrainingOptions, CorpusOptions, LanguageOptions):
+class AddOptions(
+    ReferenceOptions,
+    RunningOptions,
+    OutputOptions,
+    TrainingOptions,
+    CorpusOptions,
+    LanguageOptions,
+):
     """All options of `add`, flat, whichever group they are from."""
 
     def __post_init__(self) -> None:
@@ -127,6 +149,7 @@ class AddOptions(RunningOptions, OutputOptions, TrainingOptions, CorpusOptions, 
         """Return the options as a record keeps them."""
         values = dataclasses.asdict(self)
         values["corpus"] = list(self.corpus)
+        values["reference"] = list(self.reference)
         values["output"] = None if self.output is None else str(self.output)
         return values
 

@@ -22,6 +22,7 @@ from xmod_extend.evaluation.verdict import advise, describe_result, needs_advice
 from xmod_extend.files.atomic import write_atomically
 from xmod_extend.files.run_folder import PROBE_NAME
 from xmod_extend.jobs.job import Job
+from xmod_extend.jobs.references import score_references
 from xmod_extend.jobs.samples import take_samples
 from xmod_extend.jobs.training import Trained
 from xmod_extend.model.memory import give_back_memory
@@ -109,6 +110,7 @@ def score_adapter(job: Job, probe: ProbeResult, trained: Trained) -> EvaluationR
         **_score_parts(job, probe.best_losses, losses),
         samples=take_samples(job, probe, trained, losses),
         sentences=HeldOutSentences.from_losses(job.text.held_out_lines, probe.best_losses, losses),
+        references=score_references(job),
     )
 
 

@@ -104,6 +104,15 @@ class TrainingRecord:
     """Processes that shared each batch at the end of the run."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReferenceScore:
+    """What the base reaches on a language of its own, by the same measure."""
+
+    language: str
+    files: tuple[str, ...]
+    score: Score
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class EvaluationRecord:
     """Scores of several predictors on the same hidden tokens of the held-out text.
@@ -131,6 +140,8 @@ class EvaluationRecord:
     records of version 0.2, like the field below."""
     near_duplicates: NearDuplicateScores | None = None
     """Scores of lines that a training line nearly repeats and of others."""
+    references: tuple[ReferenceScore, ...] = ()
+    """Scores of the languages that `--reference` names."""
     samples: Samples | None = None
     """Lines of the held-out text, before and after; None in records of version 0.2."""
     sentences: HeldOutSentences | None = field(default=None, compare=False)
@@ -195,10 +206,9 @@ class EvaluationRecord:
             gain = self.improvement_over_unigram
             rungs.append(unigram)
             steps.append(Step(before=unigram, after=after, improvement=gain))
-        references: dict[str, Score] = getattr(self, "references", None) or {}
         rungs += [
-            rung(f"{code} on text of its own", "reference", score)
-            for code, score in references.items()
+            rung(f"{one.language} on text of its own", "reference", one.score)
+            for one in self.references
         ]
         return SideBySide(
             verdict=self.verdict,
