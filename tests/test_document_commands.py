@@ -35,8 +35,12 @@ def work(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     kept = len(lines) if request.node.callspec.params["name"] == "README.md" else 800
     texts = {"corpora/quz_PE.txt": lines[:kept], "data/aymara.txt": lines[-800:]}
     texts |= {"quechua.txt": lines[:800], "TRAINING": lines[100:800], "HELD_OUT": lines[:100]}
+    texts |= {"data/held_out.txt": lines[-60:]}
+    for name in ("es_XX.txt", "pairs/quz_PE.tsv"):
+        whole = (ROOT / "corpora" / name).read_text(encoding="utf-8")
+        texts[f"corpora/{name}"] = whole.splitlines(True)[:100]
     for name, own in texts.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text("".join(own), encoding="utf-8")
     for name in ("spanish", "quechua"):
         write_conllu(tmp_path / "data" / f"{name}.conllu", labelled_sentences(40, seed=len(name)))

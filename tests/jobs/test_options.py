@@ -193,7 +193,7 @@ def test_an_odd_value_is_made_plain_or_refused_by_name(name: str, value: Any) ->
         assert len(error.message) < 200 and "\n" not in error.message
         return
     kind = str(AddOptions.__dataclass_fields__[name].type).removesuffix(" | None")
-    assert type(made) is (tuple if name == "corpus" else KINDS.get(kind, str))
+    assert type(made) is (tuple if name in ("corpus", "reference") else KINDS.get(kind, str))
 
 
 @given(
