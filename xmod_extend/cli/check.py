@@ -87,7 +87,7 @@ def _rows(report: CorpusReport) -> list[tuple[str, Any]]:
         rows.append(
             ("left out as well", f"{report.near_duplicate_lines:,} (nearly held-out lines)")
         )
-    rows += _near_rows(report)
+    rows += _near_rows(report) + _foreign_rows(report)
     if report.tokens is not None:
         rows.append(("tokens", f"{report.tokens:,}"))
         rows.append(("tokens per word", f"{report.fertility:.2f}"))
@@ -120,6 +120,23 @@ def _near_rows(report: CorpusReport) -> list[tuple[str, str]]:
             ("in", shorten(pair.train)),
         ]
     return rows
+
+
+def _foreign_rows(report: CorpusReport) -> list[tuple[str, str]]:
+    """Return what a language identification found, if a model was given."""
+    foreign = report.foreign_lines
+    if foreign is None:
+        return []
+    some = " of a sample" if foreign.is_sample else ""
+    rows = [
+        ("identified as", f"{foreign.label}, of {foreign.lines:,} lines{some}"),
+        ("as another", f"{foreign.share:.1%} (unsure {foreign.unsure:.1%})"),
+    ]
+    examples = {example.label: example.line for example in foreign.examples}
+    return rows + [
+        (f"{label} {share:.1%}", shorten(examples.get(label, "")))
+        for label, share in list(foreign.labels.items())[:5]
+    ]
 
 
 def _scripts(shares: dict[str, float]) -> str:

@@ -37,6 +37,7 @@ from xmod_extend.model.config import check_extendable, longest_input
 from xmod_extend.model.extension import RECORD_NAME
 from xmod_extend.model.writer import check_output
 from xmod_extend.report.metrics import check_tracker
+from xmod_extend.text.foreign_lines import check_lid_model
 from xmod_extend.text.sources import check_paths
 
 DEFAULT_MAX_LENGTH = 128
@@ -94,6 +95,7 @@ def check_requests(entries: Sequence[AddOptions], callback: Callback) -> tuple[R
     for number, options in enumerate(entries, start=1):
         with naming_entry(number, options.lang):
             check_paths([*options.corpus, *filter(None, [options.held_out])])
+            check_lid_model(options.lid_model)
     callback.on_stage(f"Looking at {base.base}")
     base.load_config()
     languages: list[Language] = []
@@ -240,11 +242,12 @@ def check_inputs(options: CorpusOptions) -> BaseReference:
 
     Raises:
         ModelError: The base is neither a folder nor a name that the Hub allows.
-        UsageError: A revision is given for a folder.
+        UsageError: A revision is given for a folder, or `lid_model` is no model.
         CorpusError: A file of text is missing, unreadable or of an unsupported kind.
     """
     reference = resolve_base(options.base, revision=options.revision)
     check_paths([*options.corpus, *filter(None, [options.held_out])])
+    check_lid_model(options.lid_model)
     return reference
 
 

@@ -56,6 +56,7 @@ def check_corpus(
     text_field: str = "text",
     encoding_errors: EncodingErrors = "strict",
     drop_near_duplicates: bool = False,
+    lid_model: PathOrName | None = None,
     callback: Callback | None = None,
     progress: bool = True,
 ) -> CorpusReport:
@@ -76,6 +77,7 @@ def check_corpus(
         text_field=text_field,
         encoding_errors=encoding_errors,
         drop_near_duplicates=drop_near_duplicates,
+        lid_model=lid_model,
     )
     with choose_callback(callback, progress) as callback:
         return _check(options, callback)
@@ -107,6 +109,7 @@ def probe_corpus(
     text_field: str = "text",
     encoding_errors: EncodingErrors = "strict",
     drop_near_duplicates: bool = False,
+    lid_model: PathOrName | None = None,
     max_length: int | None = None,
     callback: Callback | None = None,
     progress: bool = True,
@@ -126,6 +129,7 @@ def probe_corpus(
         text_field=text_field,
         encoding_errors=encoding_errors,
         drop_near_duplicates=drop_near_duplicates,
+        lid_model=lid_model,
     )
     length = TrainingOptions(max_length=max_length).max_length
     with choose_callback(callback, progress) as callback:

@@ -150,7 +150,8 @@ class AddOptions(
         values = dataclasses.asdict(self)
         values["corpus"] = list(self.corpus)
         values["reference"] = list(self.reference)
-        values["output"] = None if self.output is None else str(self.output)
+        for name in ("output", "lid_model"):
+            values[name] = None if values[name] is None else str(values[name])
         return values
 
 

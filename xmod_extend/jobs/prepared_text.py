@@ -19,6 +19,7 @@ from xmod_extend.jobs.checks import choose_max_length
 from xmod_extend.model.config import UPSTREAM_PAD_ID
 from xmod_extend.objectives.masked import MaskingScheme
 from xmod_extend.text.corpus import Corpus, read_corpus
+from xmod_extend.text.foreign_lines import find_foreign_lines
 from xmod_extend.text.lines import LinesInMemory, StoredLines
 from xmod_extend.text.options import TextOptions
 from xmod_extend.text.overlap import Overlap
@@ -98,7 +99,7 @@ def read_text(options: TextOptions, callback: Callback) -> Corpus:
         As `text.corpus.read_corpus`.
     """
     callback.on_stage("Reading the corpus")
-    return read_corpus(
+    corpus = read_corpus(
         options.corpus,
         held_out=options.held_out,
         text_field=options.text_field,
@@ -106,6 +107,11 @@ def read_text(options: TextOptions, callback: Callback) -> Corpus:
         streaming=options.streaming,
         drop_near_duplicates=options.drop_near_duplicates,
     )
+    if options.lid_model is None:
+        return corpus
+    callback.on_stage(f"Identifying the language of its lines with {options.lid_model.name}")
+    foreign = find_foreign_lines([corpus.train, corpus.held_out], options.lid_model)
+    return replace(corpus, report=corpus.report.with_foreign_lines(foreign))
 
 
 def prepare_text(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from xmod_extend.arguments import as_path_or_name
@@ -50,6 +51,14 @@ class TextOptions(OptionGroup):
         "Leave out training lines that nearly repeat a held-out line; the held-out text stays as "
         "it is.",
         default=False,
+    )
+
+    lid_model: Path | None = option(
+        "fastText model (.bin, .ftz), such as GlotLID's, that tells which lines are of another "
+        "language; they are reported. Needs the extra `lid`.",
+        default=None,
+        default_text="none",
+        metavar="FILE",
     )
 
     def __post_init__(self) -> None:

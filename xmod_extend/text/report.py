@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import regex
 
+from xmod_extend.text.foreign_lines import ForeignLines
 from xmod_extend.text.lines import COUNTED_TOKENS
 from xmod_extend.text.near_duplicates import NearDuplicates
 from xmod_extend.text.statistics import TextStatistics
@@ -178,6 +179,9 @@ class CorpusReport:
     """Held-out lines that a training line nearly repeats; None if the training text is streamed,
     and in records of version 0.2."""
 
+    foreign_lines: ForeignLines | None = None
+    """Lines that are identified as another language, if a model was given."""
+
     tokens: int | None = None
     """Tokens of the kept text, without special tokens; None before it was tokenised."""
 
@@ -210,6 +214,12 @@ class CorpusReport:
         if self.held_out_coverage is not None and self.held_out_coverage.is_unreadable:
             return self.held_out_coverage.describe_unreadable("the held-out text")
         return None
+
+    def with_foreign_lines(self, foreign: ForeignLines | None) -> CorpusReport:
+        """Return the report with what a language identification found, and a warning of it."""
+        warning = foreign and foreign.describe()
+        warnings = (*self.warnings, warning) if warning else self.warnings
+        return replace(self, foreign_lines=foreign, warnings=warnings)
 
     def with_tokens(self, tokens: int, unk_tokens: int) -> CorpusReport:
         """Return the report with what tokenising the kept text (training and held-out) counted."""

@@ -54,7 +54,11 @@ def choose_num_workers(num_bytes: int, *, worker_mb: int = 80) -> int:
 
 
 def map_in_order(
-    function: Callable[[Item], Result], items: Iterable[Item], *, num_workers: int
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    num_workers: int,
+    apart: bool = False,
 ) -> Iterator[Result]:
     """Yield what `map` does, by as many processes; with one, in this process.
 
@@ -63,11 +67,12 @@ def map_in_order(
 
     Args:
         function: Picklable, as are the items and results; each worker gets its own copy once.
+        apart: Whether a single worker is a process of its own as well.
 
     Raises:
         XmodExtendError: A worker ended on its own.
     """
-    if num_workers == 1:
+    if num_workers == 1 and not apart:
         yield from map(function, items)
         return
     workers = [_Worker(function) for _ in range(num_workers)]
