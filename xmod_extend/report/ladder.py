@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from xmod_extend.evaluation.score import Score
 from xmod_extend.report.axes import Axis, axis_from_one
@@ -42,9 +41,9 @@ def build_ladder(record: RunRecord) -> Ladder | None:
     if evaluation.unigram is not None:
         rungs.append(Rung(kind=FREQUENCIES, language=None, score=evaluation.unigram))
     # A language that the base knows, on text that the user gave for it.
-    references: dict[str, Any] = getattr(evaluation, "references", None) or {}
     rungs += [
-        Rung(kind=REFERENCE, language=code, score=score) for code, score in references.items()
+        Rung(kind=REFERENCE, language=one.language, score=one.score)
+        for one in evaluation.references
     ]
     highest = [rung.score.high or rung.score.perplexity for rung in rungs]
     return Ladder(
