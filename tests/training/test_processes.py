@@ -15,6 +15,7 @@ import torch
 from accelerate import PartialState
 from checkpoints import make_checkpoint
 from safetensors.torch import load_file
+from sentences import make_sentences
 
 from xmod_extend.errors import UsageError
 from xmod_extend.evaluation.verify import verify_checkpoint
@@ -54,6 +55,27 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     for name, values in alone.items():
         # Adam divides a gradient by its own size: see test_equivalence.
         torch.testing.assert_close(first[name], values, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("metric", ["masked_perplexity", "pseudo_perplexity"])
+def test_two_processes_give_the_scores_of_one(base: Path, tmp_path: Path, metric: str) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("".join(f"{line}\n" for line in make_sentences(30, seed=6)))
+    printed = []
+    for count in (1, 2):
+        caches = {name: str(tmp_path / f"{count}") for name in ("HF_HOME", "HF_DATASETS_CACHE")}
+        arguments = ("-m", "xmod_extend", "compare", f"{base}:best", f"{base}:none")
+        done = subprocess.run(
+            torchrun(count, *arguments, "--text", text, "--metric", metric, "--json"),
+            capture_output=True,
+            text=True,
+            env=ENVIRONMENT | caches,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        printed.append(json.loads(done.stdout))
+    assert printed[0] == printed[1]
 
 
 def test_processes_that_did_not_join_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

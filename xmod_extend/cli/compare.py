@@ -71,7 +71,7 @@ def compare(
             result = run(*states, lang=lang, reference=references, callback=display, **chosen)
         finally:
             display.close()
-        if sentences is not None:
+        if sentences is not None and output.is_first:
             write_sentence_file(sentences, result)
         improvement = result.improvement
         figure = (

@@ -90,7 +90,7 @@ def evaluate(
             result = run(state, lang=lang, callback=display, **chosen)
         finally:
             display.close()
-        if sentences is not None:
+        if sentences is not None and output.is_first:
             write_sentence_file(sentences, result)
         output.result(
             result.to_dict(),
