@@ -39,6 +39,11 @@ def test_pieces_are_the_line(tokenizer: LoadedTokenizer, line: str) -> None:
     assert not any(piece.strip() and piece != piece.rstrip() for piece in pieces)
 
 
+def test_a_token_that_is_a_space_alone_has_it(tokenizer: LoadedTokenizer) -> None:
+    # Of `tiny`, whose vocabulary has no word that begins with these letters.
+    assert cut("punkutan wisq", tokenizer)[-5:] == (" ", "w", "i", "s", "q")
+
+
 def test_unknown_letters_are_shown_as_they_were_written(tokenizer: LoadedTokenizer) -> None:
     assert "Ѳ" in "".join(cut("wasi Ѳ hatun", tokenizer))
 

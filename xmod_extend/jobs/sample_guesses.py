@@ -94,6 +94,7 @@ class Gaps:
         (nats,) = measure_nats(model, [Prediction(inputs[None], labels[None])])
         (found,) = top_guesses(model, inputs, np.array([gap]))
         names = tokenizer.tokenizer.convert_ids_to_tokens([guess.token_id for guess in found])
+        listed = {guess.token_id: guess.probability for guess in found}
         return Guessed(
             tuple(
                 PieceGuess(
@@ -104,5 +105,5 @@ class Gaps:
                 )
                 for guess, name in zip(found, names, strict=True)
             ),
-            round(math.exp(-float(nats)), 6),
+            round(listed.get(answer, math.exp(-float(nats))), 6),
         )

@@ -83,6 +83,6 @@ def _choices(evaluation: EvaluationRecord, name: str) -> str:
 
 def format_choices(perplexity: float) -> str:
     """Return a perplexity as a number of things that one may choose among."""
-    if 10 <= perplexity < 1e9:
-        return f"{perplexity:,.0f}"
-    return format_figure(perplexity)
+    if not perplexity < 1e9:
+        return format_figure(perplexity)
+    return f"{perplexity:,.1f}" if perplexity < 10 else f"{perplexity:,.0f}"

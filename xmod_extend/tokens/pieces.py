@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ def cut_line(line: str, ids: Ids, tokenizer: LoadedTokenizer) -> tuple[str, ...]
         return tuple(piece_text(name) for name in names)
     starts = [0, *(start for start, _ in encoding.offsets[1:])][: len(ids)]
     bounds = [*accumulate(starts, max), len(line)]
-    return tuple(_space_first(line, bounds))
+    return tuple(_space_first([line[start:end] for start, end in pairwise(bounds)]))
 
 
 def piece_text(piece: str) -> str:
@@ -39,9 +40,12 @@ def piece_text(piece: str) -> str:
     return piece.replace(SPACE_MARK, " ")
 
 
-def _space_first(line: str, bounds: list[int]) -> list[str]:
-    """Cut a line at these places, but before a space rather than behind it."""
-    moved = [
-        bound if bound in (0, len(line)) else len(line[:bound].rstrip(" ")) for bound in bounds
-    ]
-    return [line[start:end] for start, end in pairwise(accumulate(moved, max))]
+def _space_first(pieces: Iterable[str]) -> list[str]:
+    """Return the pieces with the spaces behind a piece before the next one instead."""
+    moved: list[str] = []
+    space = ""
+    for piece in pieces:
+        shown = piece.rstrip(" ") or piece
+        moved.append(space + shown)
+        space = piece[len(shown) :]
+    return [*moved[:-1], *(last + space for last in moved[-1:])]
