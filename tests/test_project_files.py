@@ -76,6 +76,8 @@ def test_the_workflow_runs_what_ci_runs() -> None:
 def test_ci_builds_the_package_and_runs_all_tests() -> None:
     lines = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
     assert "scripts/build" in lines
+    # Fails where there is no browser, so that no test is left out unnoticed.
+    assert "scripts/install_browser" in lines
     # Last, because its closing line is the summary of the run.
     assert lines[-1] == "exec scripts/test --all"
 
