@@ -30,7 +30,7 @@ from xmod_extend.evaluation.probe import Candidate
 from xmod_extend.evaluation.seen_words import SeenWords
 from xmod_extend.report.html import format_percent, html_report, is_report, show_piece, show_pieces
 from xmod_extend.report.plain_words import headline
-from xmod_extend.report.record import BaseRecord, RunRecord
+from xmod_extend.report.record import BaseRecord, ReferenceScore, RunRecord
 from xmod_extend.text.near_duplicates import NearDuplicates, NearPair
 from xmod_extend.text.report import Coverage
 
@@ -142,6 +142,20 @@ def test_the_headline_is_no_kinder_than_the_figures(
     record = make_record(evaluation=make_evaluation(before, unigram, after))
     assert said in headline(record)
     assert f"among {after:.0f}" in headline(record) and f"among {before:.0f}" in headline(record)
+
+
+def test_languages_that_the_base_knows_stand_on_the_ladder() -> None:
+    references = tuple(
+        ReferenceScore(language=code, files=("es.txt",), score=make_score(perplexity))
+        for code, perplexity in (("es_XX", 61.5), ("xx_YY", 80.2))
+    )
+    record = make_record(evaluation=make_evaluation(references=references))
+    page = read(record)
+    assert "Spanish a language that the base knows, on its own text, es_XX" in page.text
+    assert "61.5 55.4 to 67.7" in page.text and "xx_YY" in page.text
+    assert "measured on other text" in page.text
+    again = RunRecord.from_dict(json.loads(record.to_json()))
+    assert again == record
 
 
 def test_a_text_that_the_base_cannot_read_has_no_good_result() -> None:
