@@ -264,7 +264,9 @@ def test_a_checkpoint_of_the_programs_may_be_replaced(
 ) -> None:
     shutil.copytree(checkpoint, tmp_path / "out")
     if is_old:
+        # It wrote neither the mark nor a report.
         (tmp_path / "out" / ownership.MARK_NAME).unlink()
+        (tmp_path / "out" / "report.html").unlink()
     check_target(tmp_path / "out", force=True)
     with pytest.raises(UsageError, match="not empty"):
         check_target(tmp_path / "out", force=False)
