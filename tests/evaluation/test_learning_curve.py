@@ -66,6 +66,17 @@ def test_no_clear_gain_promises_nothing(
     assert said in found.sentence and found.sentence.endswith("will hardly help.")
 
 
+def test_after_a_short_training_nothing_is_said_against_more_text() -> None:
+    points = curve(36.2, 36.5, 36.3).points
+    gain = Improvement(ratio=1.005, low=0.99, high=1.02)
+    short = describe_curve(points, gain, default_num_steps=11)
+    assert short.expected_perplexity is None and "hardly help" not in short.sentence
+    assert short.sentence.startswith(
+        "The training was too short to tell what more text is worth (10"
+    )
+    assert "hardly help" in describe_curve(points, gain, default_num_steps=10).sentence
+
+
 def test_a_small_gain_is_called_little_and_one_point_is_no_curve() -> None:
     assert curve(21.5, 20.9, 20.4, width=0.001).sentence.endswith("would help little.")
     assert curve(20.0).expected_perplexity is None

@@ -48,13 +48,17 @@ class LearningCurve:
 
 
 def describe_curve(
-    points: tuple[LearningPoint, ...], last_doubling: Improvement | None
+    points: tuple[LearningPoint, ...],
+    last_doubling: Improvement | None,
+    *,
+    default_num_steps: int = 0,
 ) -> LearningCurve:
     """Return the curve with what it says of another doubling.
 
     Args:
         points: From the smallest part to all of the text.
         last_doubling: All of the text over half of it, if half of it was trained on.
+        default_num_steps: Of all of the text. After fewer the text is not what limits a score.
     """
     expected = None
     if last_doubling is None or len(points) < 2:
@@ -80,6 +84,13 @@ def describe_curve(
                 f"({interval}); another doubling may bring about {expected:,.1f}. Collecting more "
                 f"text of this kind {helps}."
             )
+    if points[-1].num_steps < default_num_steps and expected is None:
+        # Where the text is hardly read once, a quarter of it is as good as all of it.
+        sentence = (
+            f"The training was too short to tell what more text is worth ({points[-1].num_steps:,} "
+            f"steps; {default_num_steps:,} are the default for this text): the perplexity is the "
+            "same with less text. Leave --max-steps out, or raise it."
+        )
     return LearningCurve(
         points=points,
         last_doubling=last_doubling,

@@ -27,6 +27,7 @@ from xmod_extend.jobs.job import Job
 from xmod_extend.jobs.prepared_text import MIN_TRAIN_BLOCKS
 from xmod_extend.jobs.training import Trained, train_adapter
 from xmod_extend.tokens.packing import PackedBlocks
+from xmod_extend.training.configuration import default_num_steps
 from xmod_extend.training.loop import ASKED_TO_STOP
 from xmod_extend.training.processes import LostProcessError
 from xmod_extend.training.state import StateFolder
@@ -66,7 +67,9 @@ def draw_learning_curve(
         points.append(point)
         half = TokenLosses(nats, losses.documents, losses.targets) if share == 0.5 else half
     gain = None if half is None else compare(half, losses, seed=job.options.seed)
-    return describe_curve((*points, whole), gain)
+    return describe_curve(
+        (*points, whole), gain, default_num_steps=default_num_steps(job.text.train.num_tokens)
+    )
 
 
 _Part = tuple[LearningPoint, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]
