@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xmod_extend.cli.errors import error_boundary
-from xmod_extend.cli.eval import Force, Lang, SentenceFile
+from xmod_extend.cli.eval import Lang, SentenceFile
 from xmod_extend.cli.options import Json, Quiet, takes, typed
 from xmod_extend.cli.output import Display, Output
 from xmod_extend.cli.scores import score_table
@@ -45,7 +45,6 @@ def compare(
     lang: Lang = None,
     reference: References = None,
     sentences: SentenceFile = None,
-    force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
     **options: Any,
@@ -58,7 +57,7 @@ def compare(
 
         chosen = typed(options)
         measured = MeasuringOptions(**chosen)
-        check_sentence_file(sentences, force=force)
+        check_sentence_file(sentences)
         references = parse_references(reference or [])
         states = State.parse(before), State.parse(after)
         check_states(states, [*measured.text, *references.values()], lang=lang)

@@ -40,13 +40,8 @@ SentenceFile = Annotated[
         "--sentences",
         metavar="FILE",
         rich_help_panel="Output",
-        help="Write a row for each sentence: .csv, .tsv, .jsonl or .parquet. [default: none]",
-    ),
-]
-Force = Annotated[
-    bool,
-    typer.Option(
-        "--force", rich_help_panel="Output", help="Replace the file of sentences. [default: off]"
+        help="Write a row for each sentence to a new .csv, .tsv, .jsonl or .parquet file. "
+        "[default: none]",
     ),
 ]
 StateArgument = Annotated[
@@ -66,7 +61,6 @@ def evaluate(
     lang: Lang = None,
     revision: Revision = None,
     sentences: SentenceFile = None,
-    force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
     **options: Any,
@@ -79,7 +73,7 @@ def evaluate(
 
         chosen = typed(options)
         measured = MeasuringOptions(**chosen)
-        check_sentence_file(sentences, force=force)
+        check_sentence_file(sentences)
         state = State.parse(checkpoint, revision=revision)
         check_states([state], measured.text, lang=lang)
         output.note("Loading torch and transformers ...")

@@ -16,7 +16,7 @@ from xmod_extend.report.evaluation import Comparison, Evaluation
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
-def check_sentence_file(path: Path | None, *, force: bool) -> None:
+def check_sentence_file(path: Path | None) -> None:
     """Refuse a file that cannot be written, before anything is scored.
 
     Raises:
@@ -29,10 +29,8 @@ def check_sentence_file(path: Path | None, *, force: bool) -> None:
             f"Unsupported file type {path.suffix!r} for the sentences.",
             hint=f"Give a name that ends in {', '.join(SUFFIXES)}.",
         )
-    if path.is_dir() or (path.exists() and not force):
-        raise UsageError(
-            f"{path} exists already.", hint="Give another name, or use --force to replace it."
-        )
+    if path.exists() or path.is_symlink():
+        raise UsageError(f"{path} exists already.", hint="Give another name, or remove it.")
     if not path.absolute().parent.is_dir():
         raise UsageError(f"The folder {path.parent} does not exist.", hint="Make it first.")
 
