@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from environments import EnvironmentFailedError, ensure_environment
+from environments import CACHE, EnvironmentFailedError, ensure_environment
 from flops import Shape
 from machine import describe_machine, has_fast_bf16
 from processes import ProcessFailedError, ProcessReport, measure
@@ -53,7 +53,6 @@ from results import (
 )
 
 HERE = Path(__file__).resolve().parent
-CACHE = Path("~/.cache/xmod-extend-benchmarks").expanduser()
 STEPS = {"cpu": [1, 3], "cuda": [30, 90]}
 NUM_LANGUAGES = {"xmod-base": 81, "xmod-large-prenorm": 81, "tiny-for-tests": 3}
 CONTENDERS: dict[str, tuple[str, str | None]] = {

@@ -8,7 +8,7 @@ Source: Misra 2022 (arXiv 2203.13112), minicons/scorer.py, `MaskedLMScorer.token
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
 import transformers
@@ -23,16 +23,19 @@ def main() -> None:
     transformers.logging.set_verbosity_error()
     scorer = MaskedLMScorer(str(given.base), given.device)
 
-    def score(some: Sequence[str]) -> tuple[list[list[float]], int]:
-        scores: list[list[float]] = []
-        for start in range(0, len(some), given.batch):
-            batch = list(some[start : start + given.batch])
-            found = scorer.token_score(batch, PLL_metric=METRICS[given.metric])
-            scores += [[value for _, value in sentence] for sentence in found]
-        return scores, sum(map(len, scores))
+    def prepare(some: Sequence[str]) -> Callable[[], tuple[list[list[float]], int]]:
+        def score() -> tuple[list[list[float]], int]:
+            scores: list[list[float]] = []
+            for start in range(0, len(some), given.batch):
+                batch = list(some[start : start + given.batch])
+                found = scorer.token_score(batch, PLL_metric=METRICS[given.metric])
+                scores += [[value for _, value in sentence] for sentence in found]
+            return scores, sum(map(len, scores))
+
+        return score
 
     names = ("transformers", "minicons")
-    report(given, sentences, score, {name: version(name) for name in names})
+    report(given, sentences, prepare, {name: version(name) for name in names})
 
 
 if __name__ == "__main__":

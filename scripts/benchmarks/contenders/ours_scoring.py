@@ -7,12 +7,13 @@ scores, in the same order and of the same size: no head, nothing hidden, nothing
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
 import numpy as np
 import torch
 from scoring_harness import parse_arguments, report
+from transformers import XmodForMaskedLM
 
 from xmod_extend.evaluation.losses import batch_tokens
 from xmod_extend.evaluation.pseudo_perplexity import (
@@ -53,34 +54,42 @@ def measure(given: argparse.Namespace, sentences: Sequence[str]) -> None:
         model.to(precision.compute)
     max_length = checkpoint.config["max_position_embeddings"] - 2
 
-    def score(some: Sequence[str]) -> tuple[list[list[float]], int]:
+    def prepare(some: Sequence[str]) -> Callable[[], tuple[list[list[float]], int]]:
         text = pseudo_text(some, tokenizer, max_length)
+        if given.metric == "forward":
+            return lambda: ([], run_forward(model, text))
         hidden = HIDDEN[given.metric]
-        losses = pseudo_losses(model, text, [hidden])[hidden]
-        each = [(-losses.nats[losses.documents == i]).tolist() for i in range(len(some))]
-        return each, num_copies(text, [hidden])
 
-    @torch.no_grad()
-    def run_forward(some: Sequence[str]) -> tuple[list[list[float]], int]:
-        text = pseudo_text(some, tokenizer, max_length)
-        lengths = np.repeat(
-            [window.input_ids.size for window in text.windows],
-            [window.scored.size for window in text.windows],
-        )
-        rows = 0
-        for length in np.unique(lengths).tolist():
-            left = int((lengths == length).sum())
-            most = max(1, batch_tokens(model) // length)
-            while left:
-                count = min(left, most)
-                ids = torch.full((count, length), 5, device=device)
-                languages = torch.zeros(count, dtype=torch.long, device=device)
-                model.roberta(ids, languages, torch.ones_like(ids))
-                left, rows = left - count, rows + count
-        return [], rows
+        def score() -> tuple[list[list[float]], int]:
+            losses = pseudo_losses(model, text, [hidden])[hidden]
+            each = [(-losses.nats[losses.documents == i]).tolist() for i in range(len(some))]
+            return each, num_copies(text, [hidden])
+
+        return score
 
     versions = {name: version(name) for name in ("transformers", "xmod-extend")}
-    report(given, sentences, run_forward if given.metric == "forward" else score, versions)
+    report(given, sentences, prepare, versions)
+
+
+@torch.no_grad()
+def run_forward(model: XmodForMaskedLM, text: PseudoText) -> int:
+    """Upstream's encoder on as many rows as a score has, of the same lengths; how many."""
+    lengths = np.repeat(
+        [window.input_ids.size for window in text.windows],
+        [window.scored.size for window in text.windows],
+    )
+    device = model.lm_head.bias.device
+    rows = 0
+    for length in np.unique(lengths).tolist():
+        left = int((lengths == length).sum())
+        most = max(1, batch_tokens(model) // length)
+        while left:
+            count = min(left, most)
+            ids = torch.full((count, length), 5, device=device)
+            languages = torch.zeros(count, dtype=torch.long, device=device)
+            model.roberta(ids, languages, torch.ones_like(ids))
+            left, rows = left - count, rows + count
+    return rows
 
 
 def pseudo_text(

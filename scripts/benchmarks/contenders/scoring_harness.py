@@ -36,21 +36,23 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
 def report(
     given: argparse.Namespace,
     sentences: Sequence[str],
-    score: Callable[[Sequence[str]], tuple[list[list[float]], int]],
+    prepare: Callable[[Sequence[str]], Callable[[], tuple[list[list[float]], int]]],
     versions: dict[str, str],
 ) -> None:
-    """Runs `score` on a few sentences and then on all; prints what it took as one JSON object.
+    """Scores a few sentences and then all; prints what all took as one JSON object.
 
     Args:
-        score: From sentences to each one's scores of its tokens, in nats and below 0, and to the
-            number of rows that the model read. Without scores where nothing is scored.
+        prepare: From sentences to what scores them, and is timed. That returns each one's scores of
+            its tokens, in nats and below 0, and the number of rows that the model read; no scores
+            where nothing is scored.
     """
     # What is only done once, such as choosing kernels, is behind it then.
-    score(sentences[: max(1, len(sentences) // 10)])
+    prepare(sentences[: max(1, len(sentences) // 10)])()
+    score = prepare(sentences)
     wait(given)
     cpu, wall = time.process_time(), time.perf_counter()
     for _ in range(given.repeat):
-        scores, rows = score(sentences)
+        scores, rows = score()
     wait(given)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     on_gpu = given.device == "cuda"
