@@ -272,6 +272,7 @@ def test_pieces_keep_the_shapes_of_joined_letters() -> None:
         (0.0123, "1.2%"),
         (0.004, "0.40%"),
         (0.00001, "under 0.01%"),
+        (0.9999, "over 99.9%"),
     ],
 )
 def test_shares_are_never_rounded_to_nothing(share: float, shown: str) -> None:

@@ -117,11 +117,13 @@ def _environment() -> Environment:
 
 
 def format_percent(share: float) -> str:
-    """Return a share in per cent, with as many digits as tell it from nothing."""
+    """Return a share in per cent, with as many digits as tell it from nothing and from all."""
     if share in (0, 1):
         return f"{share:.0%}"
     if share < 0.0001:
         return "under 0.01%"
+    if share > 0.9995:
+        return "over 99.9%"
     return f"{share:.2%}" if share < 0.01 else f"{share:.1%}"
 
 
