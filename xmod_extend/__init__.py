@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from xmod_extend.model.info import describe
     from xmod_extend.report.evaluation import Comparison, Evaluation
     from xmod_extend.report.record import RunRecord
+    from xmod_extend.text.samples import sample_text
 
 __version__ = "0.2.0"
 
@@ -47,6 +48,7 @@ _MODULE_OF = {
     "fill_mask": "jobs.guess",
     "parse_language": "languages",
     "probe_corpus": "jobs.inspect",
+    "sample_text": "text.samples",
     "transfer": "jobs.transfer",
     "verify_checkpoint": "evaluation.verify",
     "write_report": "jobs.report",
@@ -69,6 +71,7 @@ __all__ = [
     "fill_mask",
     "parse_language",
     "probe_corpus",
+    "sample_text",
     "transfer",
     "verify_checkpoint",
     "write_report",

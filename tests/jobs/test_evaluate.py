@@ -417,3 +417,33 @@ def test_add_scores_the_base_s_own_languages_on_request(
         with pytest.raises(error):
             xmod_extend.add_language(**options, output=tmp_path / "no", reference=reference)
     assert not list(tmp_path.glob("no*"))
+
+
+def test_sentences_score_as_the_file_that_has_them(extended: Path, text: Path) -> None:
+    given = [*SENTENCES, "", f" {SENTENCES[0]}\n"]
+    state = State(extended, "quz_PE")
+    from_list = xmod_extend.evaluate(state, sentences=given)
+    from_file = xmod_extend.evaluate(state, text)
+    assert from_list.scores == from_file.scores
+    assert list(from_list.rows()) == list(from_file.rows())
+    compared = xmod_extend.compare(extended, state, lang=LANGUAGES[0], sentences=SENTENCES)
+    assert [row["text"] for row in compared.rows()] == [row["text"] for row in from_file.rows()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "found"),
+    [
+        ({}, UsageError, "no text"),
+        ({"text": "a.txt", "sentences": SENTENCES}, UsageError, "Both"),
+        ({"sentences": "one sentence"}, UsageError, "a list of str"),
+        ({"sentences": [1, 2]}, UsageError, "a list of str"),
+        ({"sentences": []}, UsageError, "a list of str"),
+        ({"sentences": ["one", " one", ""]}, CorpusError, "1 different sentences"),
+        ({"sentences": SENTENCES, "metric": "minimal_pairs"}, UsageError, "two columns"),
+    ],
+)
+def test_sentences_that_cannot_be_scored_are_refused(
+    extended: Path, arguments: dict[str, Any], error: type[Exception], found: str
+) -> None:
+    with pytest.raises(error, match=found):
+        xmod_extend.evaluate(State(extended, "quz_PE"), **arguments)

@@ -21,9 +21,12 @@ from made_up_results import (
     make_guesses,
     make_pair_comparison,
 )
+from run_records import make_record
 
 import xmod_extend
 from xmod_extend.errors import UsageError
+from xmod_extend.evaluation.bootstrap import Improvement
+from xmod_extend.evaluation.learning_curve import LearningPoint, describe_curve
 from xmod_extend.report.record import RunRecord
 
 BOTH = ("within_word_l2r", "pll")
@@ -164,6 +167,21 @@ def test_a_missing_package_is_named_with_the_extra(
     with pytest.raises(UsageError, match=rf"{method}\(\) needs {package}") as caught:
         getattr(make(), method)()
     assert "xmod-extend[notebook]" in str(caught.value.hint)
+
+
+def test_a_learning_curve_is_drawn_where_there_is_one() -> None:
+    improved = Improvement(ratio=1.3, low=1.2, high=1.4)
+    points = tuple(
+        LearningPoint(
+            share=share, num_tokens=int(1000 * share), num_steps=9, perplexity=30 - 20 * share,
+            low=29 - 20 * share, high=None if share == 0.5 else 31 - 20 * share, seconds=1.0,
+        )
+        for share in (0.25, 0.5, 1.0)
+    )  # fmt: skip
+    record = make_record(learning_curve=describe_curve(points, improved))
+    assert record.plot_learning_curve()._repr_png_()
+    with pytest.raises(UsageError, match="no learning curve"):
+        make_record(learning_curve=None).plot_learning_curve()
 
 
 def test_a_piece_is_labelled_as_readers_write_it() -> None:

@@ -27,11 +27,13 @@ from xmod_extend.jobs.checks import choose_max_length
 from xmod_extend.jobs.measurement import PreparedMeasurement
 from xmod_extend.jobs.measuring_options import MeasuringOptions
 from xmod_extend.jobs.scored_states import (
+    SENTENCES,
     OpenedState,
     ScoredLines,
     prepare_lines,
     read_lines,
     score_state,
+    take_lines,
 )
 from xmod_extend.jobs.scorer import Scorer
 from xmod_extend.jobs.states import (
@@ -56,8 +58,9 @@ from xmod_extend.tokens.tokenizer import find_tokenizer, find_tokenizer_files
 @own_global_state()
 def evaluate(
     state: State | PathOrName,
-    text: PathsOrNames,
+    text: PathsOrNames | None = None,
     *,
+    sentences: Sequence[str] | None = None,
     lang: str | None = None,
     callback: Callback | None = None,
     progress: bool = True,
@@ -68,6 +71,7 @@ def evaluate(
     Args:
         state: A `State`, or a checkpoint whose language `lang` names.
         text: Files, folders or patterns; see `MeasuringOptions`.
+        sentences: The sentences themselves, at least two, in place of `text`.
         lang: Code of the language, where the state names none.
         callback: Hears of the progress, in place of the display.
         progress: Whether progress and warnings are shown if there is no callback.
@@ -80,12 +84,12 @@ def evaluate(
         LanguageError: It has no such language.
         HubError: It cannot be had from the Hub.
     """
-    chosen = measuring_options(text, options)
+    chosen, lines = measuring_options(text, options, sentences)
     with choose_callback(callback, progress) as callback:
         named = name_language(as_state(state, "state"), lang)
         reference = check_state(named)
-        check_paths(chosen.text)
-        read = read_lines(chosen, callback)
+        check_paths(() if lines else chosen.text)
+        read = lines or read_lines(chosen, callback)
         opened = OpenedState(state=named, checkpoint=open_checkpoint(reference.fetch()))
         prepared = prepare_lines(read, opened.checkpoint, chosen)
         scorer = Scorer(chosen.precision, callback)
@@ -99,8 +103,9 @@ def evaluate(
 def compare(
     before: State | PathOrName,
     after: State | PathOrName,
-    text: PathsOrNames,
+    text: PathsOrNames | None = None,
     *,
+    sentences: Sequence[str] | None = None,
     lang: str | None = None,
     reference: Mapping[str, PathOrName] | None = None,
     callback: Callback | None = None,
@@ -114,6 +119,7 @@ def compare(
             stands for the best of its adapters.
         after: A `State`, or a checkpoint whose language `lang` names.
         text: Files, folders or patterns; see `MeasuringOptions`.
+        sentences: The sentences themselves, at least two, in place of `text`.
         lang: Code of the language, where a state names none.
         reference: Texts of languages that both checkpoints have, by code: scored as well, and
             held against each other.
@@ -125,7 +131,7 @@ def compare(
         ModelError: As in `evaluate`, or the two cut the text into different tokens.
         XmodExtendError: As in `evaluate`.
     """
-    chosen = measuring_options(text, options)
+    chosen, lines = measuring_options(text, options, sentences)
     references = {
         as_text("reference", code): as_path_or_name("reference", path)
         for code, path in (reference or {}).items()
@@ -136,8 +142,8 @@ def compare(
         for code in references:
             for base in bases:
                 require_language(code, list(base.load_config().get("languages", [])), base.base)
-        check_paths([*chosen.text, *references.values()])
-        read = read_lines(chosen, callback)
+        check_paths([*(() if lines else chosen.text), *references.values()])
+        read = lines or read_lines(chosen, callback)
         first, second = (
             OpenedState(state=state, checkpoint=open_checkpoint(base.fetch()))
             for state, base in zip(states, bases, strict=True)
@@ -154,11 +160,14 @@ def compare(
         return dataclasses.replace(compared, references=tuple(found))
 
 
-def measuring_options(text: PathsOrNames, options: Mapping[str, Any]) -> MeasuringOptions:
-    """Return the options of a call, checked.
+def measuring_options(
+    text: PathsOrNames | None, options: Mapping[str, Any], sentences: Sequence[str] | None = None
+) -> tuple[MeasuringOptions, ScoredLines | None]:
+    """Return the options of a call, checked, and its lines if it has any.
 
     Raises:
         UsageError: A name is unknown, or a value wrong.
+        CorpusError: There are too few sentences.
     """
     known = [field.name for field in dataclasses.fields(MeasuringOptions)]
     for name in options:
@@ -166,7 +175,16 @@ def measuring_options(text: PathsOrNames, options: Mapping[str, Any]) -> Measuri
             raise UsageError(
                 f"{name!r} is an unknown option.", hint=f"There are {', '.join(known)}."
             )
-    return MeasuringOptions.from_values(text=text, **options)
+    if sentences is None and text is None:
+        raise UsageError(
+            "There is no text to score.", hint="Give text='PATH', or sentences=[...] in Python."
+        )
+    if sentences is None:
+        return MeasuringOptions.from_values(text=text, **options), None
+    if text is not None:
+        raise UsageError("Both text and sentences are given.", hint="Give one of them.")
+    chosen = MeasuringOptions.from_values(text=SENTENCES, **options)
+    return chosen, take_lines(sentences, chosen)
 
 
 def _compare(

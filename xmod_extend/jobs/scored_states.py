@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from xmod_extend.arguments import wrong_type
+from xmod_extend.errors import CorpusError, UsageError
 from xmod_extend.evaluation.minimal_pairs import METRIC as MINIMAL_PAIRS
 from xmod_extend.evaluation.minimal_pairs import score_pairs
 from xmod_extend.evaluation.score import score
@@ -16,9 +19,12 @@ from xmod_extend.jobs.states import State
 from xmod_extend.model.checkpoint import Checkpoint
 from xmod_extend.report.evaluation import Evaluation, Sentences
 from xmod_extend.report.side_by_side import AnyScore
+from xmod_extend.text.cleaning import clean_line
 from xmod_extend.text.lines import LinesInMemory, StoredLines
-from xmod_extend.text.measured_text import read_measured_text, read_pairs
+from xmod_extend.text.measured_text import MIN_LINES, read_measured_text, read_pairs
 
+SENTENCES = "sentences"
+"""What a text is called that was given in Python."""
 FEW_DOCUMENTS = 10
 """With fewer documents an interval is a rough one, and says so."""
 
@@ -72,6 +78,33 @@ def read_lines(options: MeasuringOptions, callback: Callback) -> ScoredLines:
     return ScoredLines(
         lines=measured.lines, sha256=measured.statistics.sha256, names=measured.names
     )
+
+
+def take_lines(sentences: Sequence[str], options: MeasuringOptions) -> ScoredLines:
+    """Clean sentences as those of a file are: each once, and none empty.
+
+    Raises:
+        UsageError: They are no list of strings, or the metric wants pairs.
+        CorpusError: There are fewer than two.
+    """
+    if options.metric == MINIMAL_PAIRS:
+        raise UsageError(
+            "minimal_pairs needs a file with two columns, not sentences.",
+            hint="Write the pairs into a .tsv or .csv file and give it as text.",
+        )
+    listed = [] if isinstance(sentences, str | bytes) else list(sentences)
+    if not listed or not all(isinstance(sentence, str) for sentence in listed):
+        raise wrong_type("sentences", sentences, "a list of str")
+    # A line break inside one would make it two.
+    cleaned = [clean_line(" ".join(sentence.splitlines())) for sentence in listed]
+    lines = tuple(dict.fromkeys(filter(None, cleaned)))
+    if len(lines) < MIN_LINES:
+        raise CorpusError(
+            f"There are {len(lines)} different sentences, of which no interval can be told.",
+            hint=f"Give at least {MIN_LINES}.",
+        )
+    sha256 = hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
+    return ScoredLines(lines=LinesInMemory(lines, sha256), sha256=sha256, names=(SENTENCES,))
 
 
 def prepare_lines(

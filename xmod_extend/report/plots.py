@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from xmod_extend.report.fonts import DEFAULT, families_for
 from xmod_extend.report.side_by_side import METRIC_NAMES, Kind, Row, Rung, SideBySide
 
 if TYPE_CHECKING:
+    from xmod_extend.evaluation.learning_curve import LearningCurve
     from xmod_extend.report.guesses import FilledMask, NamedGuess
 
 Flags = npt.NDArray[np.bool_]
@@ -127,6 +128,85 @@ def plot_guesses(result: FilledMask) -> NotebookFigure:
     return figure
 
 
+def plot_shares(scores: Mapping[str, tuple[float, float, float]], *, title: str) -> NotebookFigure:
+    """Draw shares with their intervals, the first one, of which the others are told, at the top.
+
+    Args:
+        scores: What each is of, in a few words -> the share, and its interval's bounds.
+        title: What they have in common.
+    """
+    figure = NotebookFigure(1.8 * INCHES, 0.6 * len(scores) + 1.4)
+    axes = figure.subplots()
+    for place, (share, low, high) in enumerate(scores.values()):
+        kind: Kind = "before" if place else "after"
+        _draw_mark(axes, kind, place, (low, share, high), f"{share:.1%}")
+    axes.set_yticks(range(len(scores)), [_wrap(name) for name in scores], fontsize=9)
+    axes.set_ylim(len(scores) - 0.4, -0.75)
+    axes.set_xlim(0, 1.04)
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    _write_plainly(axes)
+    _decorate(axes, title, "higher is better", "", grid="x")
+    return figure
+
+
+def plot_learning_curve(curve: LearningCurve) -> NotebookFigure:
+    """Draw the score after training on more and more of the text, and what twice as much may
+    bring."""
+    figure = NotebookFigure(1.6 * INCHES, INCHES)
+    axes = figure.subplots()
+    points, color = curve.points, COLORS["after"]
+    sizes = [point.num_tokens for point in points]
+    values = [point.perplexity for point in points]
+    ends = [end for point in points for end in (point.low, point.high) if end is not None]
+    axes.plot(sizes, values, "-o", color=color, markersize=7)
+    for point in points:
+        if point.low is not None and point.high is not None:
+            axes.plot([point.num_tokens] * 2, [point.low, point.high], color=color, lw=5, alpha=0.3)
+        _label_mark(axes, point.num_tokens, point.perplexity, f"{point.perplexity:,.1f}", color)
+    if curve.expected_perplexity is not None:
+        twice, expected = 2 * sizes[-1], curve.expected_perplexity
+        color = COLORS["frequencies"]
+        axes.plot([sizes[-1], twice], [values[-1], expected], ":", color=color)
+        axes.plot([twice], [expected], "D", color=color, markerfacecolor="white", markersize=7)
+        _label_mark(axes, twice, expected, f"{expected:,.1f}?", color)
+        sizes, values = [*sizes, twice], [*values, expected]
+    _logarithmic(axes, "y", min(values + ends), max(values + ends), margin=0.15)
+    axes.set_xscale("log", base=2)
+    axes.set_xlim(sizes[0] / 1.25, sizes[-1] * 1.25)
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axes.minorticks_off()
+    title = "More text, a lower perplexity?" + (
+        " (open: estimated)" if len(sizes) > len(points) else ""
+    )
+    _decorate(axes, title, "tokens of training text", "held-out perplexity", grid="y")
+    return figure
+
+
+def _draw_mark(
+    axes: Axes, kind: Kind, place: int, ends: tuple[float | None, float, float | None], text: str
+) -> None:
+    """Draw a figure, in a row of its own, with its interval if it has one."""
+    low, figure, high = ends
+    color = COLORS[kind]
+    if low is not None and high is not None:
+        axes.plot([low, high], [place] * 2, color=color, linewidth=4, alpha=0.35)
+    axes.plot([figure], [place], MARKERS[kind], color=color, markersize=8)
+    _label_mark(axes, figure, place, text, color)
+
+
+def _label_mark(axes: Axes, x: float, y: float, text: str, color: str) -> None:
+    axes.annotate(
+        text,
+        (x, y),
+        xytext=(0, 9),
+        textcoords="offset points",
+        ha="center",
+        color=color,
+        fontsize=10,
+        fontweight="bold",
+    )
+
+
 def _draw_ladder(axes: Axes, result: SideBySide) -> None:
     """Draw a mark with its interval for each score, the first one at the top."""
     rungs = result.rungs
@@ -135,21 +215,8 @@ def _draw_ladder(axes: Axes, result: SideBySide) -> None:
     labels = []
     for place, rung in enumerate(rungs):
         score, figure = rung.score, rung.figure
-        color = COLORS[rung.kind]
-        if score.low is not None and score.high is not None:
-            axes.plot([score.low, score.high], [place] * 2, color=color, linewidth=4, alpha=0.35)
-        axes.plot([figure], [place], MARKERS[rung.kind], color=color, markersize=8)
         text = f"{figure:.1%}" if is_pairs else f"{figure:,.1f}"
-        axes.annotate(
-            text,
-            (figure, place),
-            xytext=(0, 9),
-            textcoords="offset points",
-            ha="center",
-            color=color,
-            fontsize=10,
-            fontweight="bold",
-        )
+        _draw_mark(axes, rung.kind, place, (score.low, figure, score.high), text)
         metric = f"\n{score.metric}" if several else ""
         labels.append(_wrap(rung.name) + metric)
     axes.set_yticks(range(len(rungs)), labels, fontsize=9)

@@ -322,6 +322,20 @@ class RunRecord:
             rows.append(("output", self.output))
         return rows + [("warning", warning) for warning in self.warnings]
 
+    def plot_learning_curve(self) -> Figure:
+        """Draw how the score moved with more text, and return the figure.
+
+        Raises:
+            UsageError: There is no learning curve, or matplotlib is not installed.
+        """
+        if self.learning_curve is None:
+            raise UsageError(
+                "This record has no learning curve.",
+                hint="Ask for it: add_language(..., learning_curve=True).",
+            )
+        figure: Figure = load_plots().plot_learning_curve(self.learning_curve)
+        return figure
+
     def to_dict(self) -> dict[str, Any]:
         """Return the record as plain dicts, lists, strings and numbers."""
         record: dict[str, Any] = json.loads(self.to_json())

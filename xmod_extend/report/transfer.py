@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import html
-import importlib
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from xmod_extend.errors import UsageError
 from xmod_extend.evaluation.bootstrap import NUM_RESAMPLES
 from xmod_extend.evaluation.classification import Estimate
+from xmod_extend.report.extras import load_plots
+from xmod_extend.report.frames import to_frame
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure
 
 STATES = {
     "target": "the language's adapter",
@@ -137,41 +141,31 @@ class TransferResult:
         """Return plain lists, dicts, texts and numbers."""
         return dataclasses.asdict(self)
 
-    def to_pandas(self) -> Any:
+    def to_pandas(self) -> pandas.DataFrame:
         """Return a data frame with a row for each score.
 
         Raises:
             UsageError: pandas is not installed.
         """
-        pandas = _optional("pandas")
         names = ("state", "language", "metric", "value", "low", "high")
-        rows = [
+        return to_frame(
             {name: getattr(score, name) for name in names}
             | {"micro_f1": score.micro_f1.value, "macro_f1": score.macro_f1.value}
             | {f"f1_{each.label}": each.f1 for each in score.classes}
             for score in (*self.scores, *filter(None, [self.dev]))
-        ]
-        return pandas.DataFrame(rows)
+        )
 
-    def plot(self) -> Any:
-        """Return a matplotlib figure: the scores with their intervals, one bar an adapter.
+    def plot(self) -> Figure:
+        """Return a matplotlib figure: the scores with their intervals, a mark for each adapter.
 
         Raises:
             UsageError: matplotlib is not installed.
         """
-        figure_module = _optional("matplotlib.figure")
-        figure = figure_module.Figure(figsize=(7, 0.6 * len(self.scores) + 1.2), layout="tight")
-        axes = figure.subplots()
-        scores = self.scores[::-1]
-        values = [score.value for score in scores]
-        below = [score.value - score.low for score in scores]
-        above = [score.high - score.value for score in scores]
-        labels = [describe_state(score) for score in scores]
-        axes.barh(labels, values, xerr=[below, above], capsize=4, color="#4477aa")
         metric = METRIC_NAMES[self.scores[0].metric]
-        axes.set_xlabel(f"{metric} on {self.num_test:,} examples (95 % intervals)")
-        axes.set_xlim(0, 1)
-        axes.set_title(f"{self.source} to {self.target}")
+        figure: Figure = load_plots().plot_shares(
+            {describe_state(one): (one.value, one.low, one.high) for one in self.scores},
+            title=f"{self.source} to {self.target}: {metric} on {self.num_test:,} examples",
+        )
         return figure
 
     def _repr_html_(self) -> str:
@@ -228,14 +222,3 @@ def describe_intervals(num_examples: int, num_seeds: int) -> str:
         f"Intervals hold 95 % of {NUM_RESAMPLES:,} resamples of the {num_examples:,} test examples "
         f"{seeds}."
     )
-
-
-def _optional(module: str) -> Any:
-    """Return a module of a package that not everybody needs."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        package = module.split(".")[0]
-        raise UsageError(
-            f"{package} is not installed.", hint="pip install 'xmod-extend[notebook]' installs it."
-        ) from error
