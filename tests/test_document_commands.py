@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 import sys
@@ -132,7 +133,9 @@ def run_block(
         name = block.text.split("\n", 1)[0].removeprefix("# ")
         Path(name).write_text(block.text, encoding="utf-8")
     elif block.language == "python":
-        exec(block.text.replace('base="tiny"', f'base="tiny", max_steps={FEW_STEPS}'), names)
+        # What has an output trains.
+        few = rf'base="tiny", max_steps={FEW_STEPS},\1output='
+        exec(re.sub(r'base="tiny",(\s+)output=', few, block.text), names)
     elif block.language == "console":
         (command,) = block.commands
         assert_printed(block.output, invoke(shlex.split(command)[1:]))

@@ -72,7 +72,7 @@ class ProgressBars(Callback):
             from tqdm.auto import tqdm
 
         self._kind = tqdm
-        is_notebook = any("notebook" in kind.__module__ for kind in tqdm.__mro__)
+        is_notebook = _is_in_kernel() or any("notebook" in kind.__module__ for kind in tqdm.__mro__)
         # A notebook shows stderr as if something was wrong.
         self._stream = sys.stdout if is_notebook else sys.stderr
         self._bar: Any = None
@@ -125,6 +125,12 @@ class ProgressBars(Callback):
                 self._bar = self._kind(total=total, disable=None, leave=False, file=self._stream)
             self._bar.set_postfix_str(text, refresh=False)
             self._bar.update(done - self._bar.n)
+
+
+def _is_in_kernel() -> bool:
+    """Return whether this is a notebook's kernel, with widgets or without."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")
 
 
 @contextmanager

@@ -17,7 +17,13 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import (
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    PercentFormatter,
+)
 
 from xmod_extend.evaluation.losses import Floats
 from xmod_extend.evaluation.minimal_pairs import METRIC as MINIMAL_PAIRS
@@ -289,7 +295,8 @@ def _draw_guesses(axes: Axes, guesses: Sequence[NamedGuess], color: str) -> None
     ]
     axes.set_yticks(list(places), labels)
     axes.set_ylim(len(guesses) - 0.4, -0.6)
-    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     for place, guess in enumerate(guesses):
         axes.annotate(
             f"{guess.probability:.0%}" if guess.probability >= 0.01 else "<1%",
