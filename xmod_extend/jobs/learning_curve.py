@@ -51,6 +51,8 @@ def draw_learning_curve(
     if trained.result.stopped is not None:
         job.callback.on_note("training ended early, and so there is no learning curve")
         return None
+    # The slot may hold whatever was scored last.
+    trained.trainable.set_values(trained.result.tensors)
     losses = masked_losses(job.model, job.text.held_out, processes=job.processes)
     whole = _point(job, 1.0, job.text.train.num_tokens, trained, losses)
     points, half = [], None
