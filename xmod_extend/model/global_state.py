@@ -61,6 +61,8 @@ def _settings() -> list[Setting]:
         (cuda.flash_sdp_enabled, cuda.enable_flash_sdp, True),
         (cuda.mem_efficient_sdp_enabled, cuda.enable_mem_efficient_sdp, True),
         (cuda.math_sdp_enabled, cuda.enable_math_sdp, True),
+        # It plans anew for each length and number of sentences, for a quarter of a second.
+        (cuda.cudnn_sdp_enabled, cuda.enable_cudnn_sdp, False),
         *_matmul_precision(),
     ]
 
