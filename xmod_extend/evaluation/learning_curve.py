@@ -88,8 +88,8 @@ def describe_curve(
         # Where the text is hardly read once, a quarter of it is as good as all of it.
         sentence = (
             f"The training was too short to tell what more text is worth ({points[-1].num_steps:,} "
-            f"steps; {default_num_steps:,} are the default for this text): the perplexity is the "
-            "same with less text. Leave --max-steps out, or raise it."
+            f"steps; {default_num_steps:,} are the default for this text): so far, less text gives "
+            "the same perplexity. Leave --max-steps out, or raise it."
         )
     return LearningCurve(
         points=points,
