@@ -36,7 +36,7 @@ def work(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     kept = len(lines) if request.node.callspec.params["name"] == "README.md" else 800
     texts = {"corpora/quz_PE.txt": lines[:kept], "data/aymara.txt": lines[-800:]}
     texts |= {"quechua.txt": lines[:800], "TRAINING": lines[100:800], "HELD_OUT": lines[:100]}
-    texts |= {"data/held_out.txt": lines[-60:]}
+    texts |= {"data/held_out.txt": lines[-60:], "other.txt": lines[-60:]}
     for name in ("es_XX.txt", "pairs/quz_PE.tsv"):
         whole = (ROOT / "corpora" / name).read_text(encoding="utf-8")
         texts[f"corpora/{name}"] = whole.splitlines(True)[:100]
@@ -66,6 +66,7 @@ def invoke(capfd: pytest.CaptureFixture[str]) -> Invoke:
 
 def with_tiny(words: list[str]) -> list[str]:
     """Has `tiny` stand in for facebook/xmod-base, and its output for that base's."""
+    words = ["tiny" if word == "facebook/xmod-base" else word for word in words]
     if {"--base", "--model-name-or-path", "--config", "--plan-file"} & set(words) or words[
         0
     ] not in ("add", "check"):
