@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +15,20 @@ from transformers import AutoTokenizer, XmodForMaskedLM
 import xmod_extend
 from xmod_extend.evaluation.words import WordFinder, word_ends
 from xmod_extend.jobs.sample_guesses import NUM_GUESSES
-from xmod_extend.jobs.sample_lines import MOST_TOKENS, NUM_HARDEST, NUM_IMPROVED, NUM_TYPICAL
+from xmod_extend.jobs.sample_lines import (
+    MOST_CHARACTERS,
+    MOST_TOKENS,
+    NUM_HARDEST,
+    NUM_IMPROVED,
+    NUM_TYPICAL,
+    LineReader,
+)
 from xmod_extend.jobs.samples import NUM_CUT_WORDS
 from xmod_extend.report.record import RunRecord
 from xmod_extend.report.samples import Samples
 from xmod_extend.text.corpus import read_corpus
+from xmod_extend.text.lines import LinesInMemory
+from xmod_extend.tokens.tokenizer import load_tokenizer
 
 Added = tuple[RunRecord, Samples, Path]
 
@@ -127,4 +137,17 @@ def test_long_lines_are_shown_by_their_beginning(
     samples = record.evaluation.samples
     for sentence in (*samples.hardest, *samples.most_improved):
         assert sentence.is_cut and len(sentence.pieces) <= MOST_TOKENS
+        assert any(line.startswith("".join(sentence.pieces)) for line in paragraphs)
         assert sentence.mean_after > 0 and math.isfinite(sentence.mean_after)
+
+
+def test_letters_without_end_are_cut_too(base: Path) -> None:
+    tokenizer = load_tokenizer(
+        base, vocab_size=json.loads((base / "config.json").read_text())["vocab_size"]
+    )
+    lines = LinesInMemory(("\u0f40" * 20_000, "wasi " + "\u0f40" * 20_000, "wasi"), "")
+    read = LineReader(lines, tokenizer).read([0, 1, 2])
+    assert [line.is_cut for line in read] == [True, True, False]
+    assert [len("".join(line.pieces)) for line in read] == [MOST_CHARACTERS, 4, 4]
+    for line in read:
+        assert "".join(line.pieces) == line.text and len(line.pieces) == line.ids.size

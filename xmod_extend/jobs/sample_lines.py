@@ -28,6 +28,8 @@ MIN_SCORED_TOKENS = 5
 """Lines with fewer hidden tokens are only chosen where too few have more: their mean is chance."""
 MOST_TOKENS = 48
 """A longer line is shown by its beginning."""
+MOST_CHARACTERS = 600
+"""The same; letters that are unknown side by side are one token, however many they are."""
 ALIKE = 0.6
 """Lines that share so many of their different tokens are of one template, and shown once."""
 NUM_LOOKED_AT = 8
@@ -64,11 +66,14 @@ class LineReader:
         found = (self._cut(texts[number]) for number in numbers)
         return [line for line in found if line.ids.size]
 
-    def _cut(self, text: str) -> SampleLine:
+    def _cut(self, line: str) -> SampleLine:
+        text = line
+        if len(line) > MOST_CHARACTERS:
+            text = line[:MOST_CHARACTERS].rpartition(" ")[0] or line[:MOST_CHARACTERS]
         ids = encode_line(text, self._encode)
         pieces = cut_line(text, ids, self._tokenizer)
         if ids.size <= MOST_TOKENS:
-            return SampleLine(text, ids, pieces, False)
+            return SampleLine(text, ids, pieces, text != line)
         # The last word that begins in time begins what is left out.
         end = next((i for i in range(MOST_TOKENS, 1, -1) if pieces[i][:1] == " "), MOST_TOKENS)
         beginning = "".join(pieces[:end])

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 NUM_CUT_WORDS = 12
 MOST_WORDS = 20_000
 """Among this many of the most frequent words, those that are cut most finely are found."""
+MOST_LETTERS = 40
+"""A longer run of letters is not taken for a word."""
 MIN_COUNT = 2
 """Words that occur less often are named only where there are too few others."""
 
@@ -72,8 +74,12 @@ def _find_cut_words(job: Job, tokenizer: LoadedTokenizer) -> tuple[CutWord, ...]
     counts: Counter[str] = Counter()
     for text in job.text.held_out_lines.sample(SAMPLE_BYTES)[0]:
         counts.update(find_words(text))
-    # Every tokenizer cuts numbers into digits.
-    words = [word for word, _ in counts.most_common(MOST_WORDS) if not any(map(str.isdigit, word))]
+    # Every tokenizer cuts numbers into digits, and what never ends is no word.
+    words = [
+        word
+        for word, _ in counts.most_common(MOST_WORDS)
+        if len(word) <= MOST_LETTERS and not any(map(str.isdigit, word))
+    ]
     repeated = [word for word in words if counts[word] >= MIN_COUNT]
     words = repeated if len(repeated) >= NUM_CUT_WORDS else words
     if not words:
