@@ -84,7 +84,8 @@ def describe_curve(
                 f"({interval}); another doubling may bring about {expected:,.1f}. Collecting more "
                 f"text of this kind {helps}."
             )
-    if points[-1].num_steps < default_num_steps and expected is None:
+    is_short = points[-1].num_steps < default_num_steps
+    if is_short and last_doubling is not None and expected is None:
         # Where the text is hardly read once, a quarter of it is as good as all of it.
         sentence = (
             f"The training was too short to tell what more text is worth ({points[-1].num_steps:,} "
