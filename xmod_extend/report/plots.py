@@ -328,6 +328,12 @@ def _logarithmic(axes: Axes, which: str, low: float, high: float, *, margin: flo
 
 
 def _plain_number(value: float, place: int | None = None) -> str:
+    if value >= 1e9:
+        return f"{value:.0e}"
+    if value >= 1e6:
+        return f"{value / 1e6:g} M"
+    if value >= 1e5:
+        return f"{value / 1e3:g} k"
     return f"{value:,.0f}" if value >= 10 else f"{value:g}"
 
 
