@@ -243,17 +243,18 @@ def test_a_folder_of_the_users_is_not_replaced_and_an_own_one_only_with_force(
 def test_the_result_shows_itself(result: Any) -> None:
     pytest.importorskip("matplotlib")
     assert json.dumps(result.to_dict())
+    assert result.plot()._repr_png_()
     assert "quz_PE" in result._repr_html_() and "accuracy" in str(result)
     frame = result.to_pandas()
     assert list(frame["state"]) == [score.state for score in result.scores]
     axes = result.plot().axes[0]
-    assert len(axes.patches) == len(result.scores)
+    assert len(axes.get_yticklabels()) == len(result.scores)
 
 
 def test_a_missing_package_is_named_with_the_way_to_install_it(
     result: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("pandas", "matplotlib.figure"):
+    for module in ("pandas", "matplotlib"):
         monkeypatch.setitem(sys.modules, module, None)
     for show in (result.to_pandas, result.plot):
         with pytest.raises(UsageError, match="is not installed") as caught:

@@ -148,6 +148,14 @@ assert dict.__getitem__(matplotlib.rcParams, "backend") == backend
     assert done.returncode == 0, done.stderr
 
 
+def test_a_style_of_the_callers_does_not_make_a_plot_unreadable() -> None:
+    with matplotlib.rc_context({"axes.facecolor": "black", "figure.facecolor": "black"}):
+        figure = make_comparison().plot()
+    white = (1.0, 1.0, 1.0, 1.0)
+    assert figure.get_facecolor() == white
+    assert all(axes.get_facecolor() == white for axes in figure.axes)
+
+
 def test_one_sentence_alone_can_be_drawn() -> None:
     rows = list(make_comparison().rows())[:1]
     from xmod_extend.report.plots import plot_comparison, plot_evaluation

@@ -338,6 +338,7 @@ def _plain_number(value: float, place: int | None = None) -> str:
 
 
 def _decorate(axes: Axes, title: str, x: str, y: str, *, grid: Any = None) -> None:
+    axes.set_facecolor("white")
     axes.set_title(title, fontsize=11, color=INK, loc="left", pad=10)
     axes.set_xlabel(x, color=SOFT, fontsize=9)
     axes.set_ylabel(y, color=SOFT, fontsize=9)
