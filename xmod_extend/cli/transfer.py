@@ -118,11 +118,11 @@ def _sentences(result: TransferResult) -> list[str]:
     if result.leaks is not None:
         leaks = result.leaks
         lines.append(
-            f"Of {leaks.num_examples:,} test examples {leaks.num_exact:,} are lines of the corpus "
-            f"and {leaks.num_near:,} more are nearly."
+            f"Test examples in the corpus: {leaks.num_exact:,} of {leaks.num_examples:,} exactly, "
+            f"{leaks.num_near:,} more nearly."
         )
         if leaks.value_without is not None:
-            lines.append(f"Without them the target's score is {_percent(leaks.value_without)} %.")
+            lines.append(f"Without them the first score is {_percent(leaks.value_without)}.")
         lines += [f"  {example}" for example in leaks.examples]
     lines += [result.intervals, f"  {result.signature}"]
     if result.output is not None:

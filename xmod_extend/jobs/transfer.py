@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,7 +147,7 @@ def _learn(
     """Return a trained model, and the slice inside of it, which has the slot."""
     request, options = task.request, task.request.options
     callback.on_stage(
-        f"Learning the task in {request.source}, seed {config.seed} of {options.seeds}"
+        f"Learning the task in {request.source} ({config.seed + 1} of {options.seeds})"
     )
     slice_ = load_task_slice(
         task.checkpoint,
@@ -241,5 +242,5 @@ def _result(task: PreparedTask, counts: CountsByState, training: TaskTraining) -
         signature=task.signature(training),
         warnings=task.warnings,
         output=None if options.output is None else str(options.output),
-        versions=package_versions(),
+        versions=package_versions() | {"peft": metadata.version("peft")},
     )
