@@ -241,7 +241,6 @@ def test_a_folder_of_the_users_is_not_replaced_and_an_own_one_only_with_force(
 
 
 def test_the_result_shows_itself(result: Any) -> None:
-    pytest.importorskip("matplotlib")
     assert json.dumps(result.to_dict())
     assert result.plot()._repr_png_()
     assert "quz_PE" in result._repr_html_() and "accuracy" in str(result)
