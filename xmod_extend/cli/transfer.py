@@ -113,6 +113,7 @@ def _classes(result: TransferResult) -> Table:
 def _sentences(result: TransferResult) -> list[str]:
     """Return what the figures come to, and what they depend on."""
     lines = [f"The {result.target} adapter is {describe_gain(gain)}." for gain in result.gains]
+    lines += filter(None, [result.advice])
     if result.dev is not None:
         lines.append(f"On the development set in {result.source}: {describe_value(result.dev)}.")
     if result.leaks is not None:

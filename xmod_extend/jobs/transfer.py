@@ -43,7 +43,7 @@ from xmod_extend.model.task_files import RESULT_NAME, task_bytes, task_file_name
 from xmod_extend.model.task_model import load_task_slice, train_shared_weights, with_lora
 from xmod_extend.model.writer import check_output
 from xmod_extend.report.record import package_versions
-from xmod_extend.report.transfer import TaskTraining, TransferResult, describe_intervals
+from xmod_extend.report.transfer import TaskTraining, TransferResult, advise, describe_intervals
 from xmod_extend.training.device import make_processes
 from xmod_extend.training.fine_tuning import (
     FineTuningConfig,
@@ -221,7 +221,7 @@ def _training_record(
 
 def _result(task: PreparedTask, counts: CountsByState, training: TaskTraining) -> TransferResult:
     request, options = task.request, task.request.options
-    scores = sum_up(task, counts)
+    scores, gains = sum_up(task, counts), find_gains(task, counts)
     return TransferResult(
         checkpoint=request.base.base,
         source=request.source,
@@ -234,10 +234,11 @@ def _result(task: PreparedTask, counts: CountsByState, training: TaskTraining) -
         labels=request.classes,
         seeds=tuple(range(options.seeds)),
         scores=tuple(score for state, score in scores.items() if state != DEV),
-        gains=find_gains(task, counts),
+        gains=gains,
         dev=scores.get(DEV),
         leaks=report_leaks(task, counts),
         training=training,
+        advice=advise(gains),
         intervals=describe_intervals(len(request.test.examples), options.seeds),
         signature=task.signature(training),
         warnings=task.warnings,

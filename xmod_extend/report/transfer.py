@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import html
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +129,8 @@ class TransferResult:
     training: TaskTraining
     intervals: str
     """What the intervals cover, in a sentence."""
+    advice: str
+    """What to try where the target's adapter helps no more than an untrained slot; else empty."""
     signature: str
     warnings: tuple[str, ...]
     output: str | None
@@ -208,6 +211,17 @@ def describe_gain(gain: TransferGain) -> str:
     return (
         f"{what} {other}: {100 * gain.difference:+.1f} points "
         f"(95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
+    )
+
+
+def advise(gains: Sequence[TransferGain]) -> str:
+    """Return what to try if the target's adapter is not clearly better than an untrained slot."""
+    if all(gain.low > 0 for gain in gains if gain.over == "untrained"):
+        return ""
+    return (
+        "The adapter helps this task no more than an untrained slot. One that starts from another "
+        "language's adapter (add --init nearest) has been seen to transfer better than one that "
+        "starts from random values, although its perplexity is higher."
     )
 
 
