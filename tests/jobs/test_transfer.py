@@ -22,6 +22,7 @@ from transformers import (
 import xmod_extend
 from xmod_extend.errors import CorpusError, LanguageError, UsageError
 from xmod_extend.model.checkpoint import open_checkpoint
+from xmod_extend.report.transfer import TransferGain, advise
 
 pytestmark = pytest.mark.filterwarnings(
     # peft asks transformers for an attribute under its old name.
@@ -238,6 +239,14 @@ def test_a_folder_of_the_users_is_not_replaced_and_an_own_one_only_with_force(
     assert (output / "notes.txt").read_text() == "mine"
     with pytest.raises(UsageError, match="only read"):
         run(extended, **files, output=extended / "task")
+
+
+def test_there_is_advice_where_the_adapter_is_not_clearly_better_than_none() -> None:
+    def gain(over: str, low: float) -> TransferGain:
+        return TransferGain(over=over, language=None, difference=0.1, low=low, high=0.2)
+
+    assert "--init nearest" in advise([gain("untrained", -0.01), gain("source", 0.1)])
+    assert advise([gain("untrained", 0.01), gain("source", -0.1)]) == ""
 
 
 def test_the_result_shows_itself(result: Any) -> None:

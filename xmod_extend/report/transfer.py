@@ -219,9 +219,9 @@ def advise(gains: Sequence[TransferGain]) -> str:
     if all(gain.low > 0 for gain in gains if gain.over == "untrained"):
         return ""
     return (
-        "The adapter helps this task no more than an untrained slot. One that starts from another "
-        "language's adapter (add --init nearest) has been seen to transfer better than one that "
-        "starts from random values, although its perplexity is higher."
+        "The adapter helps this task no more than an untrained slot, as far as these seeds show. "
+        "More of them (--seeds), or an adapter that starts from another language's (add --init "
+        "nearest), may show or do more."
     )
 
 
