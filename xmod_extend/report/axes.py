@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 MOST_TICKS = 5
+LEAST_SPAN = 2.6
 HIGHEST = 1e12
 """No axis goes further: what is above has lost all meaning, and stands at the end."""
 
@@ -70,10 +71,14 @@ def axis_from_one(values: Sequence[float]) -> Axis:
 
 
 def axis_around(values: Sequence[float]) -> Axis:
-    """Return a logarithmic axis that holds all of the values, and little more."""
+    """Return a logarithmic axis that holds all of the values, and little more.
+
+    It spans a factor of 2.6 at the least: a difference that means nothing would fill the chart, and
+    there would be no round figure on it.
+    """
     finite = [min(value, HIGHEST) for value in values if 0 < value < math.inf] or [1.0]
     low, high = min(finite), max(finite)
-    margin = max(1.05, (high / low) ** 0.08)
+    margin = max(1.05, (high / low) ** 0.08, math.sqrt(LEAST_SPAN * low / high))
     return Axis(low / margin, high * margin, True)
 
 
