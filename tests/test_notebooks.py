@@ -89,5 +89,8 @@ def test_it_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     shown = [kind for output in outputs for kind in output.get("data", {})]
     assert shown.count("text/html") >= 2 and shown.count("image/png") >= 1
-    written = "".join(output.text for output in outputs if output.output_type == "stream")
+    streams = [output for output in outputs if output.output_type == "stream"]
+    # A notebook shows stderr as if something was wrong.
+    assert {output.name for output in streams} == {"stdout"}
+    written = "".join(output.text for output in streams)
     assert "Warning" not in written and "Traceback" not in written

@@ -94,6 +94,14 @@ def test_a_frame_is_of_the_metric_that_is_named() -> None:
     assert pairs["wrong"].tolist() == list(TEXTS[1::2])
 
 
+def test_a_metric_that_was_not_measured_is_refused() -> None:
+    comparison = make_comparison(BOTH)
+    for result in (comparison, comparison.after):
+        for method in (result.to_pandas, result.plot):
+            with pytest.raises(UsageError, match="'masked_perplexity', which was not measured"):
+                method("masked_perplexity")
+
+
 @results
 def test_a_page_escapes_what_users_wrote(make: Callable[[], Any]) -> None:
     source = make()._repr_html_()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xmod_extend.errors import UsageError
 from xmod_extend.evaluation.losses import TokenLosses
 from xmod_extend.evaluation.minimal_pairs import METRIC as MINIMAL_PAIRS
 from xmod_extend.evaluation.minimal_pairs import pair_margins
@@ -87,6 +88,9 @@ class Evaluation:
 
         Args:
             metric: The name of a score; the one to lead with if None.
+
+        Raises:
+            UsageError: There is no such score.
         """
         sentences = _known(self.sentences)
         name = metric or self.score.metric
@@ -210,6 +214,9 @@ class Comparison:
 
         Args:
             metric: The name of a score; the one to lead with if None.
+
+        Raises:
+            UsageError: There is no such score.
         """
         before, after = _known(self.before.sentences), _known(self.after.sentences)
         name = metric or self.before.score.metric
@@ -307,11 +314,17 @@ def _pair_rows(
 
 def _losses(losses: Mapping[str, TokenLosses], metric: str) -> TokenLosses:
     if metric not in losses:
-        raise ValueError(f"metric is {metric!r}; it must be one of {', '.join(losses)}")
+        raise UsageError(
+            f"metric is {metric!r}, which was not measured.",
+            hint=f"There is {' and '.join(losses)}.",
+        )
     return losses[metric]
 
 
 def _known(sentences: Sentences | None) -> Sentences:
     if sentences is None:
-        raise ValueError("the scores were read from a record, which has no sentences")
+        raise UsageError(
+            "These scores have no sentences.",
+            hint="Score them with xmod_extend.evaluate or compare.",
+        )
     return sentences
