@@ -127,16 +127,9 @@ def _beginning(text: str) -> str:
 
 @functools.cache
 def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from xmod_extend.report.pages import make_environment
 
-    environment = Environment(
-        loader=PackageLoader("xmod_extend.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
+    return make_environment(
         figure=_figure,
         beginning=_beginning,
         score=describe_score,
@@ -144,4 +137,3 @@ def _environment() -> Environment:
         step_name=step_name,
         metric=lambda name: METRIC_NAMES.get(name, name),
     )
-    return environment

@@ -11,7 +11,7 @@ import functools
 from dataclasses import dataclass
 
 import regex
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from xmod_extend.report import plain_words
 from xmod_extend.report.axes import format_figure
@@ -24,6 +24,7 @@ from xmod_extend.report.marked_text import (
     starts_with_sign,
     widen,
 )
+from xmod_extend.report.pages import make_environment
 from xmod_extend.report.record import RunRecord, describe_epochs
 
 GENERATOR = "xmod-extend"
@@ -93,25 +94,17 @@ def is_report(page: str) -> bool:
 
 @functools.cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("xmod_extend.report"),
-        # The names of the templates all end in .html, but nothing hangs on that.
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    environment = make_environment(
+        figure=format_figure,
+        odds=format_odds,
+        choices=plain_words.format_choices,
+        language=plain_words.name_of,
+        percent=format_percent,
+        count=lambda number: f"{number:,}",
+        piece=show_piece,
+        pieces=show_pieces,
+        epochs=describe_epochs,
     )
-    environment.filters |= {
-        "figure": format_figure,
-        "odds": format_odds,
-        "choices": plain_words.format_choices,
-        "language": plain_words.name_of,
-        "percent": format_percent,
-        "count": lambda number: f"{number:,}",
-        "piece": show_piece,
-        "pieces": show_pieces,
-        "epochs": describe_epochs,
-    }
     environment.globals |= {"compare_marks": compare_marks, "widen": widen}
     return environment
 
