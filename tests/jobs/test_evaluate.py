@@ -173,6 +173,18 @@ def test_reference_states_are_what_they_say(base: Path, text: Path, tmp_path: Pa
     figures = {name: found.score.perplexity for name, found in scores.items()}
     assert figures["best"] == min(figures[code] for code in LANGUAGES)
     assert len(set(figures.values())) == len(LANGUAGES) + 2
+    other = tmp_path / "other.txt"
+    other.write_text("".join(f"{line}\n" for line in make_sentences(30, seed=21)))
+    by_text = {
+        code: xmod_extend.evaluate(State(base, code), other, progress=False).score.perplexity
+        for code in LANGUAGES
+    }
+    chosen = xmod_extend.evaluate(State.best_existing(base, other), text, progress=False)
+    assert chosen.language == min(by_text, key=lambda code: by_text[code])
+    filled = xmod_extend.fill_mask(
+        State.best_existing(base, other), State(base, "en_XX"), "Kama <mask>.", progress=False
+    )
+    assert filled.before.startswith(str(chosen.language))
     # Without an adapter upstream computes what it does with one of zeros.
     model = XmodForMaskedLM.from_pretrained(base).eval()
     with torch.no_grad():

@@ -10,6 +10,7 @@ from xmod_extend.arguments import PathOrName, as_int, as_text
 from xmod_extend.errors import ModelError, UsageError
 from xmod_extend.evaluation.guesses import NUM_GUESSES, top_guesses
 from xmod_extend.jobs.callbacks import Callback, choose_callback
+from xmod_extend.jobs.scored_states import OpenedState, find_best
 from xmod_extend.jobs.scorer import Scorer, Slot
 from xmod_extend.jobs.states import State, as_state, before_and_after, check_state
 from xmod_extend.model.checkpoint import open_checkpoint
@@ -69,7 +70,8 @@ def fill_mask(
                 ids, gaps = _encode(sentence, tokenizer, longest_input(checkpoint.config))
                 language = state.language
                 if state.kind == "best":
-                    language = checkpoint.languages[0]
+                    opened = OpenedState(state=state, checkpoint=checkpoint)
+                    language = find_best(opened, None, scorer, callback)
                 kind = "language" if state.kind == "best" else state.kind
                 slot = Slot(checkpoint=checkpoint, kind=kind, language=language)
                 guesses = top_guesses(scorer.model_with(slot), ids, gaps, count=count)

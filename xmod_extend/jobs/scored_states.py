@@ -136,7 +136,7 @@ def score_state(
     label = state.label
     language = state.language
     if state.kind == "best":
-        language = scorer.best_existing(checkpoint, prepared)
+        language = find_best(opened, prepared, scorer, callback)
         label = f"{language}, {label}"
     slot = Slot(
         checkpoint=checkpoint,
@@ -168,6 +168,26 @@ def score_state(
         warnings=warnings,
         sentences=Sentences(lines=text.lines, losses=losses),
     )
+
+
+def find_best(
+    opened: OpenedState, prepared: PreparedMeasurement | None, scorer: Scorer, callback: Callback
+) -> str:
+    """Return the language whose adapter reads best the state's own text, or the scored one.
+
+    Args:
+        prepared: The scored text; without any the first language is taken.
+
+    Raises:
+        XmodExtendError: The text cannot be read or scored.
+    """
+    state, checkpoint = opened.state, opened.checkpoint
+    if state.text is not None:
+        options = MeasuringOptions(text=(str(state.text),))
+        prepared = prepare_lines(read_lines(options, callback), checkpoint, options)
+    if prepared is None:
+        return checkpoint.languages[0]
+    return scorer.best_existing(checkpoint, prepared)
 
 
 def _unreadable(prepared: PreparedMeasurement) -> str | None:

@@ -39,22 +39,35 @@ class State:
         language: Code of one of its languages; what the scoring call names if None.
         kind: What is in the slot.
         revision: Branch, tag or commit of a checkpoint on the Hub.
+        text: File by which the best adapter is chosen; the text that is scored if None.
     """
 
     checkpoint: PathOrName
     language: str | None = None
     kind: Kind = "language"
     revision: str | None = None
+    text: PathOrName | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "checkpoint", as_path_or_name("checkpoint", self.checkpoint))
         if self.language is not None:
             object.__setattr__(self, "language", as_text("language", self.language))
+        if self.text is not None:
+            object.__setattr__(self, "text", as_path_or_name("text", self.text))
 
     @classmethod
-    def best_existing(cls, checkpoint: PathOrName, *, revision: str | None = None) -> State:
-        """Return the state of whichever adapter reads the scored text best."""
-        return cls(checkpoint, kind="best", revision=revision)
+    def best_existing(
+        cls,
+        checkpoint: PathOrName,
+        text: PathOrName | None = None,
+        *,
+        revision: str | None = None,
+    ) -> State:
+        """Return the state of whichever adapter reads a text best: the scored one if none is named.
+
+        `fill_mask` scores no text, and takes the checkpoint's first language then.
+        """
+        return cls(checkpoint, kind="best", revision=revision, text=text)
 
     @classmethod
     def untrained(cls, checkpoint: PathOrName, *, revision: str | None = None) -> State:
