@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -11,13 +11,9 @@ from xmod_extend.cli.errors import error_boundary
 from xmod_extend.cli.options import CheckpointArgument, Json, Quiet, takes, typed
 from xmod_extend.cli.output import Display, Output
 from xmod_extend.jobs.transfer_options import TransferOptions
-from xmod_extend.report.transfer import (
-    METRIC_NAMES,
-    TransferResult,
-    describe_gain,
-    describe_state,
-    describe_value,
-)
+
+if TYPE_CHECKING:
+    from xmod_extend.report.transfer import TransferResult
 
 From = Annotated[
     str,
@@ -80,6 +76,8 @@ def transfer(
 
 
 def _scores(result: TransferResult) -> Table:
+    from xmod_extend.report.transfer import METRIC_NAMES, describe_state
+
     table = Table(box=None, pad_edge=False)
     table.add_column("read with")
     for name in (METRIC_NAMES[result.scores[0].metric], "95 % interval", "macro F1", "by seed"):
@@ -112,6 +110,8 @@ def _classes(result: TransferResult) -> Table:
 
 def _sentences(result: TransferResult) -> list[str]:
     """Return what the figures come to, and what they depend on."""
+    from xmod_extend.report.transfer import describe_gain, describe_value
+
     lines = [f"The {result.target} adapter is {describe_gain(gain)}." for gain in result.gains]
     lines += filter(None, [result.advice])
     if result.dev is not None:

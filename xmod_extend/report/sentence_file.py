@@ -7,11 +7,13 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xmod_extend.errors import UsageError
 from xmod_extend.files.atomic import write_atomically
-from xmod_extend.report.evaluation import Comparison, Evaluation
+
+if TYPE_CHECKING:
+    from xmod_extend.report.evaluation import Comparison, Evaluation
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 
@@ -41,6 +43,8 @@ def write_sentence_file(path: Path, result: Evaluation | Comparison) -> None:
     Raises:
         UsageError: The file cannot be written.
     """
+    from xmod_extend.report.evaluation import Evaluation
+
     first = result if isinstance(result, Evaluation) else result.before
     names = [score.metric for score in first.scores]
     rows = [{"metric": name} | row for name in names for row in result.rows(name)]
