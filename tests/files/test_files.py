@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from labelled_text import labelled_sentences, write_conllu
 
 import xmod_extend
 from xmod_extend.errors import LanguagesFailedError
@@ -73,6 +74,19 @@ def test_a_run_leaves_what_is_documented(
             output=tmp_path / "two/out",
         )
     look("two")
+    labelled = tmp_path / "labelled.conllu"
+    write_conllu(labelled, labelled_sentences(30, seed=1))
+    xmod_extend.transfer(
+        tmp_path / "one/out",
+        source="en_XX",
+        target="quz_PE",
+        train=labelled,
+        test=labelled,
+        max_steps=2,
+        seeds=1,
+        output=tmp_path / "three/out",
+    )
+    look("three")
     patterns = documented()
     undocumented = [
         name for name in seen if not any(each.fullmatch(name) for each in patterns.values())
