@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xmod_extend.evaluation.losses import TokenLosses, batch_tokens, measure_nats
-from xmod_extend.evaluation.score import format_signature
+from xmod_extend.evaluation.score import format_signature, share_unknown
 from xmod_extend.objectives.masked import MaskingScheme
 from xmod_extend.objectives.prediction import IGNORED, Prediction
 from xmod_extend.tokens.blocks import Ids
@@ -171,10 +171,8 @@ def scored_targets(text: MaskedText) -> tuple[Ids, Ids]:
 
 def unk_rate(text: MaskedText, scheme: MaskingScheme, unk_id: int | None) -> float:
     """Return the share of unknown tokens, which are never scored, in the scored text."""
-    others = [i for i in scheme.special_ids if i not in (unk_id, scheme.mask_id)]
-    ids = np.concatenate([block.input_ids for block in text.blocks] or [np.empty(0, np.int64)])
-    ordinary = ids[~np.isin(ids, others)]
-    return float(np.count_nonzero(ordinary == unk_id) / max(1, ordinary.size))
+    texts = [block.input_ids for block in text.blocks]
+    return share_unknown(texts, scheme.special_ids, unk_id=unk_id, mask_id=scheme.mask_id)
 
 
 def signature(

@@ -30,7 +30,7 @@ import numpy as np
 
 from xmod_extend.evaluation.losses import TokenLosses, batch_tokens, measure_nats
 from xmod_extend.evaluation.masked_perplexity import evenly_spaced
-from xmod_extend.evaluation.score import format_signature
+from xmod_extend.evaluation.score import format_signature, share_unknown
 from xmod_extend.evaluation.words import WordFinder, word_ends
 from xmod_extend.objectives.prediction import IGNORED, Prediction
 from xmod_extend.tokens.blocks import Ids
@@ -119,12 +119,8 @@ class PseudoText:
     @property
     def unk_rate(self) -> float:
         """Share of unknown tokens, of which none is scored."""
-        ids = np.concatenate(
-            [window.input_ids for window in self.windows] or [np.zeros(0, np.int64)]
-        )
-        others = [i for i in self.ids.special if i not in (self.ids.unk, self.ids.mask)]
-        ordinary = ids[~np.isin(ids, others)]
-        return float(np.count_nonzero(ordinary == self.ids.unk) / max(1, ordinary.size))
+        texts, ids = [window.input_ids for window in self.windows], self.ids
+        return share_unknown(texts, ids.special, unk_id=ids.unk, mask_id=ids.mask)
 
     @property
     def scored_sha256(self) -> str:

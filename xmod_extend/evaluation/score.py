@@ -6,7 +6,7 @@ Source: Post 2018 (sacreBLEU) for the signature.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +63,21 @@ def score(losses: TokenLosses, text: ScoredText) -> Score:
         high=high,
         signature=text.signature,
     )
+
+
+def share_unknown(
+    texts: Sequence[Ids], special_ids: Sequence[int], *, unk_id: int | None, mask_id: int
+) -> float:
+    """Return the share of unknown tokens among those of a text; what is hidden counts as known.
+
+    Args:
+        texts: Arrays of ids.
+        special_ids: Ids that stand for no text, these two among them or not.
+    """
+    others = [i for i in special_ids if i not in (unk_id, mask_id)]
+    ids = np.concatenate([*texts, np.zeros(0, np.int64)])
+    ordinary = ids[~np.isin(ids, others)]
+    return float(np.count_nonzero(ordinary == unk_id) / max(1, ordinary.size))
 
 
 def format_signature(fields: Mapping[str, object]) -> str:

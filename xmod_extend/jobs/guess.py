@@ -10,8 +10,8 @@ from xmod_extend.arguments import PathOrName, as_int, as_text
 from xmod_extend.errors import ModelError, UsageError
 from xmod_extend.evaluation.guesses import NUM_GUESSES, top_guesses
 from xmod_extend.jobs.callbacks import Callback, choose_callback
-from xmod_extend.jobs.scored_states import OpenedState, find_best
-from xmod_extend.jobs.scorer import Scorer, Slot
+from xmod_extend.jobs.scored_states import OpenedState, find_slot
+from xmod_extend.jobs.scorer import Scorer
 from xmod_extend.jobs.states import State, as_state, before_and_after, check_state
 from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.config import longest_input
@@ -60,26 +60,19 @@ def fill_mask(
         states = before_and_after(as_state(before, "before"), as_state(after, "after"), lang)
         bases = [check_state(state) for state in states]
         scorer = Scorer(precision, callback)
-        found = []
         try:
-            for state, base in zip(states, bases, strict=True):
-                checkpoint = open_checkpoint(base.fetch())
-                tokenizer = load_tokenizer(
-                    checkpoint.path, vocab_size=checkpoint.config["vocab_size"]
+            (first, before_guesses), (second, after_guesses) = (
+                _guess(
+                    OpenedState(state=state, checkpoint=open_checkpoint(base.fetch())),
+                    sentence,
+                    count,
+                    scorer,
+                    callback,
                 )
-                ids, gaps = _encode(sentence, tokenizer, longest_input(checkpoint.config))
-                language = state.language
-                if state.kind == "best":
-                    opened = OpenedState(state=state, checkpoint=checkpoint)
-                    language = find_best(opened, None, scorer, callback)
-                kind = "language" if state.kind == "best" else state.kind
-                slot = Slot(checkpoint=checkpoint, kind=kind, language=language)
-                guesses = top_guesses(scorer.model_with(slot), ids, gaps, count=count)
-                label = state.label if state.kind != "best" else f"{language} of {base.name}"
-                found.append((label, [_named(some, tokenizer) for some in guesses]))
+                for state, base in zip(states, bases, strict=True)
+            )
         finally:
             scorer.close()
-        (first, before_guesses), (second, after_guesses) = found
         if len(before_guesses) != len(after_guesses):
             raise ModelError("The two checkpoints have tokenizers with different `<mask>`s.")
         return FilledMask(
@@ -88,6 +81,21 @@ def fill_mask(
             after=second,
             gaps=tuple(map(GapGuesses, before_guesses, after_guesses)),
         )
+
+
+def _guess(
+    opened: OpenedState, sentence: str, count: int, scorer: Scorer, callback: Callback
+) -> tuple[str, list[tuple[NamedGuess, ...]]]:
+    """Return a state in a few words, and its guesses for each gap."""
+    checkpoint = opened.checkpoint
+    tokenizer = load_tokenizer(checkpoint.path, vocab_size=checkpoint.config["vocab_size"])
+    ids, gaps = _encode(sentence, tokenizer, longest_input(checkpoint.config))
+    slot = find_slot(opened, None, scorer, callback)
+    guesses = top_guesses(scorer.model_with(slot), ids, gaps, count=count)
+    state = opened.state
+    if state.kind == "best":
+        state = State(state.checkpoint, slot.language)
+    return state.label, [_named(some, tokenizer) for some in guesses]
 
 
 def _encode(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -28,7 +29,7 @@ from xmod_extend.text.lines import LinesInMemory, StoredLines
 from xmod_extend.text.report import Coverage
 from xmod_extend.tokens.blocks import Ids
 from xmod_extend.tokens.packing import PackedBlocks
-from xmod_extend.tokens.tokenised import tokenize
+from xmod_extend.tokens.tokenised import TokenisedText, tokenize
 from xmod_extend.tokens.tokenizer import LoadedTokenizer, load_tokenizer
 from xmod_extend.tokens.vocabulary import Tally, count_token_bytes, find_unknown
 
@@ -237,18 +238,13 @@ def prepare_measurement(
         max_length=length,
     )
     metric: Metric = masked
-    if num_pairs or options.metric != masked_perplexity.METRIC:
-        hidden: tuple[Hidden, ...] = ("rest_of_word",) if num_pairs else tuple(METRICS)
+    if num_pairs:
+        # All of them are scored.
+        every = sys.maxsize
+        metric = _pseudo_metric(tokens, tokenizer, ["rest_of_word"], origin, length, every)
+    elif options.metric != masked_perplexity.METRIC:
         most = options.max_tokens or pseudo_perplexity.MAX_TOKENS
-        text = PseudoText.from_tokens(
-            tokens,
-            WordFinder(tokenizer.tokenizer.get_vocab(), _unknown(tokenizer)),
-            _special_ids(tokenizer),
-            max_length=length,
-            # Of pairs all are scored.
-            max_tokens=2**62 if num_pairs else most,
-        )
-        metric = PseudoMetric(text, hidden, origin)
+        metric = _pseudo_metric(tokens, tokenizer, list(METRICS), origin, length, most)
     if not metric.num_copies or coverage.unknown_characters > NOTHING_KNOWN:
         raise CorpusError(
             coverage.describe_unreadable() if coverage.num_missing else "The text has no token.",
@@ -263,6 +259,20 @@ def prepare_measurement(
         max_length=length,
         num_pairs=num_pairs,
     )
+
+
+def _pseudo_metric(
+    tokens: TokenisedText,
+    tokenizer: LoadedTokenizer,
+    hidden: Sequence[Hidden],
+    origin: TextOrigin,
+    max_length: int,
+    max_tokens: int,
+) -> PseudoMetric:
+    words = WordFinder(tokenizer.tokenizer.get_vocab(), _unknown(tokenizer))
+    ids = _special_ids(tokenizer)
+    text = PseudoText.from_tokens(tokens, words, ids, max_length=max_length, max_tokens=max_tokens)
+    return PseudoMetric(text, hidden, origin)
 
 
 def _special_ids(tokenizer: LoadedTokenizer) -> SpecialIds:

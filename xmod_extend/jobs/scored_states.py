@@ -132,17 +132,10 @@ def score_state(
     callback: Callback,
 ) -> Evaluation:
     """Score a state; warnings are about the text, and so told once."""
-    state, checkpoint = opened.state, opened.checkpoint
-    label = state.label
-    language = state.language
-    if state.kind == "best":
-        language = find_best(opened, prepared, scorer, callback)
-        label = f"{language}, {label}"
-    slot = Slot(
-        checkpoint=checkpoint,
-        kind="language" if state.kind == "best" else state.kind,
-        language=language,
-    )
+    slot = find_slot(opened, prepared, scorer, callback)
+    label = opened.state.label
+    if opened.state.kind == "best":
+        label = f"{slot.language}, {label}"
     losses = scorer.losses(slot, prepared, label)
     scores: tuple[AnyScore, ...]
     if text.num_pairs:
@@ -160,8 +153,8 @@ def score_state(
         callback.on_warning(warning)
     return Evaluation(
         state=label,
-        checkpoint=str(state.checkpoint),
-        language=language,
+        checkpoint=str(opened.state.checkpoint),
+        language=slot.language,
         text=text.names,
         scores=scores,
         unreadable=_unreadable(prepared),
@@ -170,17 +163,29 @@ def score_state(
     )
 
 
-def find_best(
+def find_slot(
     opened: OpenedState, prepared: PreparedMeasurement | None, scorer: Scorer, callback: Callback
-) -> str:
-    """Return the language whose adapter reads best the state's own text, or the scored one.
+) -> Slot:
+    """Return what a state has in its slot: of the best adapter, the language that it is of.
 
     Args:
-        prepared: The scored text; without any the first language is taken.
+        prepared: The scored text; where it and the state's own are missing, the first language
+            stands for the best.
 
     Raises:
-        XmodExtendError: The text cannot be read or scored.
+        XmodExtendError: The state's own text cannot be read or scored.
     """
+    state, checkpoint = opened.state, opened.checkpoint
+    if state.kind != "best":
+        return Slot(checkpoint=checkpoint, kind=state.kind, language=state.language)
+    language = _find_best(opened, prepared, scorer, callback)
+    return Slot(checkpoint=checkpoint, kind="language", language=language)
+
+
+def _find_best(
+    opened: OpenedState, prepared: PreparedMeasurement | None, scorer: Scorer, callback: Callback
+) -> str:
+    """Return the language whose adapter reads best the state's own text, or the scored one."""
     state, checkpoint = opened.state, opened.checkpoint
     if state.text is not None:
         options = MeasuringOptions(text=(str(state.text),))
