@@ -90,6 +90,7 @@ def evaluate(
             result.to_dict(),
             f"{_figure(result):.6g}",
             score_table([(result.state, score) for score in result.scores]),
+            *([f"The scores mean nothing. {result.unreadable}"] if result.unreadable else []),
             *(f"  {score.signature}" for score in result.scores),
             *([f"A row for each sentence is in {sentences}"] if sentences else []),
         )

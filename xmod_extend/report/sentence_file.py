@@ -41,8 +41,9 @@ def write_sentence_file(path: Path, result: Evaluation | Comparison) -> None:
     """Write a row for each sentence and metric, under a column `metric`.
 
     Raises:
-        UsageError: The file cannot be written.
+        UsageError: The file cannot be written, or was made by somebody since `check_sentence_file`.
     """
+    check_sentence_file(path)
     from xmod_extend.report.evaluation import Evaluation
 
     first = result if isinstance(result, Evaluation) else result.before
