@@ -106,6 +106,9 @@ def test_nothing_of_the_config_changes_but_the_languages(
     expected = json.loads(text) | {"languages": [*base.languages, *added]}
     expected.setdefault("architectures", ["XmodForMaskedLM"])
     assert json.loads(written) == expected
+    # What stood in the text stands in it still, in its spelling.
+    spelled = [one for one in ("1e-05", "1E-5", '"n": "é"', '{"languages": ["z"]}') if one in text]
+    assert all(one in written for one in spelled)
 
 
 def test_the_config_keeps_its_formatting(base: Checkpoint) -> None:

@@ -10,9 +10,8 @@ All else that belongs to the base, such as its tokenizer and its license, comes 
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
-import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ from xmod_extend.files.run_folder import METRICS_NAME
 from xmod_extend.model.base import DOCUMENT_PATTERNS
 from xmod_extend.model.checkpoint import Checkpoint
 from xmod_extend.model.config import CONFIG_NAME
+from xmod_extend.model.config_text import edit_config
 from xmod_extend.model.shards import Shard, TensorShard, bind, existing_shards
 from xmod_extend.model.tensors import TensorInfo, TensorSource, source_in_memory, torch_dtype
 from xmod_extend.model.writer import CheckpointContents
@@ -45,6 +45,7 @@ def extended_contents(
     adapters: Mapping[str, AdapterSources],
     *,
     tokenizer_files: Sequence[Path] = (),
+    default_language: str | None = None,
 ) -> CheckpointContents:
     """Return what the base with more languages holds, and nothing else changed.
 
@@ -52,9 +53,10 @@ def extended_contents(
         adapters: New code -> its adapter, from `planned_adapter` or `trained_adapter`. The
             languages get their ids in this order.
         tokenizer_files: The tokenizer to store. By default the base's own files.
+        default_language: The language of inputs without `lang_ids`, if it is to change.
 
     Raises:
-        LanguageError: The base has one of the languages already.
+        LanguageError: The base has one of the languages already, or the default is none of them.
     """
     languages = list(adapters)
     for language in languages:
@@ -65,7 +67,7 @@ def extended_contents(
             )
     return CheckpointContents(
         weight_map=extended_shards(base, adapters),
-        config=extended_config(base, languages),
+        config=extended_config(base, languages, default_language),
         companions=_companions(base, tokenizer_files),
         documents=_document_names(languages),
         sources=[base.path],
@@ -132,26 +134,39 @@ def _adapter_infos(base: Checkpoint, language: str) -> Iterator[tuple[str, Tenso
         yield name, TensorInfo(base.adapter_dtype, base.info(existing).shape)
 
 
-def extended_config(base: Checkpoint, languages: Sequence[str]) -> str:
-    """Return the base's config.json with more codes, every other byte as it was where possible."""
-    text = (base.path / CONFIG_NAME).read_text(encoding="utf-8")
-    config = base.config | {"languages": [*base.languages, *languages]}
-    config.setdefault("architectures", ["XmodForMaskedLM"])
-    # The last element of the list, whatever white space stands before it, and the end of the list.
-    edited = re.sub(
-        r'("languages"\s*:\s*\[(?:\s*"[^"]*"\s*,)*)(\s*)("[^"]*")(\s*\])',
-        lambda match: (
-            f"{match[1]}{match[2]}{match[3]}"
-            + "".join(f",{match[2] or ' '}{json.dumps(language)}" for language in languages)
-            + match[4]
-        ),
-        text,
-        count=1,
-    )
-    if json.loads(edited) == config:
-        return edited
-    indent = re.search(r"\n([ \t]+)", text)
-    return json.dumps(config, indent=indent[1] if indent else None) + "\n"
+def extended_config(
+    base: Checkpoint, languages: Sequence[str], default_language: str | None = None
+) -> str:
+    """Return the base's config.json with more codes, every other byte as it was.
+
+    Args:
+        default_language: The language of inputs without `lang_ids`. None leaves it as it is: to
+            set it changes what users of the base's languages get.
+
+    Raises:
+        LanguageError: The default is none of the languages.
+    """
+    changes: dict[str, object] = {"languages": [*base.languages, *languages]}
+    if "architectures" not in base.config:
+        changes["architectures"] = ["XmodForMaskedLM"]
+    if default_language is not None:
+        check_default(default_language, [*base.languages, *languages])
+        changes["default_language"] = default_language
+    return edit_config((base.path / CONFIG_NAME).read_text(encoding="utf-8"), changes)
+
+
+def check_default(code: str, languages: Sequence[str]) -> None:
+    """Refuse a default language that a checkpoint will not have.
+
+    Raises:
+        LanguageError: It is none of its languages.
+    """
+    if code not in languages:
+        near = difflib.get_close_matches(code, languages, n=1)
+        raise LanguageError(
+            f"--default-language is {code}, which the checkpoint will not have.",
+            hint=f"Did you mean {near[0]}?" if near else "Give one of its languages.",
+        )
 
 
 def _companions(base: Checkpoint, tokenizer_files: Sequence[Path]) -> dict[str, Path]:

@@ -18,12 +18,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from xmod_extend.errors import ModelError, UsageError
+from xmod_extend.errors import ModelError
 from xmod_extend.files.atomic import OutputError
 from xmod_extend.files.copying import copy_file
-from xmod_extend.files.output_folder import check_target, check_writable, new_folder
+from xmod_extend.files.output_folder import check_target, check_writable
+from xmod_extend.files.verified_folder import (
+    Verified,
+    check_apart,
+    write_text,
+    write_verified_folder,
+)
 from xmod_extend.model.config import CONFIG_NAME
 from xmod_extend.model.shards import FileShard, Shard, list_shards
 from xmod_extend.model.upstream import make_xmod_config
@@ -32,8 +37,6 @@ from xmod_extend.model.weights import INDEX_NAME
 
 SLACK_BYTES = 32 * 1024 * 1024
 """Room for the tokenizer, the record and the report."""
-
-Verified = TypeVar("Verified")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +104,7 @@ def check_output(
         UsageError: It may not or cannot.
     """
     if source is not None:
-        _check_apart(source, output)
+        check_apart(source, output)
     check_target(output, force=force)
     _check_room(output, check_writable(output), needed_bytes)
 
@@ -121,7 +124,7 @@ def plan_output(
         ModelError: The contents contradict each other, or a file of them cannot be read.
     """
     for source in contents.sources:
-        _check_apart(source, output)
+        check_apart(source, output)
     _file_names(contents)
     shards = list_shards(contents.weight_map)
     check_target(output, force=force)
@@ -160,21 +163,25 @@ def write_checkpoint(
         ModelError: The contents contradict each other, or a file of them cannot be read.
         UsageError: The output cannot be written; what was there before is left as it was.
     """
-    for source in contents.sources:
-        _check_apart(source, output)
     names = _file_names(contents)
     shards = list_shards(contents.weight_map)
     index = _index(contents)
-    with new_folder(output, names=names, force=force) as folder:
+
+    def write(folder: Path) -> None:
         _write_shards(folder, shards)
-        _write_text(folder / INDEX_NAME, index)
-        _write_text(folder / CONFIG_NAME, contents.config)
+        write_text(folder / INDEX_NAME, index)
+        write_text(folder / CONFIG_NAME, contents.config)
         _copy_companions(folder, contents.companions)
-        verified = verify(folder)
-        for name, text in documents(verified).items():
-            assert name in contents.documents, f"{name} was not planned"
-            _write_text(folder / name, text)
-    return verified
+
+    return write_verified_folder(
+        output,
+        names=names,
+        write=write,
+        verify=verify,
+        documents=documents,
+        sources=contents.sources,
+        force=force,
+    )
 
 
 def _file_names(contents: CheckpointContents) -> set[str]:
@@ -198,23 +205,6 @@ def _file_names(contents: CheckpointContents) -> set[str]:
                 f"{file} cannot be read: permission is denied.", hint="Allow yourself to read it."
             )
     return set(names)
-
-
-def _check_apart(source: Path, output: Path) -> None:
-    """Refuse an output that is, is in or is around a folder that is only read."""
-    inner, outer = output.expanduser().resolve(), source.expanduser().resolve()
-    if inner == outer:
-        relation = "is"
-    elif inner.is_relative_to(outer):
-        relation = "lies in"
-    elif outer.is_relative_to(inner):
-        relation = "holds"
-    else:
-        return
-    raise UsageError(
-        f"{output} {relation} {source}, which is only read and never changed.",
-        hint="Choose another folder." if inner == outer else "Choose a folder beside it.",
-    )
 
 
 def _add_others(needed: int, others: DiskUse, parent: Path) -> int:
@@ -265,11 +255,6 @@ def _write_shards(folder: Path, shards: Sequence[Shard]) -> None:
 def _copy_companions(folder: Path, companions: Mapping[str, Path]) -> None:
     for name, file in companions.items():
         copy_file(file, folder / name)
-
-
-def _write_text(path: Path, text: str) -> None:
-    # A path may hold bytes that are not UTF-8; JSON can spell what stands for them.
-    path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _megabytes(num_bytes: int) -> str:
