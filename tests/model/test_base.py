@@ -69,6 +69,36 @@ def test_a_folder_has_no_revisions(tmp_path: Path) -> None:
         resolve_base(str(tmp_path), revision="v1")
 
 
+@pytest.mark.parametrize("revision", ["v1.0", "refs/pr/3", "c0ffee"])
+def test_an_id_may_carry_its_revision(revision: str) -> None:
+    for given in (None, revision):
+        reference = resolve_base(f"someone/model@{revision}", revision=given)
+        assert (reference.repo_id, reference.revision) == ("someone/model", revision)
+        assert (reference.base, reference.name) == ("someone/model", "model")
+
+
+def test_a_folder_with_an_at_sign_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "someone" / "model@v1.0").mkdir(parents=True)
+    assert resolve_base("someone/model@v1.0").path == Path("someone/model@v1.0")
+    (tmp_path / "someone" / "model").mkdir()
+    assert resolve_base("someone/model@v2.0").revision == "v2.0"
+
+
+def test_two_revisions_that_differ_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"v1 in someone/model@v1, and v2"):
+        resolve_base("someone/model@v1", revision="v2")
+    with pytest.raises(UsageError, match="names no revision"):
+        resolve_base("someone/model@")
+
+
+def test_an_id_with_a_revision_is_fetched(hub: Hub) -> None:
+    assert open_checkpoint(on_hub(hub, "someone/xmod-small@v1.0").fetch()).languages
+    assert "has no revision v9" in refusal(on_hub(hub, "someone/xmod-small@v9")).message
+
+
 def test_a_folder_that_is_not_there_is_named_with_its_neighbour(tmp_path: Path) -> None:
     (tmp_path / "xmod-base").mkdir()
     with pytest.raises(ModelError, match="does not exist") as caught:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Collection
-from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -29,9 +28,11 @@ Quiet = Annotated[
         help="Print only what a script needs, and warnings. [default: off]",
     ),
 ]
-CheckpointDir = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Folder of an X-MOD.")]
 CheckpointArgument = Annotated[
-    str, typer.Argument(metavar="CHECKPOINT", help="Folder or Hub id of an X-MOD, or `tiny`.")
+    str,
+    typer.Argument(
+        metavar="CHECKPOINT", help="Folder or Hub id (USER/NAME@REVISION) of an X-MOD, or `tiny`."
+    ),
 ]
 
 Command = TypeVar("Command", bound=Callable[..., None])

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from xmod_extend.cli.errors import error_boundary
-from xmod_extend.cli.options import CheckpointDir, Json, Quiet, takes
+from xmod_extend.cli.options import CheckpointArgument, Json, Quiet, takes
 from xmod_extend.cli.output import Output
 from xmod_extend.errors import CheckFailedError
 from xmod_extend.jobs.options import BaseOptions
@@ -16,7 +16,7 @@ from xmod_extend.jobs.options import BaseOptions
 
 @takes(BaseOptions, without=["base"])
 def verify(
-    checkpoint: CheckpointDir,
+    checkpoint: CheckpointArgument,
     base: Annotated[
         str | None,
         typer.Option(
@@ -35,22 +35,21 @@ def verify(
     revision = options["revision"]
     with error_boundary(output):
         from xmod_extend.model.base import resolve_base
-        from xmod_extend.model.config import read_config
         from xmod_extend.model.info import recorded_base
 
+        extended = resolve_base(checkpoint)
+        extended.load_config()
         if base is None:
-            read_config(checkpoint)
-            reference = recorded_base(checkpoint, revision=revision)
+            reference = recorded_base(extended.fetch(), revision=revision)
             commit = f" at {reference.revision}" if reference.revision else ""
             output.note(f"  the base is {reference.base}{commit}, as run.json says")
         else:
             reference = resolve_base(base, revision=revision)
-            read_config(checkpoint)
-        folder = reference.fetch()
+        compared, folder = extended.fetch(), reference.fetch()
         output.note("Comparing tensors, config and logits ...")
         from xmod_extend.evaluation.verify import verify_checkpoint
 
-        result = verify_checkpoint(checkpoint, folder)
+        result = verify_checkpoint(compared, folder)
         lines = [f"differs: {difference}" for difference in result.differences]
         added = ", ".join(result.added_languages) or "no language"
         if not result.differences:

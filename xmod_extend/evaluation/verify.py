@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xmod_extend.arguments import PathOrName, as_names, as_path, as_path_or_name
+from xmod_extend.arguments import PathOrName, as_names, as_path_or_name
 from xmod_extend.errors import LanguageError, ModelError
 from xmod_extend.model.base import resolve_base
 from xmod_extend.model.checkpoint import Checkpoint, open_checkpoint
@@ -116,7 +116,7 @@ def verify_checkpoint(
     Holds one tensor of each side at a time, and then one slice.
 
     Args:
-        checkpoint: A folder.
+        checkpoint: A folder, or a Hub id.
         base: A folder, a Hub id or `tiny`, as for `add_language`; by default the one that the
             checkpoint's run.json names.
         languages: Languages of the base whose logits are compared; all by default.
@@ -124,9 +124,10 @@ def verify_checkpoint(
     Raises:
         ModelError: The base is not an X-MOD, or the checkpoint's config or weights cannot be read.
         LanguageError: One of `languages` is not the base's.
+        HubError: One of the two cannot be had from the Hub.
     """
     started = time.perf_counter()
-    checkpoint = as_path("checkpoint", checkpoint)
+    checkpoint = resolve_base(as_path_or_name("checkpoint", checkpoint)).fetch()
     before = _open_base(base, checkpoint)
     chosen = _choose_languages(before, languages)
     config, weights = read_config(checkpoint), open_weights(checkpoint)

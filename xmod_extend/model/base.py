@@ -41,7 +41,7 @@ class BaseReference:
     """A base that is known to be a folder, or that is assumed to be on the Hub.
 
     Attributes:
-        base: The base as the user wrote it.
+        base: The folder or the Hub id, as the user wrote it.
         name: A short name, for naming outputs: `xmod-base` for `facebook/xmod-base`.
         repo_id: The id of a base on the Hub, else None.
         revision: The branch, tag or commit that was asked for.
@@ -114,13 +114,13 @@ def resolve_base(
     a Hub id of the same name.
 
     Args:
-        base: A Hub id, a folder, or `tiny`.
+        base: A Hub id, also with a revision as USER/NAME@REVISION, a folder, or `tiny`.
         revision: Branch, tag or commit on the Hub.
         endpoint: The Hub's address; by default the one that `HF_ENDPOINT` names.
 
     Raises:
         ModelError: It is neither, or a folder that does not exist.
-        UsageError: A revision is given for a folder.
+        UsageError: A revision is given for a folder, or two that differ.
     """
     try:
         path = _local_path(base)
@@ -136,10 +136,29 @@ def resolve_base(
             )
         name = BUNDLED if base == BUNDLED else path.resolve().name or "base"
         return BaseReference(base, name, path=path)
-    _check_repo_id(base)
+    repo_id, revision = _split_revision(base, revision)
+    _check_repo_id(repo_id, base)
     return BaseReference(
-        base, base.rsplit("/", 1)[-1], repo_id=base, revision=revision, endpoint=endpoint
+        repo_id, repo_id.rsplit("/", 1)[-1], repo_id=repo_id, revision=revision, endpoint=endpoint
     )
+
+
+def _split_revision(base: str, given: str | None) -> tuple[str, str | None]:
+    """Return the Hub id and the revision of USER/NAME@REVISION, or of an id and a given one."""
+    repo_id, at, revision = base.partition("@")
+    if not at or "/" not in repo_id:
+        return base, given
+    if not revision:
+        raise UsageError(
+            f"{base} ends with @, and names no revision.",
+            hint="Write USER/NAME@REVISION, or leave the @ out for the main branch.",
+        )
+    if given not in (None, revision):
+        raise UsageError(
+            f"Two revisions were given: {revision} in {base}, and {given}.",
+            hint="Give one of the two.",
+        )
+    return repo_id, revision
 
 
 def _local_path(base: str) -> Path | None:
@@ -160,7 +179,9 @@ def _local_path(base: str) -> Path | None:
         raise ModelError(
             f"{base} is a file, not a folder.", hint="Give the folder that holds config.json."
         )
-    if base.startswith((".", "/", "~")) or base.count("/") > 1 or base.endswith("/"):
+    # A revision may have slashes, such as refs/pr/1.
+    repo_id = base.partition("@")[0]
+    if base.startswith((".", "/", "~")) or repo_id.count("/") > 1 or base.endswith("/"):
         near = _nearest_sibling(path)
         raise ModelError(
             f"The folder {base} does not exist.",
@@ -177,12 +198,12 @@ def _nearest_sibling(path: Path) -> Path | None:
     return path.parent / near[0] if near else None
 
 
-def _check_repo_id(base: str) -> None:
+def _check_repo_id(repo_id: str, base: str) -> None:
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     try:
-        validate_repo_id(base)
+        validate_repo_id(repo_id)
     except HFValidationError as error:
         raise ModelError(
             f"{base} is neither a folder nor a name that the Hub allows.",
