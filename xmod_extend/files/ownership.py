@@ -13,9 +13,10 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from xmod_extend.files.atomic import atomic_file
@@ -43,7 +44,8 @@ _MARKLESS_SECONDS = 10.0
 """All files but the weights were written within this time before run.json, the last one."""
 
 Files = Mapping[str, Mapping[str, Any]]
-"""File name -> what is known of the file: `size`, `sha256`, `modified`, `modified_before`."""
+"""File name, after that of a folder within -> what is known of the file: `size`, `sha256`,
+`modified`, `modified_before`."""
 
 
 def write_mark(folder: Path, kind: str, /, **values: Any) -> None:
@@ -76,12 +78,19 @@ def is_empty(folder: Path) -> bool:
 
 
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the size and the hash, or the time, of each file in a folder."""
-    return {
-        entry.name: _describe(entry)
-        for entry in sorted(folder.iterdir())
-        if entry.name not in (MARK_NAME, UNFINISHED_MARK)
-    }
+    """Return the size and the hash, or the time, of each file in a folder and in those in it."""
+    return {name: _describe(folder / name) for name, is_folder in _entries(folder) if not is_folder}
+
+
+def _entries(folder: Path) -> Iterator[tuple[str, bool]]:
+    """Yield all that is in a folder but its mark, and whether each is a folder; links are none."""
+    for path, folders, files in os.walk(folder, onerror=_raise):
+        within = Path(path).relative_to(folder)
+        links = [name for name in folders if Path(path, name).is_symlink()]
+        for name in sorted([*folders, *files]):
+            inner = (within / name).as_posix()
+            if inner not in (MARK_NAME, UNFINISHED_MARK):
+                yield inner, name in folders and name not in links
 
 
 def note_file(folder: Path, name: str, files: Files) -> None:
@@ -100,15 +109,23 @@ def note_file(folder: Path, name: str, files: Files) -> None:
     write_mark(folder, CHECKPOINT, files=described)
 
 
+def _raise(error: OSError) -> None:
+    # Without it, what is in a folder that cannot be read would pass for nothing.
+    raise error
+
+
 def find_foreign(folder: Path, files: Files) -> str | None:
     """Return what is wrong with the first entry of a folder that is not as it was written."""
-    for entry in sorted(folder.iterdir()):
-        if entry.name in (MARK_NAME, UNFINISHED_MARK):
-            continue
-        if entry.name not in files or entry.is_symlink() or not entry.is_file():
-            return f"holds {entry.name}, which {MAKER} did not write"
-        if not is_as_written(entry, files[entry.name]):
-            return f"holds {entry.name}, which was changed since {MAKER} wrote it"
+    for name, is_folder in _entries(folder):
+        entry = folder / name
+        if is_folder:
+            is_known = any(known.startswith(f"{name}/") for known in files)
+        else:
+            is_known = name in files and not entry.is_symlink() and entry.is_file()
+        if not is_known:
+            return f"holds {name}, which {MAKER} did not write"
+        if not is_folder and not is_as_written(entry, files[name]):
+            return f"holds {name}, which was changed since {MAKER} wrote it"
     return None
 
 
@@ -142,13 +159,34 @@ def _markless_files(folder: Path) -> Files | None:
 
 
 def remove_files(folder: Path, names: Iterable[str]) -> None:
-    """Remove these files, the mark, and the folder if nothing else is in it."""
+    """Remove these files, the mark, and the folder if nothing else is in it.
+
+    A name that leads out of the folder, as a mark of a stranger's may have, is passed over.
+    """
+    inside = [name for name in names if _lies_within(folder, name)]
     with suppress(OSError):
-        for name in names:
+        for name in inside:
             (folder / name).unlink(missing_ok=True)
+        for parent in sorted(
+            {within for name in inside for within in _parents(name)}, reverse=True
+        ):
+            (folder / parent).rmdir()
         # The mark goes last, so that what a killed process leaves is still known to be ours.
         remove_mark(folder)
         folder.rmdir()
+
+
+def _lies_within(folder: Path, name: str) -> bool:
+    """Return whether a name leads to no place but one in the folder, not even through a link."""
+    path = Path(name)
+    if path.anchor or ".." in path.parts or not path.parts:
+        return False
+    return not any((folder / parent).is_symlink() for parent in _parents(name))
+
+
+def _parents(name: str) -> list[str]:
+    """Return the folders within a folder that a file lies in: `a` and `a/b` for `a/b/file`."""
+    return [str(parent) for parent in PurePosixPath(name).parents if str(parent) != "."]
 
 
 def _describe(file: Path) -> dict[str, Any]:
