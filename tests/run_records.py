@@ -9,6 +9,7 @@ from typing import Any
 from xmod_extend.evaluation.bootstrap import Improvement
 from xmod_extend.evaluation.probe import Candidate
 from xmod_extend.evaluation.score import Score
+from xmod_extend.report.card import CardSubject
 from xmod_extend.report.record import (
     BaseRecord,
     EvaluationRecord,
@@ -233,3 +234,21 @@ def make_record(language: str = "quz_PE", **changes: Any) -> RunRecord:
         "output": "out/tiny",
     }
     return RunRecord(**fields | changes)
+
+
+def make_subject(*records: RunRecord, **changes: Any) -> CardSubject:
+    """The checkpoint of some records, of a base that they name."""
+    base = records[0].base
+    codes = tuple(record.language for record in records)
+    fields: dict[str, Any] = {
+        "what": "checkpoint",
+        "name": "extended",
+        "languages": (*base.languages, *codes),
+        "described": codes,
+        "records": {record.language: record for record in records},
+        "base_name": base.name,
+        "base_id": None if base.commit is None else base.source,
+        "base_revision": base.commit,
+        "license": None,
+    }
+    return CardSubject(**fields | changes)

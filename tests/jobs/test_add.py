@@ -12,6 +12,7 @@ import pytest
 import torch
 import transformers
 import yaml
+from run_records import make_subject
 from transformers import AutoModelForMaskedLM, AutoTokenizer, XmodForMaskedLM
 
 import xmod_extend
@@ -396,13 +397,13 @@ def test_the_card_of_a_streamed_text_does_not_count_it_as_nothing(
     added: tuple[Path, RunRecord],
 ) -> None:
     corpus = dataclasses.replace(added[1].corpus, train_lines=0, train_bytes=0, train_sha256="")
-    card = model_card([dataclasses.replace(added[1], corpus=corpus)])
+    card = model_card(make_subject(dataclasses.replace(added[1], corpus=corpus)))
     assert "| lines | streamed |" in card and "| 0 |" not in card
 
 
 def test_a_card_of_norwegian_has_its_code_as_text(added: tuple[Path, RunRecord]) -> None:
     record = dataclasses.replace(added[1], language="no_XX", bcp47="no")
-    front = model_card([record]).split("---\n")[1]
+    front = model_card(make_subject(record)).split("---\n")[1]
     assert yaml.safe_load(front)["language"] == ["no"]
 
 
@@ -427,7 +428,7 @@ def test_records_of_version_0_1_can_be_read(added: tuple[Path, RunRecord]) -> No
     old = RunRecord.from_dict(values)
     assert old.evaluation is not None and old.evaluation.unigram is None
     assert "after" in repr(old)
-    assert model_card([old])
+    assert model_card(make_subject(old))
 
 
 def test_the_record_has_every_setting_of_the_optimiser(added: tuple[Path, RunRecord]) -> None:

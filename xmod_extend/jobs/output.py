@@ -25,7 +25,7 @@ from xmod_extend.model.extension import (
 from xmod_extend.model.trainable import Tensors
 from xmod_extend.model.upstream import loading_faults
 from xmod_extend.model.writer import write_checkpoint
-from xmod_extend.report.card import model_card
+from xmod_extend.report.card import CardSubject, model_card
 from xmod_extend.report.html import html_report
 from xmod_extend.report.record import RunRecord, VerificationRecord
 
@@ -72,15 +72,32 @@ def write_extended(
         request.output,
         extended_contents(base, adapters, tokenizer_files=tokenizer_files),
         verify=verify,
-        documents=lambda records: _documents(records, [language.metrics for language in trained]),
+        documents=lambda records: {
+            CARD_NAME: model_card(_card_subject(base, request, records)),
+            **_documents(records, [language.metrics for language in trained]),
+        },
         force=request.options.force,
     )
 
 
+def _card_subject(base: Checkpoint, request: Request, records: Sequence[RunRecord]) -> CardSubject:
+    added = tuple(record.language for record in records)
+    return CardSubject(
+        what="checkpoint",
+        name=request.output.resolve().name,
+        languages=(*base.languages, *added),
+        described=added,
+        records={record.language: record for record in records},
+        base_name=request.base.name,
+        base_id=request.base.repo_id,
+        base_revision=request.base.commit,
+        license=None,
+    )
+
+
 def _documents(records: Sequence[RunRecord], metrics: Sequence[str]) -> dict[str, str]:
-    """Return the card, and for each language its record, its report and the figures of its
-    training."""
-    texts = {CARD_NAME: model_card(records)}
+    """Return for each language its record, its report and the figures of its training."""
+    texts = {}
     for record, figures in zip(records, metrics, strict=True):
         documents = {
             RECORD_NAME: record.to_json(),

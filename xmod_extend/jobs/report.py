@@ -9,10 +9,9 @@ from jinja2 import TemplateError
 from xmod_extend.arguments import PathOrName, as_path
 from xmod_extend.errors import ModelError, UsageError
 from xmod_extend.files.documents import write_document
-from xmod_extend.model.config import read_json_object
 from xmod_extend.model.extension import RECORD_NAME
 from xmod_extend.report.html import html_report, is_report
-from xmod_extend.report.record import SCHEMA_VERSION, RunRecord
+from xmod_extend.report.record import read_record
 
 
 def write_report(checkpoint: PathOrName) -> tuple[Path, ...]:
@@ -60,17 +59,11 @@ def _render(file: Path) -> str:
     Raises:
         ModelError: It is damaged, or of another version.
     """
-    values = read_json_object(file)
-    version = values.get("schema_version")
-    if version != SCHEMA_VERSION:
-        raise ModelError(
-            f"{file} has the schema_version {version!r}; this version reads {SCHEMA_VERSION}.",
-            hint="Install the version of xmod-extend that wrote it, or a newer one.",
-        )
+    record = read_record(file)
     try:
-        return html_report(RunRecord.from_dict(values))
+        return html_report(record)
     except (TypeError, ValueError, KeyError, AttributeError, TemplateError) as error:
-        # Whoever edited it by hand, or a later version, may have left any value anywhere.
+        # Whoever edited it by hand may have left any value anywhere.
         raise ModelError(
             f"{file} is not a run record that this version can read "
             f"({type(error).__name__}: {error}).",

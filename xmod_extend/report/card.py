@@ -1,75 +1,112 @@
-"""The model card (README.md) of an extended checkpoint, made from its run record alone."""
+"""The model card (README.md) of a checkpoint or a pack, made from run records alone."""
 
 from __future__ import annotations
 
+import json
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from xmod_extend.evaluation.score import Score
 from xmod_extend.report.record import EvaluationRecord, RunRecord, TrainingRecord, describe_epochs
 
 
-def model_card(records: Sequence[RunRecord]) -> str:
-    """Return the card in Markdown with the Hub's metadata; all its figures are from the records.
+@dataclass(frozen=True, kw_only=True)
+class CardSubject:
+    """What a card tells of."""
 
-    Args:
-        records: One for each language that was added to the base, in the order of their ids.
-    """
-    sections = [_front_matter(records), _introduction(records), _usage(records)]
+    what: Literal["checkpoint", "pack"]
+    name: str
+    """The folder's short name, which the card's code loads until a repository is known."""
+    languages: tuple[str, ...]
+    """All codes of the checkpoint in their order, or the pack's one."""
+    described: tuple[str, ...]
+    """Codes that the card tells of: those that were added, or the pack's."""
+    records: Mapping[str, RunRecord]
+    """Those of `described` that have a record."""
+    base_name: str
+    base_id: str | None
+    """The base on the Hub; None of one that is not there."""
+    base_revision: str | None
+    license: str | None
+    """As the publisher named it; None if nothing was said."""
+    default_language: str | None = None
+
+
+def model_card(subject: CardSubject) -> str:
+    """Return the card in Markdown with the Hub's metadata; all its figures are from the records."""
+    records = [subject.records[code] for code in subject.described if code in subject.records]
+    sections = [_front_matter(subject), _introduction(subject, records), _usage(subject)]
     for record in records:
-        assert record.training is not None and record.evaluation is not None
+        if record.training is None or record.evaluation is None:
+            continue
         heading = f": {record.language_name}" if len(records) > 1 else ""
         sections += [
             _results(record, record.evaluation, heading),
             _training(record, record.training, heading),
             _text(record, heading),
         ]
-    sections.append(_limits(records))
+    if records:
+        sections.append(_limits(records))
     return "\n".join(section.strip() + "\n" for section in sections)
 
 
-def _front_matter(records: Sequence[RunRecord]) -> str:
-    base = records[0].base
+def card_for_repository(card: str, name: str, repo_id: str) -> str:
+    """Return a card whose code loads a repository of the Hub.
+
+    Args:
+        card: What `model_card` returned, or somebody's edition of it.
+        name: The folder's name that it was made with.
+        repo_id: The repository, as USER/NAME.
+    """
+    return card.replace(json.dumps(name), json.dumps(repo_id))
+
+
+def _front_matter(subject: CardSubject) -> str:
     lines = ["---", "library_name: transformers", "pipeline_tag: fill-mask", "language:"]
     # The Hub knows languages, not regions.
     # Quoted, for YAML takes `no` for false.
-    lines += dict.fromkeys(f'- "{record.bcp47.split("-")[0]}"' for record in records)
-    if base.commit is not None:
-        lines += [f"base_model: {base.source}"]
+    lines += dict.fromkeys(f'- "{code.split("_")[0]}"' for code in subject.described)
+    if subject.base_id is not None:
+        lines += [f"base_model: {subject.base_id}"]
+    if subject.license is not None:
+        lines += [f"license: {json.dumps(subject.license)}"]
     lines += ["tags:", "- xmod", "- language-adapter", "- masked-lm", "---"]
     return "\n".join(lines)
 
 
-def _introduction(records: Sequence[RunRecord]) -> str:
-    base = records[0].base
-    name = f"`{base.name}`"
-    if base.commit is not None:
-        name = f"`{base.source}` (commit `{base.commit[:12]}`)"
-    names = _listed([f"{record.language_name} (`{record.language}`)" for record in records])
-    title = f"# {base.name} with {names}\n\n"
-    one = len(records) == 1
+def _introduction(subject: CardSubject, records: Sequence[RunRecord]) -> str:
+    name = f"`{subject.base_name}`"
+    if subject.base_id is not None:
+        name = f"`{subject.base_id}` (commit `{(subject.base_revision or '')[:12]}`)"
+    named = {record.language: record.language_name for record in records}
+    names = [named.get(code, code) for code in subject.described]
+    titles = [f"{name} (`{code}`)" for code, name in zip(subject.described, names, strict=True)]
+    title = f"# {subject.base_name} with {_listed(titles)}\n\n"
+    one = len(names) == 1
     return title + _paragraph(
         f"""
-        This is {name}, an X-MOD with {len(base.languages)} languages, to which
+        This is {name}, an X-MOD, to which
         `xmod-extend` added {"a language adapter" if one else "language adapters"} for
-        {_listed([record.language_name for record in records])}. Only
+        {_listed(names)}. Only
         {"that adapter was" if one else "those adapters were"} trained. Every weight of the base is
         the same, byte for byte, and the base's vocabulary was kept."""
     )
 
 
-def _usage(records: Sequence[RunRecord]) -> str:
-    first_id = len(records[0].base.languages)
-    ids = _listed([f"`{record.language}` is {first_id + i}" for i, record in enumerate(records)])
+def _usage(subject: CardSubject) -> str:
+    ids = _listed([f"`{code}` is {subject.languages.index(code)}" for code in subject.described])
+    name = json.dumps(subject.name)
     return f"""
 ## Use
 
 ```python
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-model = AutoModelForMaskedLM.from_pretrained("PATH_OR_ID")
-tokenizer = AutoTokenizer.from_pretrained("PATH_OR_ID")
-model.set_default_language("{records[-1].language}")
+model = AutoModelForMaskedLM.from_pretrained({name})
+tokenizer = AutoTokenizer.from_pretrained({name})
+model.set_default_language("{subject.described[-1]}")
 ```
 
 Or pass `lang_ids`: the id of a language is its position in `model.config.languages`;

@@ -14,15 +14,17 @@ import typing
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xmod_extend.errors import UsageError
+from xmod_extend.errors import ModelError, UsageError
 from xmod_extend.evaluation.bootstrap import Improvement
 from xmod_extend.evaluation.learning_curve import LearningCurve
 from xmod_extend.evaluation.parts import NearDuplicateScores
 from xmod_extend.evaluation.probe import Candidate
 from xmod_extend.evaluation.score import Score
 from xmod_extend.evaluation.seen_words import SeenWords
+from xmod_extend.model.config import read_json_object
 from xmod_extend.report.cells import comparison_cell
 from xmod_extend.report.extras import load_plots
 from xmod_extend.report.frames import to_frame
@@ -354,6 +356,30 @@ class RunRecord:
             plain["evaluation"] = self.evaluation.to_dict()
         values = {"schema_version": self.schema_version} | plain
         return json.dumps(values, indent=2, ensure_ascii=False, default=str) + "\n"
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read a run record from a file that anyone may have written.
+
+    Raises:
+        ModelError: It is damaged, or of another version.
+    """
+    values = read_json_object(path)
+    version = values.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise ModelError(
+            f"{path} has the schema_version {version!r}; this version reads {SCHEMA_VERSION}.",
+            hint="Install the version of xmod-extend that wrote it, or a newer one.",
+        )
+    try:
+        return RunRecord.from_dict(values)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        # Whoever edited it by hand, or a later version, may have left any value anywhere.
+        raise ModelError(
+            f"{path} is not a run record that this version can read "
+            f"({type(error).__name__}: {error}).",
+            hint="Install the newest version of xmod-extend, or take the file as it was written.",
+        ) from error
 
 
 def _from_plain(kind: Any, value: Any) -> Any:
