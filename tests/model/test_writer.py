@@ -331,3 +331,41 @@ def test_a_checkpoint_that_is_not_verified_never_appears(base: Checkpoint, tmp_p
         documents=lambda size: {"README.md": f"{size} bytes"},
     )
     assert (tmp_path / "out/README.md").read_text().endswith(" bytes")
+
+
+def test_one_file_needs_no_index(base: Checkpoint, tmp_path: Path) -> None:
+    file = base.weights.files[0]
+    shard = TensorShard("model.safetensors", {name: source_of(file, name) for name in base.names()})
+    contents = CheckpointContents(
+        weight_map=bind(shard),
+        config=(base.path / "config.json").read_text(),
+        companions={},
+        documents=["README.md"],
+        sources=[base.path],
+    )
+    write_checkpoint(
+        tmp_path / "out",
+        contents,
+        verify=loading_faults,
+        documents=lambda faults: {"README.md": str(faults)},
+    )
+    names = {entry.name for entry in (tmp_path / "out").iterdir()}
+    assert names == {".xmod-extend.json", "README.md", "config.json", "model.safetensors"}
+    assert (tmp_path / "out/README.md").read_text() == "[]"
+    written = open_checkpoint(tmp_path / "out")
+    assert all(written.digest(name) == base.digest(name) for name in base.names())
+
+
+def test_one_file_is_never_beside_others(base: Checkpoint, tmp_path: Path) -> None:
+    file = base.weights.files[0]
+    first, *others = base.names()
+    weight_map = bind(
+        TensorShard("model.safetensors", {first: source_of(file, first)}),
+        TensorShard("model-more.safetensors", {name: source_of(file, name) for name in others}),
+    )
+    contents = CheckpointContents(
+        weight_map=weight_map, config=(base.path / "config.json").read_text(), companions={}
+    )
+    with pytest.raises(AssertionError, match="beside other shards"):
+        write_checkpoint(tmp_path / "out", contents, verify=lambda _: None)
+    assert not (tmp_path / "out").exists()

@@ -28,6 +28,7 @@ from xmod_extend.model.tensors import (
     source_of,
     write_safetensors,
 )
+from xmod_extend.model.weights import SINGLE_NAME
 
 BASE_SHARD = "model-base.safetensors"
 """Name of a file that was alone: transformers prefers `model.safetensors` to an index beside it."""
@@ -120,9 +121,7 @@ def existing_shards(checkpoint: Checkpoint) -> dict[str, Shard]:
             )
         )
     shards = {
-        file.path: FileShard(
-            BASE_SHARD if file.path.name == "model.safetensors" else file.path.name, file
-        )
+        file.path: FileShard(BASE_SHARD if file.path.name == SINGLE_NAME else file.path.name, file)
         for file in weights.files
     }
     return {name: shards[file.path] for name, file in weights.by_name.items()}

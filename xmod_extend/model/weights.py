@@ -14,8 +14,9 @@ from xmod_extend.model.names import TIED_NAMES
 from xmod_extend.model.tensors import SafetensorsFile, TensorFile
 
 INDEX_NAME = "model.safetensors.index.json"
+SINGLE_NAME = "model.safetensors"
 WEIGHTS_NAMES = (
-    "model.safetensors",
+    SINGLE_NAME,
     INDEX_NAME,
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",

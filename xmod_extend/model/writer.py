@@ -2,7 +2,7 @@
 
     config.json                      as it is given
     *.safetensors                    the shards: files taken over, or tensors
-    model.safetensors.index.json     binds them
+    model.safetensors.index.json     binds them; a file that is alone needs none
     tokenizer.json, LICENSE, ...     companions: files that are copied
     README.md, run.json, ...         documents: texts that tell of the checkpoint, written last
 
@@ -33,7 +33,7 @@ from xmod_extend.model.config import CONFIG_NAME
 from xmod_extend.model.shards import FileShard, Shard, list_shards
 from xmod_extend.model.upstream import make_xmod_config
 from xmod_extend.model.validation import check_shapes, expected_shapes
-from xmod_extend.model.weights import INDEX_NAME
+from xmod_extend.model.weights import INDEX_NAME, SINGLE_NAME
 
 SLACK_BYTES = 32 * 1024 * 1024
 """Room for the tokenizer, the record and the report."""
@@ -169,7 +169,8 @@ def write_checkpoint(
 
     def write(folder: Path) -> None:
         _write_shards(folder, shards)
-        write_text(folder / INDEX_NAME, index)
+        if not _is_single_file(contents):
+            write_text(folder / INDEX_NAME, index)
         write_text(folder / CONFIG_NAME, contents.config)
         _copy_companions(folder, contents.companions)
 
@@ -189,8 +190,10 @@ def _file_names(contents: CheckpointContents) -> set[str]:
     shards = list(dict.fromkeys(contents.weight_map.values()))
     copied = {shard.name: shard.file.path for shard in shards if isinstance(shard, FileShard)}
     copied |= contents.companions
-    names = [INDEX_NAME, CONFIG_NAME, *contents.documents, *contents.companions]
+    names = [CONFIG_NAME, *contents.documents, *contents.companions]
     names += [shard.name for shard in shards]
+    if not _is_single_file(contents):
+        names.append(INDEX_NAME)
     for name, count in Counter(names).items():
         if count > 1:
             raise ModelError(
@@ -205,6 +208,17 @@ def _file_names(contents: CheckpointContents) -> set[str]:
                 f"{file} cannot be read: permission is denied.", hint="Allow yourself to read it."
             )
     return set(names)
+
+
+def _is_single_file(contents: CheckpointContents) -> bool:
+    """Return whether all tensors are in one file of the name that transformers looks for first."""
+    shards = list(dict.fromkeys(contents.weight_map.values()))
+    if all(shard.name != SINGLE_NAME for shard in shards):
+        return False
+    # No index beside it would be read.
+    assert len(shards) == 1, f"{SINGLE_NAME} beside other shards"
+    assert set(shards[0].tensors) == set(contents.weight_map), f"{SINGLE_NAME} has other tensors"
+    return True
 
 
 def _add_others(needed: int, others: DiskUse, parent: Path) -> int:
