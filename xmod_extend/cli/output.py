@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xmod_extend.cli.streams import discard_output
+from xmod_extend.cli.visible import visible, visible_json
 from xmod_extend.jobs.callbacks import Callback
 
 if TYPE_CHECKING:
@@ -71,9 +72,9 @@ class Output:
             return
         try:
             if self.as_json:
-                print(to_json(value))
+                print(visible_json(to_json(value)))
             elif self.quiet:
-                print(line)
+                print(visible(line))
             else:
                 for shown in lines:
                     if isinstance(shown, str):
@@ -105,12 +106,16 @@ class Output:
             self._tell("hint: ", "bold", sentence(hint))
 
     def _tell(self, label: str, style: str, text: str) -> None:
-        line = Text(wrap(label + text, self.err))
+        line = Text(wrap(label + visible(text), self.err))
         line.stylize(style, 0, len(label.strip()))
         self.err.print(line)
 
 
 class _Results(Console):
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Render a text, also of a table's cell, that steers no terminal."""
+        return super().render_str(visible(text), **options)
+
     def on_broken_pipe(self) -> None:
         """Raise the error, where rich would end the program."""
         raise BrokenPipeError
@@ -193,7 +198,7 @@ class Display(Callback):
             self._bar = Progress(*columns, console=self._output.err, transient=True)
             self._bar.start()
             self._task = self._bar.add_task("", total=total)
-        self._bar.update(self._task, completed=done, description=escape(text))
+        self._bar.update(self._task, completed=done, description=escape(visible(text)))
 
 
 def to_json(value: Any) -> str:

@@ -25,6 +25,7 @@ from xmod_extend.files.ownership import (
     describe_files,
     find_foreign,
     is_empty,
+    marked_files,
     read_mark,
     remove_files,
     write_mark,
@@ -210,7 +211,7 @@ def _recover(target: Path) -> None:
             remove_files(entry, [])
             continue
         unfinished = read_mark(entry, UNFINISHED)
-        files = checkpoint_files(entry) if unfinished is None else unfinished.get("files", {})
+        files = checkpoint_files(entry) if unfinished is None else marked_files(unfinished)
         if files is None:
             continue
         if match[1] == "replaced" and not target.exists():

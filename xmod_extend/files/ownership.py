@@ -30,6 +30,9 @@ HASHED_BYTES = 64 * 1024 * 1024
 CLOCK_SECONDS = 2.0
 """The coarsest resolution of the time of a change in any file system."""
 
+MOST_MARK_BYTES = 16 * 1024 * 1024
+"""A mark has a few hundred bytes for each file; an index of weights is a hundred times smaller."""
+
 UNFINISHED_MARK = f"{MARK_NAME}.new"
 """Temporary name of a mark, which a killed process may leave."""
 
@@ -57,13 +60,28 @@ def write_mark(folder: Path, kind: str, /, **values: Any) -> None:
 
 def read_mark(folder: Path, kind: str) -> dict[str, Any] | None:
     """Return a folder's mark, or None if the folder has none or is of another kind."""
-    try:
-        mark = json.loads((folder / MARK_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    if not isinstance(mark, dict) or (mark.get("made_by"), mark.get("kind")) != (MAKER, kind):
+    mark = _read_small_json(folder / MARK_NAME)
+    if mark is None or (mark.get("made_by"), mark.get("kind")) != (MAKER, kind):
         return None
     return mark
+
+
+def marked_files(mark: Mapping[str, Any]) -> Files:
+    """Return the files that a mark names; a stranger's may say anything."""
+    files = mark.get("files")
+    items = files.items() if isinstance(files, dict) else ()
+    return {name: known for name, known in items if isinstance(known, dict)}
+
+
+def _read_small_json(file: Path) -> dict[str, Any] | None:
+    """Return the JSON object in a file, or None if there is none, or more than any mark has."""
+    try:
+        with file.open("rb") as stream:
+            raw = stream.read(MOST_MARK_BYTES + 1)
+        content = json.loads(raw) if len(raw) <= MOST_MARK_BYTES else None
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def remove_mark(folder: Path) -> None:
@@ -132,7 +150,7 @@ def find_foreign(folder: Path, files: Files) -> str | None:
 def checkpoint_files(folder: Path) -> Files | None:
     """Return the files of a checkpoint, or None if the program did not write it."""
     mark = read_mark(folder, CHECKPOINT)
-    return _markless_files(folder) if mark is None else mark.get("files", {})
+    return _markless_files(folder) if mark is None else marked_files(mark)
 
 
 def _markless_files(folder: Path) -> Files | None:
@@ -142,12 +160,12 @@ def _markless_files(folder: Path) -> Files | None:
     """
     try:
         record = folder / "run.json"
-        if "xmod-extend" not in json.loads(record.read_text(encoding="utf-8"))["versions"]:
+        if "xmod-extend" not in (_read_small_json(record) or {})["versions"]:
             return None
-        index = json.loads((folder / "model.safetensors.index.json").read_text(encoding="utf-8"))
+        index = _read_small_json(folder / "model.safetensors.index.json") or {}
         weights = set(index["weight_map"].values())
         last = record.stat().st_mtime + _MARKLESS_SECONDS
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, KeyError, TypeError, AttributeError):
         return None
     names = [entry.name for entry in folder.iterdir()]
     known = weights.union(_MARKLESS_NAMES)
@@ -179,7 +197,7 @@ def remove_files(folder: Path, names: Iterable[str]) -> None:
 def _lies_within(folder: Path, name: str) -> bool:
     """Return whether a name leads to no place but one in the folder, not even through a link."""
     path = Path(name)
-    if path.anchor or ".." in path.parts or not path.parts:
+    if path.anchor or ".." in path.parts or not path.parts or "\0" in name:
         return False
     return not any((folder / parent).is_symlink() for parent in _parents(name))
 
@@ -199,6 +217,8 @@ def _describe(file: Path) -> dict[str, Any]:
 def is_as_written(file: Path, known: Mapping[str, Any]) -> bool:
     """Return whether a file is still what is known of it."""
     status = file.stat()
+    if not all(_is_number(known.get(name, 0)) for name in ("size", "modified", "modified_before")):
+        return False
     if status.st_size != known.get("size", status.st_size):
         return False
     if abs(status.st_mtime - known.get("modified", status.st_mtime)) > CLOCK_SECONDS:
@@ -206,6 +226,10 @@ def is_as_written(file: Path, known: Mapping[str, Any]) -> bool:
     if status.st_mtime > known.get("modified_before", status.st_mtime):
         return False
     return "sha256" not in known or _sha256(file) == known["sha256"]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _sha256(file: Path) -> str:

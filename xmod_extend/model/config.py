@@ -6,15 +6,34 @@ Nothing here imports torch, so that looking at a config is instant.
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from xmod_extend.arguments import shown
 from xmod_extend.errors import ModelError
 from xmod_extend.model.tensors import DamagedFileError, cannot_be_read, refuse_lfs_pointer
 
 CONFIG_NAME = "config.json"
+
+MAX_JSON_BYTES = 16 * 1024 * 1024
+"""A hundred times the index of xmod-large-prenorm: a longer file would only fill the memory."""
+MOST_LABELS = 10_000
+"""transformers writes a name for each label whenever it copies a config."""
+_CODE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""Codes become names of modules and of files."""
+_NAMES_OF_CODE = (
+    "attn_implementation",
+    "_attn_implementation",
+    "_attn_implementation_internal",
+    "experts_implementation",
+    "_experts_implementation",
+    "_experts_implementation_internal",
+)
+"""Fields that may name a repository, whose compiled code transformers downloads and runs."""
 
 UPSTREAM_PAD_ID = 1
 """The padding's id where config.json has none, in transformers as in XLM-R."""
@@ -23,10 +42,7 @@ UPSTREAM_PAD_ID = 1
 def list_folder(path: Path, *, limit: int = 6) -> str:
     """Return the names of some files in a folder, for an error message."""
     names = sorted(entry.name for entry in path.iterdir())
-    if not names:
-        return "nothing"
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
+    return listed(names, most=limit) if names else "nothing"
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -63,12 +79,27 @@ def read_json_object(file: Path) -> dict[str, Any]:
         ModelError: It does not, or cannot be read.
     """
     try:
-        raw = file.read_bytes()
+        with file.open("rb") as stream:
+            raw = stream.read(MAX_JSON_BYTES + 1)
         refuse_lfs_pointer(file, raw)
     except OSError as error:
         raise cannot_be_read(file, error) from error
+    if len(raw) > MAX_JSON_BYTES:
+        raise ModelError(
+            f"{file.name} has more than {MAX_JSON_BYTES // 1024**2} MB, which no such file has.",
+            hint=f"Look at {file}.",
+        )
+    return parse_json_object(raw, file)
+
+
+def parse_json_object(raw: bytes, file: Path) -> dict[str, Any]:
+    """Return the JSON object that bytes of a file spell; numbers that are not finite are no JSON.
+
+    Raises:
+        ModelError: They do not spell one.
+    """
     try:
-        content = json.loads(raw.decode("utf-8"))
+        content = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise DamagedFileError(f"{file.name} {_json_fault(error)}.", file) from error
     if not isinstance(content, dict):
@@ -76,9 +107,19 @@ def read_json_object(file: Path) -> dict[str, Any]:
     return content
 
 
+class _NotFiniteError(ValueError):
+    """A number that JSON has no spelling for."""
+
+
+def _refuse_constant(spelled: str) -> float:
+    raise _NotFiniteError(spelled)
+
+
 def _json_fault(error: ValueError | RecursionError) -> str:
     if isinstance(error, RecursionError):
         return "is nested deeper than any config or index is"
+    if isinstance(error, _NotFiniteError):
+        return f"is not JSON: it has the number {error}"
     if isinstance(error, json.JSONDecodeError):
         return f"is not JSON: {error.msg} in line {error.lineno}".removesuffix(" at")
     if isinstance(error, UnicodeDecodeError):
@@ -98,15 +139,42 @@ def check_config(config: dict[str, Any], name: str) -> dict[str, Any]:
         raise ModelError(
             f"{name} {kind} an X-MOD.", hint="Give an X-MOD, such as facebook/xmod-base."
         )
-    languages = config_languages(config)
-    duplicates = sorted({code for code in languages if languages.count(code) > 1})
+    counts = Counter(config_languages(config))
+    duplicates = sorted(code for code, count in counts.items() if count > 1)
     if duplicates:
         raise ModelError(
-            f"{name} lists {', '.join(duplicates)} twice in `languages`, which shifts the ids "
+            f"{name} lists {listed(duplicates)} twice in `languages`, which shifts the ids "
             "of the languages after it.",
             hint="Remove the duplicate from config.json.",
         )
+    _check_harmless(config, name)
     return config
+
+
+def _check_harmless(config: Mapping[str, Any], name: str) -> None:
+    """Refuse what would make transformers run code of others, or work without an end."""
+    for field in _NAMES_OF_CODE:
+        value = config.get(field)
+        named = value.values() if isinstance(value, dict) else [value]
+        if any(isinstance(one, str) and "/" in one for one in named):
+            raise ModelError(
+                f"{name} asks for code from elsewhere in its config.json ({field}), and none is "
+                "run.",
+                hint=f"Remove {field} from config.json; no X-MOD needs it.",
+            )
+    num_labels = config.get("num_labels")
+    if isinstance(num_labels, int) and num_labels > MOST_LABELS:
+        raise ModelError(
+            f"config.json's num_labels is {num_labels:,}, and no task has more than "
+            f"{MOST_LABELS:,}.",
+            hint="Correct it, or remove it: a masked language model has no labels.",
+        )
+
+
+def listed(names: Sequence[str], *, most: int = 6) -> str:
+    """Return the first of many names for a sentence, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def check_extendable(config: dict[str, Any], name: str) -> None:
@@ -187,5 +255,11 @@ def config_languages(config: dict[str, Any]) -> list[str]:
         raise ModelError(
             "config.json's `languages` is not a list of language codes.",
             hint='It should read like ["en_XX", "id_ID"].',
+        )
+    odd = next((code for code in languages if not _CODE.fullmatch(code)), None)
+    if odd is not None:
+        raise ModelError(
+            f"config.json's `languages` has {shown(odd)}, which is no code of a language.",
+            hint="A code has letters, digits, `_` and `-`, such as en_XX.",
         )
     return languages

@@ -57,6 +57,7 @@ def extended_contents(
 
     Raises:
         LanguageError: The base has one of the languages already, or the default is none of them.
+        ModelError: A companion of the base is a link out of its folder.
     """
     languages = list(adapters)
     for language in languages:
@@ -184,8 +185,26 @@ def _companions(base: Checkpoint, tokenizer_files: Sequence[Path]) -> dict[str, 
         name = file.name
         if name in _OF_A_LANGUAGE:
             name = earlier_name(name, base.languages[-1])
+        if not _is_own_file(file):
+            raise ModelError(
+                f"{file} is a link out of its folder, and what lies there is not copied.",
+                hint="Put the file itself in the place of the link.",
+            )
         chosen.setdefault(name, file)
     return chosen | {file.name: file for file in tokenizer_files}
+
+
+def _is_own_file(file: Path) -> bool:
+    """Return whether a file lies in its folder, or is a link into the Hub's cache around that.
+
+    A stranger's folder may link to what is private here; it would be copied, and published.
+    """
+    folder, target = file.parent.resolve(), file.resolve()
+    if target.is_relative_to(folder):
+        return True
+    return folder.parent.name == "snapshots" and target.is_relative_to(
+        folder.parent.parent / "blobs"
+    )
 
 
 def _document_names(languages: Sequence[str]) -> list[str]:

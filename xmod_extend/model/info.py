@@ -17,6 +17,7 @@ from xmod_extend.errors import ModelError
 from xmod_extend.model.base import BUNDLED, BaseReference, resolve_base
 from xmod_extend.model.config import (
     config_languages,
+    listed,
     longest_input,
     read_config,
     read_json_object,
@@ -168,12 +169,12 @@ def _number(config: dict[str, Any], field: str, upstream_default: int) -> int:
     return value
 
 
-def _language_notes(listed: list[str], stored: list[str]) -> list[str]:
+def _language_notes(expected: list[str], stored: list[str]) -> list[str]:
     notes = []
-    if unlisted := [code for code in stored if code not in listed]:
-        notes.append(f"Adapters that config.json does not list: {', '.join(unlisted)}.")
-    if absent := [code for code in listed if code not in stored]:
-        notes.append(f"Listed languages that have no adapter: {', '.join(absent)}.")
+    if unlisted := sorted(set(stored) - set(expected)):
+        notes.append(f"Adapters that config.json does not list: {listed(unlisted)}.")
+    if absent := sorted(set(expected) - set(stored)):
+        notes.append(f"Listed languages that have no adapter: {listed(absent)}.")
     return notes
 
 

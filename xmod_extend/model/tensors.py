@@ -67,8 +67,9 @@ TORCH_NAMES = {
 CHUNK_BYTES = 4 * 1024 * 1024
 """How much of a tensor is in memory at a time while it is hashed or copied."""
 
-MAX_HEADER_BYTES = 100_000_000
-"""The `safetensors` library refuses longer headers, and so do we."""
+MAX_HEADER_BYTES = 16 * 1024 * 1024
+"""Thirty times the header of xmod-base. The `safetensors` library takes 100 MB, which as Python's
+objects would fill gigabytes."""
 
 
 class DamagedFileError(ModelError):

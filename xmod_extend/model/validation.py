@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from xmod_extend.errors import ModelError
+from xmod_extend.model.config import listed
 from xmod_extend.model.names import (
     ADAPTER_NAME,
     HEAD_NAMES,
@@ -94,17 +95,18 @@ def check_languages(names: Iterable[str], languages: Iterable[str], label: str) 
     Raises:
         ModelError: The two sets differ.
     """
-    stored, listed = adapter_languages(names), list(languages)
-    unlisted = [code for code in stored if code not in listed]
+    stored, expected = adapter_languages(names), list(languages)
+    unlisted = sorted(set(stored) - set(expected))
     if unlisted:
         raise ModelError(
-            f"{label} has adapters that config.json does not list: {', '.join(unlisted)}.",
+            f"{label} has adapters that config.json does not list: {listed(unlisted)}.",
             hint="Append them to `languages` in the order in which they were added.",
         )
-    absent = [code for code in listed if code not in stored]
+    with_adapter = set(stored)
+    absent = [code for code in expected if code not in with_adapter]
     if absent:
         raise ModelError(
-            f"{label} lists languages that have no adapter: {', '.join(absent)}.",
+            f"{label} lists languages that have no adapter: {listed(absent)}.",
             hint="config.json and the weights are not of the same checkpoint.",
         )
 
