@@ -27,6 +27,7 @@ from xmod_extend.errors import LanguageError, ModelError
 from xmod_extend.model.base import resolve_base
 from xmod_extend.model.checkpoint import Checkpoint, open_checkpoint
 from xmod_extend.model.config import config_languages, longest_input, read_config
+from xmod_extend.model.extension import describe_default
 from xmod_extend.model.global_state import own_global_state
 from xmod_extend.model.info import recorded_base
 from xmod_extend.model.names import ADAPTER_NAME, TIED_NAMES
@@ -87,7 +88,7 @@ class Verification:
         return {"identical": self.identical, **dataclasses.asdict(self)}
 
 
-class _Findings:
+class Findings:
     """Sentences of the comparisons about what differs."""
 
     def __init__(self) -> None:
@@ -96,7 +97,7 @@ class _Findings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _LogitsResult:
+class LogitsResult:
     """Languages by the comparison of their logits, and the hash of the probe."""
 
     compared: tuple[str, ...]
@@ -131,15 +132,15 @@ def verify_checkpoint(
     before = _open_base(base, checkpoint)
     chosen = _choose_languages(before, languages)
     config, weights = read_config(checkpoint), open_weights(checkpoint)
-    findings = _Findings()
+    findings = Findings()
     added = _compare_config(before, config, findings)
     num_compared, num_identical = _compare_tensors(before, weights, added, findings)
-    _compare_tokenizers(before.path, checkpoint, findings)
+    compare_tokenizers(before.path, checkpoint, findings)
     logits = None
     after = _open_to_compare(checkpoint, findings)
     if after is not None:
-        _check_finite(after, added, findings)
-        logits = _compare_logits(before, after, chosen, findings)
+        check_finite(after, added, findings)
+        logits = compare_logits(before, after, chosen, findings)
     return Verification(
         checkpoint=str(checkpoint),
         base=str(before.path),
@@ -175,7 +176,7 @@ def _choose_languages(base: Checkpoint, languages: str | Sequence[str] | None) -
     return chosen
 
 
-def _open_to_compare(checkpoint: Path, findings: _Findings) -> Checkpoint | None:
+def _open_to_compare(checkpoint: Path, findings: Findings) -> Checkpoint | None:
     """Open the checkpoint, or note as a difference that it cannot compute logits."""
     try:
         return open_checkpoint(checkpoint)
@@ -184,7 +185,7 @@ def _open_to_compare(checkpoint: Path, findings: _Findings) -> Checkpoint | None
         return None
 
 
-def _compare_config(base: Checkpoint, config: dict[str, Any], findings: _Findings) -> list[str]:
+def _compare_config(base: Checkpoint, config: dict[str, Any], findings: Findings) -> list[str]:
     """Compare every field, and return the languages that were added."""
     languages = config_languages(config)
     lost = [code for code in base.languages if code not in languages]
@@ -203,6 +204,8 @@ def _compare_config(base: Checkpoint, config: dict[str, Any], findings: _Finding
         if old == new:
             continue
         change = f"config.json: {field} was {json.dumps(old)} and is {json.dumps(new)}."
+        if field == "default_language":
+            change = f"config.json: {describe_default(old, new)}"
         meant = "dtype" if field == "torch_dtype" else field
         same_meaning = field != "default_language" and meant_before.get(meant) == meant_after.get(
             meant
@@ -213,7 +216,7 @@ def _compare_config(base: Checkpoint, config: dict[str, Any], findings: _Finding
 
 
 def _compare_tensors(
-    base: Checkpoint, weights: Weights, added: Sequence[str], findings: _Findings
+    base: Checkpoint, weights: Weights, added: Sequence[str], findings: Findings
 ) -> tuple[int, int]:
     """Return the number of tensors that were compared, and of those that are identical."""
     stored, in_base = weights.by_name, set(base.names())
@@ -236,7 +239,7 @@ def _compare_tensors(
     num_absent = sum(name not in stored and name not in TIED_NAMES for name in in_base)
     # Reading and comparing release Python's lock, so two threads are faster than one.
     with ThreadPoolExecutor(2) as pool:
-        are_same = list(pool.map(lambda name: _same_tensor(name, base, stored[name]), names))
+        are_same = list(pool.map(lambda name: same_tensor(name, base, stored[name]), names))
     findings.differences.extend(
         f"{name} has other values, or another type or shape."
         for name, is_same in zip(names, are_same, strict=True)
@@ -245,7 +248,7 @@ def _compare_tensors(
     return len(names) + num_absent, sum(are_same)
 
 
-def _same_tensor(name: str, base: Checkpoint, file: TensorFile) -> bool:
+def same_tensor(name: str, base: Checkpoint, file: TensorFile) -> bool:
     """Return whether type, shape and every byte are the same. Hashing would be slower."""
     if base.info(name) != file.info(name):
         return False
@@ -260,7 +263,7 @@ def _as_numbers(chunk: memoryview) -> npt.NDArray[np.unsignedinteger[Any]]:
     return np.frombuffer(chunk, np.uint64 if len(chunk) % 8 == 0 else np.uint8)
 
 
-def _check_finite(checkpoint: Checkpoint, added: Sequence[str], findings: _Findings) -> None:
+def check_finite(checkpoint: Checkpoint, added: Sequence[str], findings: Findings) -> None:
     """Find values of the added adapters that are not finite."""
     for code in added:
         not_finite = [
@@ -272,7 +275,8 @@ def _check_finite(checkpoint: Checkpoint, added: Sequence[str], findings: _Findi
             findings.differences.append(f"{not_finite[0]} has values that are not finite.")
 
 
-def _compare_tokenizers(base: Path, checkpoint: Path, findings: _Findings) -> None:
+def compare_tokenizers(base: Path, checkpoint: Path, findings: Findings) -> None:
+    """Compare the files of two tokenizers; another spacing of JSON is no difference."""
     old, new = _tokenizer_contents(base), _tokenizer_contents(checkpoint)
     for name in sorted(old.keys() | new.keys()):
         if name not in new:
@@ -312,9 +316,9 @@ def probe_inputs(checkpoint: Checkpoint) -> dict[str, list[list[int]]]:
     return {"input_ids": ids.tolist(), "attention_mask": mask.tolist()}
 
 
-def _compare_logits(
-    base: Checkpoint, checkpoint: Checkpoint, languages: Sequence[str], findings: _Findings
-) -> _LogitsResult:
+def compare_logits(
+    base: Checkpoint, checkpoint: Checkpoint, languages: Sequence[str], findings: Findings
+) -> LogitsResult:
     """Compare the logits of those languages that the checkpoint has."""
     compared = tuple(code for code in languages if code in checkpoint.languages)
     probe = probe_inputs(base)
@@ -323,7 +327,7 @@ def _compare_logits(
     for code in compared:
         if old[code] != new[code]:
             findings.differences.append(f"{code} gives other logits.")
-    return _LogitsResult(
+    return LogitsResult(
         compared=compared,
         identical=tuple(code for code in compared if old[code] == new[code]),
         probe_sha256=hashlib.sha256(json.dumps(probe).encode()).hexdigest(),

@@ -34,7 +34,7 @@ from xmod_extend.jobs.states import require_language
 from xmod_extend.languages import Language, parse_language
 from xmod_extend.model.base import BaseReference, resolve_base
 from xmod_extend.model.config import check_extendable, longest_input
-from xmod_extend.model.extension import RECORD_NAME
+from xmod_extend.model.extension import RECORD_NAME, check_default, describe_default
 from xmod_extend.model.writer import check_output
 from xmod_extend.report.metrics import check_tracker
 from xmod_extend.text.foreign_lines import check_lid_model
@@ -63,7 +63,8 @@ def check_request(options: AddOptions, callback: Callback) -> Request:
     """Check the base's config, the language, the output and the paths of the text.
 
     Raises:
-        LanguageError: The code is malformed, unknown or taken, or the donor is not in the base.
+        LanguageError: The code is malformed, unknown or taken, or the donor or the default language
+            is none of its languages.
         ModelError: The base is not an X-MOD.
         HubError: The base's config.json cannot be downloaded.
         UsageError: The output cannot be written, `max_length` is more than the base can read, or
@@ -74,6 +75,7 @@ def check_request(options: AddOptions, callback: Callback) -> Request:
     base = check_inputs(options)
     callback.on_stage(f"Looking at {base.base}")
     language = _check_language(options, base, callback)
+    _check_default(options, base, [language.code], callback)
     output = options.output or Path(f"{base.name}-{language.code}")
     check_run_folder(run_folder(output))
     _check_output(output, options, base)
@@ -108,6 +110,7 @@ def check_requests(entries: Sequence[AddOptions], callback: Callback) -> tuple[R
                 )
             languages.append(language)
     names = [language.code for language in languages]
+    _check_default(first, base, names, callback)
     ending = "-".join(names) if len(names) <= MOST_NAMED else f"{len(names)}-languages"
     output = first.output or Path(f"{base.name}-{ending}")
     run = run_folder(output)
@@ -158,6 +161,19 @@ def _check_language(options: AddOptions, base: BaseReference, callback: Callback
     if batch is not None:
         callback.on_note(batch)
     return language
+
+
+def _check_default(
+    options: AddOptions, base: BaseReference, added: Sequence[str], callback: Callback
+) -> None:
+    """Say what a default language changes, which nothing but the option ever sets."""
+    code = options.default_language
+    if code is None:
+        return
+    config = base.load_config()
+    check_default(code, [*config.get("languages", ()), *added])
+    if code != config.get("default_language"):
+        callback.on_note(describe_default(config.get("default_language"), code))
 
 
 def _check_output(output: Path, options: AddOptions, base: BaseReference) -> None:

@@ -69,6 +69,13 @@ class OutputOptions(OptionGroup):
         "Replace the output folder if it is not empty; without --resume, drop a saved state.",
         default=False,
     )
+    default_language: str | None = option(
+        "Language that inputs without lang_ids are read as, also by users of the old languages; it "
+        "makes pipelines and the Hub's widget work as they are.",
+        default=None,
+        default_text="what the base has",
+        metavar="CODE",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from xmod_extend.model.extension import (
     CARD_NAME,
     RECORD_NAME,
     REPORT_NAME,
+    describe_default,
     earlier_name,
     extended_contents,
     trained_adapter,
@@ -56,8 +57,10 @@ def write_extended(
         for code, language in zip(codes, trained, strict=True)
     }
 
+    default = _default_language(request, [*base.languages, *codes], callback)
+
     def verify(folder: Path) -> list[RunRecord]:
-        verification = _verify(folder, base.path, tuple(codes))
+        verification = verify_written(folder, base, codes, default_language=default)
         return [
             dataclasses.replace(
                 language.record,
@@ -70,7 +73,9 @@ def write_extended(
 
     return write_checkpoint(
         request.output,
-        extended_contents(base, adapters, tokenizer_files=tokenizer_files),
+        extended_contents(
+            base, adapters, tokenizer_files=tokenizer_files, default_language=default
+        ),
         verify=verify,
         documents=lambda records: {
             CARD_NAME: model_card(_card_subject(base, request, records)),
@@ -110,17 +115,38 @@ def _documents(records: Sequence[RunRecord], metrics: Sequence[str]) -> dict[str
     return texts
 
 
-def _verify(folder: Path, base: Path, added: tuple[str, ...]) -> VerificationRecord:
+def _default_language(request: Request, languages: Sequence[str], callback: Callback) -> str | None:
+    """Return the default language that was asked for, if it is one of those that are written."""
+    code = request.options.default_language
+    if code is not None and code not in languages:
+        callback.on_warning(f"the default language stays as it is: {code} is not written yet")
+        return None
+    return code
+
+
+def verify_written(
+    folder: Path, base: Checkpoint, added: Sequence[str], *, default_language: str | None = None
+) -> VerificationRecord:
     """Compare what was written with the base, and load it as its users will.
+
+    Args:
+        added: The languages that it must have besides the base's, in their order.
+        default_language: The one that was asked for; any other change of it is a difference.
 
     Raises:
         CheckFailedError: More than the added languages differs, or transformers cannot load it.
     """
-    result = verify_checkpoint(folder, base)
-    if result.differences or result.added_languages != added:
+    result = verify_checkpoint(folder, base.path)
+    old = base.config.get("default_language")
+    wanted = []
+    if default_language not in (None, old):
+        wanted = [f"config.json: {describe_default(old, default_language)}"]
+    found = [difference for difference in result.differences if difference not in wanted]
+    found += [f"it lacks this: {change}" for change in wanted if change not in result.differences]
+    if found or result.added_languages != tuple(added):
         raise CheckFailedError(
             f"The checkpoint that was written differs from its base: "
-            f"{'; '.join(result.differences[:3]) or result.added_languages}; it was removed.",
+            f"{'; '.join(found[:3]) or result.added_languages}; it was removed.",
             hint="The disk may be damaged; please report it if it happens again.",
         )
     faults = loading_faults(folder)
@@ -131,7 +157,7 @@ def _verify(folder: Path, base: Path, added: tuple[str, ...]) -> VerificationRec
             hint="Try the base with AutoModelForMaskedLM and AutoTokenizer: it should fail alike.",
         )
     return VerificationRecord(
-        identical=True,
+        identical=not result.differences,
         tensors_compared=result.tensors_compared,
         languages_compared=len(result.languages_compared),
         differences=result.differences,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 RECORD_NAME = "run.json"
 CARD_NAME = "README.md"
 REPORT_NAME = "report.html"
-_OF_A_LANGUAGE = (RECORD_NAME, METRICS_NAME, REPORT_NAME)
+LANGUAGE_DOCUMENTS = (RECORD_NAME, METRICS_NAME, REPORT_NAME)
 """Documents of the language that was added last; an earlier one has its code in their names."""
 
 AdapterSources = Mapping[str, TensorSource]
@@ -170,6 +171,16 @@ def check_default(code: str, languages: Sequence[str]) -> None:
         )
 
 
+def describe_default(old: object, new: object) -> str:
+    """Say what another default language changes for users of the languages that were there."""
+    was = "refused" if old is None else f"read as {old}"
+    now = "refused" if new is None else f"read as {new}"
+    return (
+        f"default_language was {json.dumps(old)} and is {json.dumps(new)}: inputs without lang_ids "
+        f"were {was}, and are {now} now."
+    )
+
+
 def _companions(base: Checkpoint, tokenizer_files: Sequence[Path]) -> dict[str, Path]:
     """Return what belongs with the base's weights: its tokenizer, its terms, earlier records.
 
@@ -183,7 +194,7 @@ def _companions(base: Checkpoint, tokenizer_files: Sequence[Path]) -> dict[str, 
         if not file.is_file() or not any(fnmatch.fnmatch(file.name, glob) for glob in patterns):
             continue
         name = file.name
-        if name in _OF_A_LANGUAGE:
+        if name in LANGUAGE_DOCUMENTS:
             name = earlier_name(name, base.languages[-1])
         if not _is_own_file(file):
             raise ModelError(
@@ -209,8 +220,8 @@ def _is_own_file(file: Path) -> bool:
 
 def _document_names(languages: Sequence[str]) -> list[str]:
     """Return the documents of added languages: a card, and what there is of each."""
-    earlier = [earlier_name(name, code) for code in languages[:-1] for name in _OF_A_LANGUAGE]
-    return [CARD_NAME, *_OF_A_LANGUAGE, *earlier]
+    earlier = [earlier_name(name, code) for code in languages[:-1] for name in LANGUAGE_DOCUMENTS]
+    return [CARD_NAME, *LANGUAGE_DOCUMENTS, *earlier]
 
 
 def earlier_name(name: str, language: str) -> str:

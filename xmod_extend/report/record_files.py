@@ -1,0 +1,48 @@
+"""Which run record in a checkpoint's folder tells of which language.
+
+`run.json` tells of the language that was added last, `run-CODE.json` of one before. What else there
+is of a language, its figures and its report, is named alike.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from xmod_extend.errors import ModelError
+from xmod_extend.model.config import read_json_object
+from xmod_extend.model.extension import LANGUAGE_DOCUMENTS, RECORD_NAME, earlier_name
+
+
+def find_records(folder: Path) -> dict[str, Path]:
+    """Return the record of each added language that has one, by its code.
+
+    They are not checked: whoever needs one reads it with `read_record`.
+    """
+    stem, suffix = RECORD_NAME.split(".")
+    records = {
+        file.name.removeprefix(f"{stem}-").removesuffix(f".{suffix}"): file
+        for file in sorted(folder.glob(f"{stem}-*.{suffix}"))
+    }
+    last = folder / RECORD_NAME
+    if last.is_file():
+        try:
+            code = read_json_object(last).get("language")
+        except ModelError:
+            code = None
+        if isinstance(code, str):
+            records[code] = last
+    return records
+
+
+def language_documents(folder: Path, code: str, record: Path | None) -> dict[str, Path]:
+    """Return what there is of a language, by the names that its documents have if it is the last.
+
+    Args:
+        record: Its record, as `find_records` found it.
+    """
+    is_last = record is not None and record.name == RECORD_NAME
+    files = {
+        name: folder / (name if is_last else earlier_name(name, code))
+        for name in LANGUAGE_DOCUMENTS
+    }
+    return {name: file for name, file in files.items() if file.is_file()}
