@@ -23,6 +23,7 @@ STAGES = (
     "training",
     "evaluation",
     "report",
+    "packs",
     "jobs",
     "cli",
 )

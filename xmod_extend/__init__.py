@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from xmod_extend.jobs.evaluate import compare, evaluate
     from xmod_extend.jobs.guess import fill_mask
     from xmod_extend.jobs.inspect import check_corpus, probe_corpus
+    from xmod_extend.jobs.install import install_packs
+    from xmod_extend.jobs.pack import pack_language
+    from xmod_extend.jobs.remove import remove_language
     from xmod_extend.jobs.report import write_report
     from xmod_extend.jobs.states import State
     from xmod_extend.jobs.transfer import transfer
@@ -46,8 +49,11 @@ _MODULE_OF = {
     "describe": "model.info",
     "evaluate": "jobs.evaluate",
     "fill_mask": "jobs.guess",
+    "install_packs": "jobs.install",
+    "pack_language": "jobs.pack",
     "parse_language": "languages",
     "probe_corpus": "jobs.inspect",
+    "remove_language": "jobs.remove",
     "sample_text": "text.samples",
     "transfer": "jobs.transfer",
     "verify_checkpoint": "evaluation.verify",
@@ -69,8 +75,11 @@ __all__ = [
     "describe",
     "evaluate",
     "fill_mask",
+    "install_packs",
+    "pack_language",
     "parse_language",
     "probe_corpus",
+    "remove_language",
     "sample_text",
     "transfer",
     "verify_checkpoint",

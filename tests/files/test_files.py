@@ -87,6 +87,8 @@ def test_a_run_leaves_what_is_documented(
         output=tmp_path / "three/out",
     )
     look("three")
+    xmod_extend.pack_language(tmp_path / "one/out", "quz_PE", tmp_path / "four/out")
+    look("four")
     patterns = documented()
     undocumented = [
         name for name in seen if not any(each.fullmatch(name) for each in patterns.values())

@@ -14,9 +14,12 @@ from xmod_extend.cli.compare import compare
 from xmod_extend.cli.eval import evaluate
 from xmod_extend.cli.help import Command
 from xmod_extend.cli.info import info
+from xmod_extend.cli.install import install
 from xmod_extend.cli.mistyped import explain
 from xmod_extend.cli.output import Output
+from xmod_extend.cli.pack import pack
 from xmod_extend.cli.probe import probe
+from xmod_extend.cli.remove import remove
 from xmod_extend.cli.report import report
 from xmod_extend.cli.streams import discard_output, require_descriptors, tolerant_stderr
 from xmod_extend.cli.transfer import transfer
@@ -37,7 +40,22 @@ app = typer.Typer(
     },
 )
 
-for command in (add, check, probe, evaluate, compare, report, transfer, verify, info):
+COMMANDS = (
+    add,
+    check,
+    probe,
+    evaluate,
+    compare,
+    report,
+    transfer,
+    verify,
+    info,
+    pack,
+    install,
+    remove,
+)
+
+for command in COMMANDS:
     name = "eval" if command is evaluate else None
     app.command(name, cls=Command, epilog=EPILOG if command is add else None)(command)
 

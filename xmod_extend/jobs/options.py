@@ -69,6 +69,14 @@ class OutputOptions(OptionGroup):
         "Replace the output folder if it is not empty; without --resume, drop a saved state.",
         default=False,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DefaultLanguageOptions(OptionGroup):
+    """The default language of the new checkpoint."""
+
+    PANEL = "Output"
+
     default_language: str | None = option(
         "Language that inputs without lang_ids are read as, also by users of the old languages; it "
         "makes pipelines and the Hub's widget work as they are.",
@@ -131,6 +139,7 @@ class ReferenceOptions(OptionGroup):
 class AddOptions(
     ReferenceOptions,
     RunningOptions,
+    DefaultLanguageOptions,
     OutputOptions,
     TrainingOptions,
     CorpusOptions,

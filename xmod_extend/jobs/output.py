@@ -97,6 +97,7 @@ def _card_subject(base: Checkpoint, request: Request, records: Sequence[RunRecor
         base_id=request.base.repo_id,
         base_revision=request.base.commit,
         license=None,
+        default_language=(request.options.default_language or base.config.get("default_language")),
     )
 
 

@@ -20,6 +20,7 @@ from xmod_extend.jobs.checks import naming_entry
 from xmod_extend.jobs.options import (
     AddOptions,
     BaseOptions,
+    DefaultLanguageOptions,
     OutputOptions,
     RunningOptions,
     merge_options,
@@ -32,6 +33,7 @@ from xmod_extend.options import options_of
 RUN_OPTIONS = (
     *options_of(BaseOptions),
     *options_of(OutputOptions),
+    *options_of(DefaultLanguageOptions),
     *options_of(RunningOptions),
     "precision",
 )

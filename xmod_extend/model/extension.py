@@ -21,7 +21,7 @@ from xmod_extend.errors import LanguageError, ModelError
 from xmod_extend.files.run_folder import METRICS_NAME
 from xmod_extend.model.base import DOCUMENT_PATTERNS
 from xmod_extend.model.checkpoint import Checkpoint
-from xmod_extend.model.config import CONFIG_NAME
+from xmod_extend.model.config import CONFIG_NAME, read_json_object
 from xmod_extend.model.config_text import edit_config
 from xmod_extend.model.shards import Shard, TensorShard, bind, existing_shards
 from xmod_extend.model.tensors import TensorInfo, TensorSource, source_in_memory, torch_dtype
@@ -37,24 +37,30 @@ REPORT_NAME = "report.html"
 LANGUAGE_DOCUMENTS = (RECORD_NAME, METRICS_NAME, REPORT_NAME)
 """Documents of the language that was added last; an earlier one has its code in their names."""
 
+COMPANION_PATTERNS = (*DOCUMENT_PATTERNS, *TOKENIZER_PATTERNS)
+"""Files that belong with the weights of a checkpoint, whatever is done to these."""
+
 AdapterSources = Mapping[str, TensorSource]
 """One language's tensors under their names in a checkpoint."""
 
 
 def extended_contents(
     base: Checkpoint,
-    adapters: Mapping[str, AdapterSources],
+    adapters: Mapping[str, AdapterSources | Shard],
     *,
     tokenizer_files: Sequence[Path] = (),
     default_language: str | None = None,
+    documents: Sequence[str] | None = None,
 ) -> CheckpointContents:
     """Return what the base with more languages holds, and nothing else changed.
 
     Args:
-        adapters: New code -> its adapter, from `planned_adapter` or `trained_adapter`. The
-            languages get their ids in this order.
+        adapters: New code -> its adapter, from `planned_adapter` or `trained_adapter`, or the shard
+            that has it. The languages get their ids in this order.
         tokenizer_files: The tokenizer to store. By default the base's own files.
         default_language: The language of inputs without `lang_ids`, if it is to change.
+        documents: Names of the texts that will be written beside it; by default a card, and what
+            there is of a language that was trained.
 
     Raises:
         LanguageError: The base has one of the languages already, or the default is none of them.
@@ -71,16 +77,20 @@ def extended_contents(
         weight_map=extended_shards(base, adapters),
         config=extended_config(base, languages, default_language),
         companions=_companions(base, tokenizer_files),
-        documents=_document_names(languages),
+        documents=_document_names(languages) if documents is None else documents,
         sources=[base.path],
     )
 
 
-def extended_shards(base: Checkpoint, adapters: Mapping[str, AdapterSources]) -> dict[str, Shard]:
+def extended_shards(
+    base: Checkpoint, adapters: Mapping[str, AdapterSources | Shard]
+) -> dict[str, Shard]:
     """Return the base's shards and one more for each new language."""
     return existing_shards(base) | bind(
         *(
             TensorShard(f"model-{language}.safetensors", adapter)
+            if isinstance(adapter, Mapping)
+            else adapter
             for language, adapter in adapters.items()
         )
     )
@@ -185,27 +195,51 @@ def _companions(base: Checkpoint, tokenizer_files: Sequence[Path]) -> dict[str, 
     """Return what belongs with the base's weights: its tokenizer, its terms, earlier records.
 
     run.json, metrics.jsonl and report.html always tell of the language that was added last, so the
-    base's become run-CODE.json, metrics-CODE.jsonl and report-CODE.html, after the last of its
-    languages.
+    base's become run-CODE.json, metrics-CODE.jsonl and report-CODE.html, after the language that
+    they tell of.
     """
     chosen: dict[str, Path] = {}
-    patterns = DOCUMENT_PATTERNS if tokenizer_files else (*DOCUMENT_PATTERNS, *TOKENIZER_PATTERNS)
-    for file in sorted(base.path.iterdir()):
-        if not file.is_file() or not any(fnmatch.fnmatch(file.name, glob) for glob in patterns):
-            continue
+    recorded = recorded_language(base.path)
+    last = recorded if recorded in base.languages else base.languages[-1]
+    patterns = DOCUMENT_PATTERNS if tokenizer_files else COMPANION_PATTERNS
+    for file in find_companions(base.path, patterns):
         name = file.name
         if name in LANGUAGE_DOCUMENTS:
-            name = earlier_name(name, base.languages[-1])
-        if not _is_own_file(file):
-            raise ModelError(
-                f"{file} is a link out of its folder, and what lies there is not copied.",
-                hint="Put the file itself in the place of the link.",
-            )
+            name = earlier_name(name, last)
         chosen.setdefault(name, file)
     return chosen | {file.name: file for file in tokenizer_files}
 
 
-def _is_own_file(file: Path) -> bool:
+def recorded_language(folder: Path) -> str | None:
+    """Return the language that run.json tells of: the last one that was added with a record."""
+    file = folder / RECORD_NAME
+    try:
+        language = read_json_object(file).get("language") if file.is_file() else None
+    except ModelError:
+        return None
+    return language if isinstance(language, str) else None
+
+
+def find_companions(folder: Path, patterns: Sequence[str] = COMPANION_PATTERNS) -> list[Path]:
+    """Return the files of a folder that belong with its weights, sorted by name.
+
+    Raises:
+        ModelError: One of them is a link out of the folder.
+    """
+    found = []
+    for file in sorted(folder.iterdir()):
+        if not file.is_file() or not any(fnmatch.fnmatch(file.name, glob) for glob in patterns):
+            continue
+        if not is_own_file(file):
+            raise ModelError(
+                f"{file} is a link out of its folder, and what lies there is not copied.",
+                hint="Put the file itself in the place of the link.",
+            )
+        found.append(file)
+    return found
+
+
+def is_own_file(file: Path) -> bool:
     """Return whether a file lies in its folder, or is a link into the Hub's cache around that.
 
     A stranger's folder may link to what is private here; it would be copied, and published.

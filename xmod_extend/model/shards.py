@@ -12,7 +12,7 @@ less is the mapping without its tensors, and a changed tensor is bound to anothe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -125,6 +125,25 @@ def existing_shards(checkpoint: Checkpoint) -> dict[str, Shard]:
         for file in weights.files
     }
     return {name: shards[file.path] for name, file in weights.by_name.items()}
+
+
+def shards_without(checkpoint: Checkpoint, names: Collection[str]) -> dict[str, Shard]:
+    """Return the weights of a checkpoint without some tensors.
+
+    A file that has none of them is taken over as it is, and one that has nothing else is left out.
+    Of any other file the rest is written anew, under the same name.
+    """
+    shards = existing_shards(checkpoint)
+    kept = {name: shard for name, shard in shards.items() if name not in names}
+    rest: dict[Shard, Shard] = {}
+    for shard in dict.fromkeys(kept.values()):
+        if any(name in names for name in shard.tensors):
+            own = [name for name, holder in kept.items() if holder is shard]
+            files = checkpoint.weights.by_name
+            rest[shard] = TensorShard(
+                shard.name, {name: source_of(files[name], name) for name in own}
+            )
+    return {name: rest.get(shard, shard) for name, shard in kept.items()}
 
 
 def list_shards(weight_map: Mapping[str, Shard]) -> list[Shard]:

@@ -35,10 +35,10 @@ DESCRIPTION_NAME = "adapter_config.json"
 FORMAT_VERSION = 1
 MODEL_TYPE = "xmod"
 
-LANGUAGE = re.compile(r"[A-Za-z][A-Za-z0-9]{1,9}(?:[_-][A-Za-z0-9]{1,9}){0,3}")
-"""A code of a base. It becomes a part of file names, so that nothing else is accepted."""
-_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(?:/[A-Za-z0-9._-]{1,95})?")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+LANGUAGE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""A code, as config.json may have it. It becomes a part of file names."""
+REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(?:/[A-Za-z0-9._-]{1,95})?")
+COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 LICENSE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 _LABEL = re.compile(r"[\x20-\x7e]{1,100}")
@@ -134,8 +134,8 @@ class _Reader:
             shape=self._shape(),
             dtype=self._choice("dtype", _DTYPES),
             shared=Fingerprint(sha256=self._text("shared_sha256", _SHA256), parts=self._parts()),
-            base_model=self._optional("base_model", _REPOSITORY),
-            base_revision=self._optional("base_revision", _COMMIT),
+            base_model=self._optional("base_model", REPOSITORY),
+            base_revision=self._optional("base_revision", COMMIT),
             tokenizer_sha256=self._optional("tokenizer_sha256", _SHA256),
             license=self._optional("license", LICENSE),
             created_by=self._text("created_by", _LABEL),

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from xmod_extend.errors import ModelError
 from xmod_extend.model.config import CONFIG_NAME, list_folder
-from xmod_extend.model.extension import CARD_NAME, RECORD_NAME
+from xmod_extend.model.extension import CARD_NAME, RECORD_NAME, is_own_file
 from xmod_extend.model.tensors import (
     TORCH_NAMES,
     DamagedFileError,
@@ -127,15 +127,12 @@ def pack_file(path: Path, name: str, pack: str) -> Path | None:
     try:
         if not file.is_symlink() and not file.exists():
             return None
-        folder, target = path.resolve(), file.resolve(strict=True)
-        is_regular = stat.S_ISREG(target.stat().st_mode)
+        is_regular = stat.S_ISREG(file.stat().st_mode)
     except (OSError, RuntimeError) as error:  # also a link to nowhere, or to itself
         raise ModelError(
             f"{name} of {pack} cannot be read.", hint="Download or copy the folder again."
         ) from error
-    blobs = folder.parent.parent / "blobs"
-    is_cached = folder.parent.name == "snapshots" and target.parent == blobs
-    if target.parent != folder and not is_cached:
+    if not is_own_file(file):
         raise ModelError(
             f"{name} of {pack} is a link to a file outside of it.",
             hint="A pack holds its files itself. Do not trust this one.",
@@ -182,3 +179,17 @@ def _check_tensors(weights: SafetensorsFile, description: PackDescription) -> No
         raise DamagedFileError(
             f"{weights.path.name} is not what {DESCRIPTION_NAME} says: it {problem}.", weights.path
         )
+
+
+def check_finite(pack: Pack) -> None:
+    """Refuse a pack with values that no model can compute with; reads each tensor once.
+
+    Raises:
+        ModelError: It has some.
+    """
+    for name in pack.weights.names:
+        if not bool(pack.weights.read(name).isfinite().all()):
+            raise ModelError(
+                f"{name} of {pack.name} has values that are not finite.",
+                hint="Its training diverged, or it was damaged; ask its maker for another.",
+            )

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from xmod_extend.errors import ModelError
-from xmod_extend.model.config import read_json_object
-from xmod_extend.model.extension import LANGUAGE_DOCUMENTS, RECORD_NAME, earlier_name
+from xmod_extend.model.extension import (
+    LANGUAGE_DOCUMENTS,
+    RECORD_NAME,
+    earlier_name,
+    recorded_language,
+)
 
 
 def find_records(folder: Path) -> dict[str, Path]:
@@ -23,14 +26,9 @@ def find_records(folder: Path) -> dict[str, Path]:
         file.name.removeprefix(f"{stem}-").removesuffix(f".{suffix}"): file
         for file in sorted(folder.glob(f"{stem}-*.{suffix}"))
     }
-    last = folder / RECORD_NAME
-    if last.is_file():
-        try:
-            code = read_json_object(last).get("language")
-        except ModelError:
-            code = None
-        if isinstance(code, str):
-            records[code] = last
+    last = recorded_language(folder)
+    if last is not None:
+        records[last] = folder / RECORD_NAME
     return records
 
 
