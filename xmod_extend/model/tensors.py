@@ -196,16 +196,13 @@ def tensor_bytes(tensor: torch.Tensor) -> memoryview:
 class SafetensorsFile:
     """One safetensors file.
 
-    Args:
-        most_header_bytes: A longer header is refused before it is read.
-
     Raises:
         ModelError: The file is truncated or its header is not one of a safetensors file.
     """
 
-    def __init__(self, path: Path, *, most_header_bytes: int = MAX_HEADER_BYTES) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        entries, self.metadata, self._data_start = _read_header(path, most_header_bytes)
+        entries, self.metadata, self._data_start = _read_header(path)
         self._entries = entries
 
     @property
@@ -253,9 +250,7 @@ class SafetensorsFile:
         return DamagedFileError(f"{self.path.name} ended while {name} was read.", self.path)
 
 
-def _read_header(
-    path: Path, most_bytes: int
-) -> tuple[dict[str, tuple[TensorInfo, int]], dict[str, str], int]:
+def _read_header(path: Path) -> tuple[dict[str, tuple[TensorInfo, int]], dict[str, str], int]:
     """Return the entries (info and offset in the data), the metadata, and where the data starts."""
     try:
         with path.open("rb") as file:
@@ -265,8 +260,8 @@ def _read_header(
             prefix = start[:8]
             file.seek(len(prefix))
             header_bytes = int.from_bytes(prefix, "little")
-            if len(prefix) < 8 or header_bytes > min(most_bytes, file_bytes - 8):
-                raise _no_header(path, prefix, header_bytes, file_bytes, most_bytes)
+            if len(prefix) < 8 or header_bytes > min(MAX_HEADER_BYTES, file_bytes - 8):
+                raise _no_header(path, prefix, header_bytes, file_bytes)
             raw = file.read(header_bytes)
     except OSError as error:
         raise cannot_be_read(path, error) from error
@@ -327,12 +322,10 @@ def _check_size(path: Path, *, expected: int, found: int) -> None:
         )
 
 
-def _no_header(
-    path: Path, prefix: bytes, header_bytes: int, file_bytes: int, most_bytes: int
-) -> ModelError:
+def _no_header(path: Path, prefix: bytes, header_bytes: int, file_bytes: int) -> ModelError:
     if len(prefix) < 8:
         found = f"it has only {file_bytes} bytes"
-    elif header_bytes > most_bytes:
+    elif header_bytes > MAX_HEADER_BYTES:
         found = f"its first 8 bytes give a header length of {header_bytes:,}"
     else:
         return DamagedFileError(

@@ -27,9 +27,6 @@ from xmod_extend.model.tensors import (
 )
 from xmod_extend.packs.description import DESCRIPTION_NAME, PackDescription, read_description
 
-MOST_HEADER_BYTES = 4_000_000
-"""The header of a thousand layers has less."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Pack:
@@ -70,7 +67,7 @@ def open_pack(path: Path, name: str | None = None) -> Pack:
             f"{name} has no {description.weights_name}; it holds {list_folder(path)}.",
             hint="Download or copy the folder again.",
         )
-    weights = SafetensorsFile(file, most_header_bytes=MOST_HEADER_BYTES)
+    weights = SafetensorsFile(file)
     _check_tensors(weights, description)
     return Pack(
         name=name,
