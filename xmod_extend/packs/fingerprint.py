@@ -30,7 +30,7 @@ _PREFIXES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Fingerprint:
-    """Of the shared weights: all of them, and each part."""
+    """What stands for the shared weights: all of them, and each part."""
 
     sha256: str
     """SHA-256 over the sorted names of the tensors and their digests."""

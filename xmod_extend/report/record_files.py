@@ -1,4 +1,4 @@
-"""Which run record in a checkpoint's folder tells of which language.
+"""The run records in a checkpoint's folder: each tells of one language.
 
 `run.json` tells of the language that was added last, `run-CODE.json` of one before. What else there
 is of a language, its figures and its report, is named alike.
