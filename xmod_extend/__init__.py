@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from xmod_extend.jobs.guess import fill_mask
     from xmod_extend.jobs.inspect import check_corpus, probe_corpus
     from xmod_extend.jobs.install import install_packs
+    from xmod_extend.jobs.load import load
     from xmod_extend.jobs.pack import pack_language
     from xmod_extend.jobs.remove import remove_language
     from xmod_extend.jobs.report import write_report
@@ -51,6 +52,7 @@ _MODULE_OF = {
     "fill_mask": "jobs.guess",
     "install_packs": "jobs.install",
     "pack_language": "jobs.pack",
+    "load": "jobs.load",
     "parse_language": "languages",
     "probe_corpus": "jobs.inspect",
     "remove_language": "jobs.remove",
@@ -76,6 +78,7 @@ __all__ = [
     "evaluate",
     "fill_mask",
     "install_packs",
+    "load",
     "pack_language",
     "parse_language",
     "probe_corpus",

@@ -14,6 +14,7 @@ from xmod_extend.errors import ModelError
 from xmod_extend.model.tensors import (
     SafetensorsFile,
     TensorInfo,
+    read_as,
     tensor_bytes,
     tensor_info,
     write_safetensors,
@@ -54,6 +55,44 @@ def test_reads_what_the_library_wrote(saved: Path) -> None:
         assert b"".join(bytes(piece) for piece in file.iter_bytes(name, 7)) == bytes(
             tensor_bytes(tensor)
         )
+
+
+def test_a_mapping_is_the_tensor_and_is_read_when_it_is_used(saved: Path, tmp_path: Path) -> None:
+    torch.save(TENSORS, tmp_path / "model.bin")
+    for file in (SafetensorsFile(saved), PickleFile(tmp_path / "model.bin")):
+        before = file.path.read_bytes()
+        for name, tensor in TENSORS.items():
+            mapped = file.map(name)
+            assert mapped.dtype == tensor.dtype
+            assert torch.equal(mapped, tensor)
+        file.map("matrix").zero_()
+        assert file.path.read_bytes() == before
+
+
+def test_a_tensor_that_is_not_aligned_is_not_mapped(tmp_path: Path) -> None:
+    entry = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+    raw = json.dumps({"pair": entry}).encode()
+    raw += b" " * (1 - len(raw) % 4)
+    path = write_raw(tmp_path / "model.safetensors", raw, tensor_bytes(torch.tensor([1.0, 2.0])))
+    assert (8 + len(raw)) % 4
+    assert SafetensorsFile(path).map("pair").tolist() == [1.0, 2.0]
+
+
+def test_a_tensor_is_read_in_another_dtype(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = torch.randn(3, 5)
+    columns = torch.randn(4, 6).t()
+    save_file({"values": values}, tmp_path / "model.safetensors")
+    torch.save({"values": values, "columns": columns}, tmp_path / "model.bin")
+    files = (SafetensorsFile(tmp_path / "model.safetensors"), PickleFile(tmp_path / "model.bin"))
+    for file in files:
+        for dtype in (torch.float32, torch.bfloat16, torch.float64):
+            assert torch.equal(read_as(file, "values", dtype), values.to(dtype))
+    pickled = files[1]
+    assert torch.equal(read_as(pickled, "columns", torch.float64), columns.double())
+    assert torch.equal(pickled.read("columns"), columns)
+    pieces = [bytes(piece) for piece in pickled.iter_bytes("columns", 16)]
+    assert len(pieces) == 6
+    assert b"".join(pieces) == bytes(tensor_bytes(columns))
 
 
 def test_what_is_read_can_be_changed_without_changing_the_file(saved: Path) -> None:

@@ -194,6 +194,16 @@ def check_extendable(config: dict[str, Any], name: str) -> None:
             f"{name} is configured as a decoder, not as a masked language model.",
             hint="Set `is_decoder` and `add_cross_attention` to false in config.json.",
         )
+    check_loadable(config, name)
+
+
+def check_loadable(config: dict[str, Any], name: str) -> None:
+    """Refuse the config of an X-MOD, of whatever task, whose weights cannot be used as they are.
+
+    Raises:
+        ModelError: It names another file of weights, quantises them, or has a value that nothing
+            can be computed with.
+    """
     if config.get("transformers_weights"):
         raise ModelError(
             f"{name} names its weights file itself (`transformers_weights`).",

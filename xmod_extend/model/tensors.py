@@ -2,8 +2,9 @@
 
 A base of 3.4 GB is never held in memory. Opening a safetensors file reads only its header; `read`
 copies one tensor's bytes into fresh memory (no mapping of the file, whose touched pages would count
-as resident). The header is parsed here and not by the `safetensors` library so that a damaged or
-half-downloaded file can be told apart and named, and so that `info` works without importing torch.
+as resident), and `map` leaves them in the file until they are used. The header is parsed here and
+not by the `safetensors` library so that a damaged or half-downloaded file can be told apart and
+named, and so that `info` works without importing torch.
 
 File format: 8 bytes little-endian header length, the header as a JSON object, then the tensors'
 bytes without gaps. Source: the format section of the safetensors README.
@@ -136,6 +137,8 @@ class TensorFile(Protocol):
 
     def read(self, name: str) -> torch.Tensor: ...
 
+    def map(self, name: str) -> torch.Tensor: ...
+
     def iter_bytes(self, name: str, chunk_bytes: int = CHUNK_BYTES) -> Iterator[memoryview]: ...
 
     def digest(self, name: str) -> str: ...
@@ -161,6 +164,23 @@ def source_of(file: TensorFile, name: str) -> TensorSource:
 def source_in_memory(tensor: torch.Tensor) -> TensorSource:
     """Return a tensor in memory, which is not copied."""
     return TensorSource(tensor_info(tensor), lambda: [tensor_bytes(tensor)])
+
+
+def read_as(file: TensorFile, name: str, dtype: torch.dtype) -> torch.Tensor:
+    """Return a tensor of a file in another dtype, of which a piece at a time is in memory twice."""
+    import torch
+
+    info = file.info(name)
+    stored = torch_dtype(info.dtype)
+    if stored == dtype:
+        return file.read(name)
+    values = torch.empty(info.num_elements, dtype=dtype, device="cpu")
+    done = 0
+    for chunk in file.iter_bytes(name):
+        piece = torch.frombuffer(bytearray(chunk), dtype=stored)
+        values[done : done + piece.numel()] = piece
+        done += piece.numel()
+    return values.view(info.shape)
 
 
 def digest_of(info: TensorInfo, chunks: Iterable[bytes | memoryview]) -> str:
@@ -204,6 +224,7 @@ class SafetensorsFile:
         self.path = path
         entries, self.metadata, self._data_start = _read_header(path)
         self._entries = entries
+        self._mapping: Any = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -217,7 +238,7 @@ class SafetensorsFile:
         import torch
 
         info, start = self._entries[name]
-        raw = torch.empty(info.num_bytes, dtype=torch.uint8)
+        raw = torch.empty(info.num_bytes, dtype=torch.uint8, device="cpu")
         view = raw.numpy().data
         with self.path.open("rb", buffering=0) as file:
             file.seek(self._data_start + start)
@@ -229,6 +250,24 @@ class SafetensorsFile:
                 done += count
         return raw.view(torch_dtype(info.dtype)).reshape(info.shape)
 
+    def map(self, name: str) -> torch.Tensor:
+        """Return the tensor where it lies in the file: a private mapping, as transformers has it.
+
+        A page of it is in memory once it is used, and shared with other processes until it is
+        written to, which does not change the file.
+        """
+        import torch
+
+        info, start = self._entries[name]
+        dtype, begin = torch_dtype(info.dtype), self._data_start + start
+        if begin % dtype.itemsize or not info.num_bytes:
+            return self.read(name)
+        if self._mapping is None:
+            path, size = os.fspath(self.path), self.path.stat().st_size
+            self._mapping = torch.UntypedStorage.from_file(path, shared=False, nbytes=size)
+        storage = self._mapping[begin : begin + info.num_bytes]
+        return torch.empty(0, dtype=dtype, device="cpu").set_(storage).view(info.shape)
+
     def iter_bytes(self, name: str, chunk_bytes: int = CHUNK_BYTES) -> Iterator[memoryview]:
         """Yield the tensor's bytes in pieces, each valid only until the next one is asked for."""
         info, start = self._entries[name]
@@ -237,11 +276,15 @@ class SafetensorsFile:
             file.seek(self._data_start + start)
             left = info.num_bytes
             while left:
-                count = file.readinto(view[: min(left, len(view))])
-                if not count:
-                    raise self._ends_early(name)
-                yield view[:count]
-                left -= count
+                wanted = view[: min(left, len(view))]
+                done = 0
+                while done < len(wanted):
+                    count = file.readinto(wanted[done:])
+                    if not count:
+                        raise self._ends_early(name)
+                    done += count
+                yield wanted
+                left -= len(wanted)
 
     def digest(self, name: str) -> str:
         return digest_of(self.info(name), self.iter_bytes(name))

@@ -23,6 +23,7 @@ from xmod_extend.model.tensors import (
     refuse_lfs_pointer,
     tensor_bytes,
     tensor_info,
+    torch_dtype,
 )
 from xmod_extend.text.sniffing import LFS_POINTER
 
@@ -63,21 +64,36 @@ class PickleFile:
         """Return the tensor in memory of its own."""
         import torch
 
-        return self._tensor(name).clone(memory_format=torch.contiguous_format)
+        info = self._infos[name]
+        raw = torch.empty(info.num_bytes, dtype=torch.uint8, device="cpu")
+        view, done = raw.numpy().data, 0
+        for chunk in self.iter_bytes(name):
+            view[done : done + len(chunk)] = chunk
+            done += len(chunk)
+        return raw.view(torch_dtype(info.dtype)).reshape(info.shape)
+
+    def map(self, name: str) -> torch.Tensor:
+        """Return the tensor where it lies in the file, as `SafetensorsFile.map` does."""
+        return self._tensors[name]
 
     def iter_bytes(self, name: str, chunk_bytes: int = CHUNK_BYTES) -> Iterator[memoryview]:
-        view = tensor_bytes(self._tensor(name))
-        for start in range(0, len(view), chunk_bytes):
+        """Yield the tensor's bytes in pieces, each valid only until the next one is asked for."""
+        view = None
+        for start in range(0, self._infos[name].num_bytes, chunk_bytes):
+            # Asked for anew, so that the pages of earlier pieces need not stay resident.
+            tensor = self._tensor(name, chunk_bytes)
+            if view is None or tensor.is_contiguous():
+                view = tensor_bytes(tensor)
             yield view[start : start + chunk_bytes]
 
     def digest(self, name: str) -> str:
         return digest_of(self.info(name), self.iter_bytes(name))
 
-    def _tensor(self, name: str) -> torch.Tensor:
+    def _tensor(self, name: str, touched_bytes: int) -> torch.Tensor:
         with self._lock:
             if self._touched_bytes > self.RENEW_AFTER_BYTES:
                 self._tensors, self._touched_bytes = self._load(), 0
-            self._touched_bytes += self._infos[name].num_bytes
+            self._touched_bytes += touched_bytes
             return self._tensors[name]
 
     def _load(self) -> dict[str, torch.Tensor]:
