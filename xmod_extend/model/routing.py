@@ -44,7 +44,7 @@ ROW_IDS = "row_lang_ids"
 
 @dataclass(frozen=True, eq=False)
 class Route:
-    """Which rows of a batch run through which adapters.
+    """The rows of a batch and the adapters that they run through.
 
     Attributes:
         languages: The ids that are in the batch, ascending.
