@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from xmod_extend.jobs.install import install_packs
     from xmod_extend.jobs.load import load
     from xmod_extend.jobs.pack import pack_language
+    from xmod_extend.jobs.publication import Publication
+    from xmod_extend.jobs.push import push_to_hub
     from xmod_extend.jobs.remove import remove_language
     from xmod_extend.jobs.report import write_report
     from xmod_extend.jobs.states import State
@@ -40,6 +42,7 @@ _MODULE_OF = {
     "Callback": "jobs.callbacks",
     "Comparison": "report.evaluation",
     "Evaluation": "report.evaluation",
+    "Publication": "jobs.publication",
     "RunRecord": "report.record",
     "State": "jobs.states",
     "XmodExtendError": "errors",
@@ -55,6 +58,7 @@ _MODULE_OF = {
     "pack_language": "jobs.pack",
     "parse_language": "languages",
     "probe_corpus": "jobs.inspect",
+    "push_to_hub": "jobs.push",
     "remove_language": "jobs.remove",
     "sample_text": "text.samples",
     "transfer": "jobs.transfer",
@@ -66,6 +70,7 @@ __all__ = [
     "Callback",
     "Comparison",
     "Evaluation",
+    "Publication",
     "RunRecord",
     "State",
     "XmodExtendError",
@@ -82,6 +87,7 @@ __all__ = [
     "pack_language",
     "parse_language",
     "probe_corpus",
+    "push_to_hub",
     "remove_language",
     "sample_text",
     "transfer",

@@ -19,6 +19,7 @@ from xmod_extend.cli.mistyped import explain
 from xmod_extend.cli.output import Output
 from xmod_extend.cli.pack import pack
 from xmod_extend.cli.probe import probe
+from xmod_extend.cli.push import push
 from xmod_extend.cli.remove import remove
 from xmod_extend.cli.report import report
 from xmod_extend.cli.streams import discard_output, require_descriptors, tolerant_stderr
@@ -53,6 +54,7 @@ COMMANDS = (
     pack,
     install,
     remove,
+    push,
 )
 
 for command in COMMANDS:

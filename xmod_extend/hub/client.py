@@ -102,7 +102,7 @@ def fetch(
 def is_out_of_reach(error: BaseException) -> bool:
     """Return whether the Hub gave no answer: no network, a timeout, offline mode, or it is down."""
     return any(
-        _is_connection_error(cause) or (_status(cause) or 0) >= 500 for cause in _causes(error)
+        is_connection_error(cause) or (status_of(cause) or 0) >= 500 for cause in causes(error)
     )
 
 
@@ -133,8 +133,8 @@ def hub_error(
     from huggingface_hub import errors
 
     what = f"{path} of {repository}" if path else str(repository)
-    chain = _causes(error)
-    status = next((code for code in map(_status, chain) if code is not None), None)
+    chain = causes(error)
+    status = next((code for code in map(status_of, chain) if code is not None), None)
     if _is(chain, errors.GatedRepoError) or "gated dataset" in str(error):  # datasets' own words
         return HubError(
             f"{_start(what)} is gated, and this account has not been given access.",
@@ -153,7 +153,7 @@ def hub_error(
             hint="Log in with `hf auth login`, or set HF_TOKEN to a valid token that may read it.",
         )
     if (status or 0) < 500 and (
-        _is(chain, errors.LocalEntryNotFoundError) or any(map(_is_connection_error, chain))
+        _is(chain, errors.LocalEntryNotFoundError) or any(map(is_connection_error, chain))
     ):
         return _not_cached(what)
     if _is(chain, errors.RepositoryNotFoundError):
@@ -243,7 +243,7 @@ def _local_or_other(error: Exception, chain: list[BaseException], what: str) -> 
     )
 
 
-def _causes(error: BaseException | None) -> list[BaseException]:
+def causes(error: BaseException | None) -> list[BaseException]:
     """Return the error and what it was raised from or while handling."""
     chain: list[BaseException] = []
     while error is not None and error not in chain:
@@ -256,12 +256,12 @@ def _is(chain: list[BaseException], *classes: type[BaseException]) -> bool:
     return any(isinstance(cause, classes) for cause in chain)
 
 
-def _status(error: BaseException) -> int | None:
+def status_of(error: BaseException) -> int | None:
     status = getattr(getattr(error, "response", None), "status_code", None)
     return status if isinstance(status, int) else None
 
 
-def _is_connection_error(error: BaseException) -> bool:
+def is_connection_error(error: BaseException) -> bool:
     # Offline mode is one to the client. Which HTTP library it uses has changed before; the names
     # have not.
     names = {cls.__name__ for cls in type(error).__mro__}
