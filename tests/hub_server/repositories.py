@@ -140,7 +140,7 @@ class Hub:
     storage: dict[str, bytes] = field(default_factory=dict)
     parts: dict[tuple[str, int], bytes] = field(default_factory=dict)
     uploaded_bytes: int = 0
-    threshold: int = 100_000
+    threshold: int = 10_000_000
     part_bytes: int | None = None
     copies: bool = False
 

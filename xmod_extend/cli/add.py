@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from xmod_extend.cli.errors import Boundary, error_boundary
 from xmod_extend.cli.options import Json, Quiet, takes, typed
 from xmod_extend.cli.output import Display, Output
+from xmod_extend.cli.push import hide_bars
 from xmod_extend.cli.result import show_many, show_one
-from xmod_extend.errors import LanguagesFailedError, UsageError
+from xmod_extend.errors import HubError, LanguagesFailedError, UsageError
 from xmod_extend.jobs.options import ALIASES, AddOptions, merge_options, named_options
 from xmod_extend.options import flag
 from xmod_extend.training.options import PER_PROCESS
+
+if TYPE_CHECKING:
+    from xmod_extend.jobs.checks import Request
+    from xmod_extend.jobs.publication import Publication
 
 
 def _alias_line() -> str:
@@ -116,10 +122,12 @@ def add(
 
         try:
             record = run_add(request, display)
+            published = _publish(output, request, display)
         finally:
             display.close()
         if output.is_first:
-            show_one(output, record)
+            show_one(output, record, published.value)
+        published.require()
 
 
 def _add_many(
@@ -153,6 +161,7 @@ def _add_many(
 
     try:
         records = run_add_many(requests, display, jobs=1 if jobs is None else jobs)
+        published = _publish(output, requests[0], display)
     except LanguagesFailedError as error:
         display.close()
         if error.records and output.is_first:
@@ -161,4 +170,30 @@ def _add_many(
     finally:
         display.close()
     if output.is_first:
-        show_many(output, records, {})
+        show_many(output, records, {}, published.value)
+    published.require()
+
+
+@dataclass(frozen=True)
+class _Published:
+    """What became of publishing; a failure is raised when the result has been shown."""
+
+    value: Publication | None = None
+    failure: HubError | None = None
+
+    def require(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+
+def _publish(output: Output, request: Request, display: Display) -> _Published:
+    if request.options.push_to_hub is None or request.options.plan:
+        return _Published()
+    if output.quiet:
+        hide_bars()
+    from xmod_extend.jobs.push import publish_added
+
+    try:
+        return _Published(publish_added(request.options, request.output, display))
+    except HubError as error:
+        return _Published(failure=error)

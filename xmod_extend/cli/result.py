@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from xmod_extend.cli.output import Output, duration, num_bytes
+from xmod_extend.cli.push import describe as describe_publication
 from xmod_extend.cli.scores import score_table
 
 if TYPE_CHECKING:
     from xmod_extend.evaluation.score import Score
+    from xmod_extend.jobs.publication import Publication
     from xmod_extend.report.record import EvaluationRecord, RunRecord
 
 
-def show_one(output: Output, record: RunRecord) -> None:
+def show_one(output: Output, record: RunRecord, published: Publication | None = None) -> None:
     """Print what became of one language."""
     from xmod_extend.report.record import describe_epochs
 
@@ -37,8 +39,8 @@ def show_one(output: Output, record: RunRecord) -> None:
 
     proof = record.verification
     output.result(
-        record.to_dict(),
-        str(record.output),
+        record.to_dict() | _published_value(published),
+        "\n".join([str(record.output), *([published.url] if published else [])]),
         f"{record.language}, {record.language_name}, is in {record.output}",
         "Held-out text:",
         score_table(_ladder(record)),
@@ -51,6 +53,7 @@ def show_one(output: Output, record: RunRecord) -> None:
         f"Look at it in a browser: {Path(str(record.output)) / REPORT_NAME}",
         f"Load it: AutoModelForMaskedLM.from_pretrained({str(record.output)!r}), then "
         f"model.set_default_language({record.language!r})",
+        *(describe_publication(published) if published else ()),
         effect=f"it is in {record.output}.",
     )
 
@@ -69,9 +72,20 @@ def _ladder(record: RunRecord) -> list[tuple[str, Score]]:
     ]
 
 
-def show_many(output: Output, records: Sequence[RunRecord], failures: Mapping[str, str]) -> None:
+def _published_value(published: Publication | None) -> dict[str, Any]:
+    return {} if published is None else {"published": published.to_dict()}
+
+
+def show_many(
+    output: Output,
+    records: Sequence[RunRecord],
+    failures: Mapping[str, str],
+    published: Publication | None = None,
+) -> None:
     """Print what became of several languages, those that failed included."""
-    values: list[dict[str, Any]] = [record.to_dict() for record in records]
+    values: list[dict[str, Any]] = [
+        record.to_dict() | _published_value(published) for record in records
+    ]
     values += [{"language": code, "error": sentence} for code, sentence in failures.items()]
     if records[0].plan is not None:
         seconds = sum(record.plan.estimated_seconds for record in records if record.plan)
@@ -109,7 +123,7 @@ def show_many(output: Output, records: Sequence[RunRecord], failures: Mapping[st
     assert proof is not None
     output.result(
         values,
-        str(records[0].output),
+        "\n".join([str(records[0].output), *([published.url] if published else [])]),
         "Held-out perplexity with the best existing adapter, by token frequencies and with the new "
         "adapter:",
         table,
@@ -119,6 +133,7 @@ def show_many(output: Output, records: Sequence[RunRecord], failures: Mapping[st
         f"of {proof.languages_compared} languages bit for bit",
         f"In {records[0].output}, with a page for each to look at in a browser: "
         f"{_report_names(records)}",
+        *(describe_publication(published) if published else ()),
         effect=f"it is in {records[0].output}.",
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xmod_extend.errors import HubError
-from xmod_extend.hub.client import ANSWER_SECONDS, quiet, status_of
+from xmod_extend.hub.client import ANSWER_SECONDS, is_out_of_reach, quiet, status_of
 from xmod_extend.hub.refusals import NEW_TOKEN, explained
 
 if TYPE_CHECKING:
@@ -112,23 +112,39 @@ def log_in(repo_id: str) -> Account:
     return account
 
 
-def check_may_publish(repo_id: str) -> None:
+def check_may_publish(repo_id: str, *, private: bool = False) -> str | None:
     """Refuse early what is known to fail later; creates nothing.
 
-    Raises:
-        HubError: As in `log_in` and `look_at`, or the account may not write there.
-    """
-    from huggingface_hub import HfApi
+    Args:
+        private: Whether it must not be seen by everybody.
 
-    account, remote = log_in(repo_id), look_at(repo_id, with_files=False)
-    namespace = repo_id.split("/")[0]
+    Returns:
+        Why nothing can be known now, in a sentence: there is no network, or offline mode forbids
+        to use it.
+
+    Raises:
+        HubError: Nobody is logged in, the account may not write there, or everybody would see it.
+    """
+    from huggingface_hub import HfApi, is_offline_mode
+
+    if is_offline_mode():
+        return f"Offline mode is on: as long as it is, nothing can be published to {repo_id}."
+    try:
+        account, remote = log_in(repo_id), look_at(repo_id, with_files=False)
+    except HubError as error:
+        if error.__cause__ is None or not is_out_of_reach(error.__cause__):
+            raise
+        return f"The Hub cannot be reached now: whether {repo_id} can be published is not known."
     if not remote.exists:
+        namespace = repo_id.split("/")[0]
         if account.is_outside(namespace):
             raise HubError(
                 f"{repo_id} cannot be created: {account.name} is not a member of {namespace}.",
                 hint="Check the spelling, or publish under your own name.",
             )
-        return
+        return None
+    if private:
+        refuse_public(remote)
     try:
         with quiet("huggingface_hub"):
             HfApi().auth_check(repo_id, write=True)
@@ -136,6 +152,20 @@ def check_may_publish(repo_id: str) -> None:
         if status_of(error) in (401, 403):
             with explained(repo_id, "upload"):
                 raise
+    return None
+
+
+def refuse_public(remote: Remote) -> None:
+    """Refuse a repository that everybody sees.
+
+    Raises:
+        HubError: It is public.
+    """
+    if remote.private is False:
+        raise HubError(
+            f"{remote.repo_id} exists and is public, which --private does not change.",
+            hint="Make it private in its settings on the Hub first, or leave --private out.",
+        )
 
 
 def look_at(repo_id: str, *, with_files: bool = True) -> Remote:

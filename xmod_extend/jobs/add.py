@@ -20,6 +20,7 @@ from xmod_extend.jobs.job import Job, identity, load_job
 from xmod_extend.jobs.learning_curve import draw_learning_curve
 from xmod_extend.jobs.options import AddOptions, merge_options
 from xmod_extend.jobs.output import TrainedLanguage, write_extended
+from xmod_extend.jobs.push import publish_added
 from xmod_extend.jobs.records import make_record, plan_record, training_record
 from xmod_extend.jobs.scoring import probe_base, probe_once, score_adapter
 from xmod_extend.jobs.training import open_metrics, state_to_resume, train_adapter
@@ -52,7 +53,11 @@ def add_language(
         XmodExtendError: What cannot be done, as one of the classes in `xmod_extend.errors`.
     """
     with choose_callback(callback, progress) as callback:
-        return run_add(check_request(merge_options(None, options), callback), callback)
+        request = check_request(merge_options(None, options), callback)
+        record = run_add(request, callback)
+        if not request.options.plan:
+            publish_added(request.options, request.output, callback)
+        return record
 
 
 # A notebook's completion and help() show the options by name.

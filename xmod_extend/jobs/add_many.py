@@ -32,6 +32,7 @@ from xmod_extend.jobs.options import named_options
 from xmod_extend.jobs.output import TrainedLanguage, write_extended
 from xmod_extend.jobs.parallel import run_side_by_side, sentence_of
 from xmod_extend.jobs.plan_file import combine_options, read_plan_file
+from xmod_extend.jobs.push import publish_added
 from xmod_extend.model.checkpoint import Checkpoint
 from xmod_extend.model.global_state import own_global_state
 from xmod_extend.model.slice import free_slice
@@ -84,7 +85,11 @@ def add_languages(
     else:
         entries = combine_options(languages, common, {}, where="`languages`")
     with choose_callback(callback, progress) as callback:
-        return run_add_many(check_requests(entries, callback), callback, jobs=int(jobs))
+        requests = check_requests(entries, callback)
+        records = run_add_many(requests, callback, jobs=int(jobs))
+        if not requests[0].options.plan:
+            publish_added(requests[0].options, requests[0].output, callback)
+        return records
 
 
 @own_global_state()

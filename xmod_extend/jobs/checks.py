@@ -27,6 +27,7 @@ from xmod_extend.files.run_folder import (
     step_of,
     what_is_saved,
 )
+from xmod_extend.hub.remote import check_may_publish
 from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.options import AddOptions, CorpusOptions
 from xmod_extend.jobs.references import parse_references
@@ -66,7 +67,8 @@ def check_request(options: AddOptions, callback: Callback) -> Request:
         LanguageError: The code is malformed, unknown or taken, or the donor or the default language
             is none of its languages.
         ModelError: The base is not an X-MOD.
-        HubError: The base's config.json cannot be downloaded.
+        HubError: The base's config.json cannot be downloaded, or nothing may be published where
+            `push_to_hub` says.
         UsageError: The output cannot be written, `max_length` is more than the base can read, or
             a tracker is not installed.
         CorpusError: A file of text is missing, unreadable or of an unsupported kind.
@@ -80,6 +82,7 @@ def check_request(options: AddOptions, callback: Callback) -> Request:
     check_run_folder(run_folder(output))
     _check_output(output, options, base)
     _check_saved_state(output, options)
+    _check_publishing(options, callback)
     return Request(
         options=options, base=base, language=language, output=output, forced=options.force
     )
@@ -121,6 +124,7 @@ def check_requests(entries: Sequence[AddOptions], callback: Callback) -> tuple[R
     _check_saved_state(output, first, is_several=True)
     if first.resume:
         _check_none_is_left_out(run, names)
+    _check_publishing(first, callback)
     return tuple(
         Request(
             options=replace(options, force=force),
@@ -131,6 +135,16 @@ def check_requests(entries: Sequence[AddOptions], callback: Callback) -> tuple[R
         )
         for options, language in zip(entries, languages, strict=True)
     )
+
+
+def _check_publishing(options: AddOptions, callback: Callback) -> None:
+    """Find out before the work whether its result may be published after it."""
+    if options.push_to_hub is None:
+        return
+    callback.on_stage(f"Looking at {options.push_to_hub} on the Hub")
+    problem = check_may_publish(options.push_to_hub, private=options.private)
+    if problem is not None:
+        callback.on_warning(problem)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from xmod_extend.arguments import as_path_or_name
 from xmod_extend.errors import UsageError
+from xmod_extend.jobs.push_options import PublishOptions
 from xmod_extend.options import OptionGroup, flag, option, options_of
 from xmod_extend.text.options import TextOptions
 from xmod_extend.training.options import PER_PROCESS, TrainingOptions, with_global_batch
@@ -139,6 +140,7 @@ class ReferenceOptions(OptionGroup):
 class AddOptions(
     ReferenceOptions,
     RunningOptions,
+    PublishOptions,
     DefaultLanguageOptions,
     OutputOptions,
     TrainingOptions,

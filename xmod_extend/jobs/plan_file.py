@@ -28,11 +28,13 @@ from xmod_extend.jobs.options import (
     read_options,
     read_yaml,
 )
+from xmod_extend.jobs.push_options import PublishOptions
 from xmod_extend.options import options_of
 
 RUN_OPTIONS = (
     *options_of(BaseOptions),
     *options_of(OutputOptions),
+    *options_of(PublishOptions),
     *options_of(DefaultLanguageOptions),
     *options_of(RunningOptions),
     "precision",

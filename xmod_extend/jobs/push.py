@@ -9,6 +9,7 @@ Until something is sent nothing is changed on the Hub; what is there already is 
 from __future__ import annotations
 
 import fnmatch
+import os
 import shlex
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -43,7 +44,7 @@ from xmod_extend.jobs.published_folder import (
     inspect_folder,
 )
 from xmod_extend.jobs.push_checks import Change, check_repository
-from xmod_extend.jobs.push_options import PushOptions, What
+from xmod_extend.jobs.push_options import PublishOptions, PushOptions, What
 from xmod_extend.jobs.sharing_options import PackOptions
 from xmod_extend.model.extension import CARD_NAME
 from xmod_extend.report.card_metadata import check_metadata
@@ -243,19 +244,22 @@ def _describe(plan: UploadPlan, remote: Remote, options: PushOptions) -> Sequenc
     return lines
 
 
-def push_added(output: Path, options: PushOptions, callback: Callback) -> Publication:
-    """Publish a checkpoint that was just written; if that fails, it stands.
+def publish_added(options: PublishOptions, output: Path, callback: Callback) -> Publication | None:
+    """Publish a checkpoint that was just written, if that was asked for.
 
     Raises:
-        HubError: It could not be published.
+        HubError: It could not be published. The checkpoint stands, and the hint has the command
+            that goes on.
     """
+    if options.push_to_hub is None or os.environ.get("RANK", "0") != "0":
+        return None
+    chosen = PushOptions(repo=options.push_to_hub, private=options.private)
     try:
-        return run_push(output, options, callback)
-    except HubError as error:
-        private = " --private" if options.private else ""
-        hint = f"{error.hint} " if error.hint else ""
-        command = f"xmod-extend push {shlex.quote(str(output))} --repo {options.repo}{private}"
+        return run_push(output.expanduser(), chosen, callback)
+    except (HubError, UsageError) as error:
+        command = f"xmod-extend push {shlex.quote(str(output))} --repo {chosen.repo}"
+        command += " --private" if chosen.private else ""
         raise HubError(
             f"{output} is written and verified, but was not published: {error.message}",
-            hint=f"{hint}Then go on with `{command}`.",
+            hint=f"{error.hint or ''} Then go on with `{command}`.".strip(),
         ) from error

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from xmod_extend.errors import HubError, UsageError
-from xmod_extend.hub.remote import Remote
+from xmod_extend.hub.remote import Remote, refuse_public
 from xmod_extend.jobs.published_folder import PublishedFolder, remote_languages
 from xmod_extend.jobs.push_options import PushOptions
 from xmod_extend.model.config import CONFIG_NAME
@@ -54,11 +54,8 @@ def check_repository(remote: Remote, published: PublishedFolder, options: PushOp
             "request can be made.",
             hint="Check the spelling, or leave --create-pr out to make it.",
         )
-    if options.private and remote.private is False:
-        raise HubError(
-            f"{remote.repo_id} exists and is public, which --private does not change.",
-            hint="Make it private in its settings on the Hub first, or leave --private out.",
-        )
+    if options.private:
+        refuse_public(remote)
     kind, there = _look_inside(remote)
     if kind not in ("nothing", published.what) and not options.force:
         named = {

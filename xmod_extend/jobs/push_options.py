@@ -1,4 +1,4 @@
-"""The options of `push`."""
+"""The options of `push`, and those by which other commands publish what they wrote."""
 
 from __future__ import annotations
 
@@ -77,4 +77,31 @@ class PushOptions(OptionGroup):
             raise UsageError(
                 "--private is for a new repository, and --create-pr for one that exists.",
                 hint="Leave one of the two out.",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishOptions(OptionGroup):
+    """Publishing what was written."""
+
+    PANEL = "Output"
+
+    push_to_hub: str | None = option(
+        "Publish the checkpoint there at the end, as `push` does.",
+        default=None,
+        default_text="it is not published",
+        metavar="USER/NAME",
+    )
+    private: bool = option(
+        "Make the repository of --push-to-hub private, if it is new.", default=False
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.push_to_hub is not None:
+            check_repo_id(self.push_to_hub)
+        elif self.private:
+            raise UsageError(
+                "--private is about the repository of --push-to-hub, which is not given.",
+                hint="Name the repository with --push-to-hub USER/NAME, or leave --private out.",
             )
