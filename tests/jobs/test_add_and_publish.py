@@ -1,4 +1,4 @@
-"""`add --push-to-hub`: checked before training, published after it, and nothing lost by a failure."""
+"""`add --push-to-hub`: checked before training, published after it, nothing lost by a failure."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_a_plan_publishes_nothing(hub: Hub, base: Path, corpus: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"push_to_hub": "quz"}, "does not say whose"),
+        ({"push_to_hub": "quz"}, r"it must be USER/NAME"),
         ({"push_to_hub": None, "private": True}, "--private is about the repository"),
     ],
 )

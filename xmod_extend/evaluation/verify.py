@@ -24,7 +24,7 @@ import numpy as np
 
 from xmod_extend.arguments import PathOrName, as_names, as_path_or_name
 from xmod_extend.errors import LanguageError, ModelError
-from xmod_extend.model.base import resolve_base
+from xmod_extend.model.base import BaseReference, resolve_base
 from xmod_extend.model.checkpoint import Checkpoint, open_checkpoint
 from xmod_extend.model.config import config_languages, longest_input, read_config
 from xmod_extend.model.extension import describe_default
@@ -128,8 +128,10 @@ def verify_checkpoint(
         HubError: One of the two cannot be had from the Hub.
     """
     started = time.perf_counter()
-    checkpoint = resolve_base(as_path_or_name("checkpoint", checkpoint)).fetch()
-    before = _open_base(base, checkpoint)
+    extended = resolve_base(as_path_or_name("checkpoint", checkpoint))
+    named = None if base is None else resolve_base(as_path_or_name("base", base))
+    checkpoint = extended.fetch()
+    before = _open_base(named, checkpoint)
     chosen = _choose_languages(before, languages)
     config, weights = read_config(checkpoint), open_weights(checkpoint)
     findings = Findings()
@@ -156,11 +158,9 @@ def verify_checkpoint(
     )
 
 
-def _open_base(base: PathOrName | None, checkpoint: Path) -> Checkpoint:
+def _open_base(named: BaseReference | None, checkpoint: Path) -> Checkpoint:
     """Open a base, or the one that the checkpoint's run.json names."""
-    if base is None:
-        return open_checkpoint(recorded_base(checkpoint).fetch())
-    return open_checkpoint(resolve_base(as_path_or_name("base", base)).fetch())
+    return open_checkpoint((named or recorded_base(checkpoint)).fetch())
 
 
 def _choose_languages(base: Checkpoint, languages: str | Sequence[str] | None) -> Sequence[str]:

@@ -6,33 +6,27 @@ from dataclasses import dataclass
 from typing import Literal
 
 from xmod_extend.errors import UsageError
-from xmod_extend.options import OptionGroup, option
+from xmod_extend.options import OptionGroup, Rule, option
 from xmod_extend.packs.description import LICENSE
 
 What = Literal["full", "pack"]
 
 
-def check_repo_id(repo_id: str) -> None:
-    """Refuse what is not USER/NAME.
-
-    Raises:
-        UsageError: It has another form, or the Hub does not allow it.
-    """
+def _is_repository(name: str) -> bool:
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
-    hint = "Write USER/NAME, such as my-name/xmod-base-quz."
-    if "@" in repo_id:
-        raise UsageError(
-            f"{repo_id} names a revision; what is published goes to the main branch.",
-            hint="Leave the @ out, or offer a change with --create-pr.",
-        )
     try:
-        validate_repo_id(repo_id)
-    except HFValidationError as error:
-        raise UsageError(f"{repo_id} is not a name that the Hub allows.", hint=hint) from error
-    if "/" not in repo_id:
-        raise UsageError(f"{repo_id} does not say whose repository it is.", hint=hint)
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return "/" in name
+
+
+REPOSITORY: Rule = (
+    _is_repository,
+    "USER/NAME as the Hub allows it, without a revision, such as my-name/xmod-base-quz",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +35,9 @@ class PushOptions(OptionGroup):
 
     PANEL = "What"
 
-    repo: str = option("Repository on the Hub; made if it is not there.", metavar="USER/NAME")
+    repo: str = option(
+        "Repository on the Hub; made if it is not there.", metavar="USER/NAME", rules=[REPOSITORY]
+    )
     what: What | None = option(
         "The whole checkpoint, or one language of it as a pack.",
         default=None,
@@ -72,7 +68,6 @@ class PushOptions(OptionGroup):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_repo_id(self.repo)
         if self.private and self.create_pr:
             raise UsageError(
                 "--private is for a new repository, and --create-pr for one that exists.",
@@ -91,6 +86,7 @@ class PublishOptions(OptionGroup):
         default=None,
         default_text="it is not published",
         metavar="USER/NAME",
+        rules=[REPOSITORY],
     )
     private: bool = option(
         "Make the repository of --push-to-hub private, if it is new.", default=False
@@ -98,10 +94,8 @@ class PublishOptions(OptionGroup):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.push_to_hub is not None:
-            check_repo_id(self.push_to_hub)
-        elif self.private:
+        if self.private and self.push_to_hub is None:
             raise UsageError(
-                "--private is about the repository of --push-to-hub, which is not given.",
+                "--private is about the repository of --push-to-hub, which must be given.",
                 hint="Name the repository with --push-to-hub USER/NAME, or leave --private out.",
             )
