@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from xmod_extend.jobs.push import push_to_hub
     from xmod_extend.jobs.remove import remove_language
     from xmod_extend.jobs.report import write_report
+    from xmod_extend.jobs.slice import slice_checkpoint
     from xmod_extend.jobs.states import State
     from xmod_extend.jobs.transfer import transfer
     from xmod_extend.languages import parse_language
@@ -61,6 +62,7 @@ _MODULE_OF = {
     "push_to_hub": "jobs.push",
     "remove_language": "jobs.remove",
     "sample_text": "text.samples",
+    "slice_checkpoint": "jobs.slice",
     "transfer": "jobs.transfer",
     "verify_checkpoint": "evaluation.verify",
     "write_report": "jobs.report",
@@ -90,6 +92,7 @@ __all__ = [
     "push_to_hub",
     "remove_language",
     "sample_text",
+    "slice_checkpoint",
     "transfer",
     "verify_checkpoint",
     "write_report",

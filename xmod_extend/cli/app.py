@@ -22,6 +22,7 @@ from xmod_extend.cli.probe import probe
 from xmod_extend.cli.push import push
 from xmod_extend.cli.remove import remove
 from xmod_extend.cli.report import report
+from xmod_extend.cli.slice import slice_languages
 from xmod_extend.cli.streams import discard_output, require_descriptors, tolerant_stderr
 from xmod_extend.cli.transfer import transfer
 from xmod_extend.cli.verify import verify
@@ -54,12 +55,14 @@ COMMANDS = (
     pack,
     install,
     remove,
+    slice_languages,
     push,
 )
+NAMES = {evaluate: "eval", slice_languages: "slice"}
+"""Commands whose functions may not have their names, which are Python's own."""
 
 for command in COMMANDS:
-    name = "eval" if command is evaluate else None
-    app.command(name, cls=Command, epilog=EPILOG if command is add else None)(command)
+    app.command(NAMES.get(command), cls=Command, epilog=EPILOG if command is add else None)(command)
 
 
 def _version(is_asked_for: bool) -> None:

@@ -14,7 +14,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ import numpy as np
 
 from xmod_extend.arguments import PathOrName, as_names, as_path_or_name
 from xmod_extend.errors import LanguageError, ModelError
+from xmod_extend.evaluation.logits import logits_digests
 from xmod_extend.model.base import BaseReference, resolve_base
 from xmod_extend.model.checkpoint import Checkpoint, open_checkpoint
 from xmod_extend.model.config import config_languages, longest_input, read_config
@@ -31,6 +32,7 @@ from xmod_extend.model.extension import describe_default
 from xmod_extend.model.global_state import own_global_state
 from xmod_extend.model.info import recorded_base
 from xmod_extend.model.names import ADAPTER_NAME, TIED_NAMES
+from xmod_extend.model.sliced import read_slice_note
 from xmod_extend.model.tensors import TensorFile
 from xmod_extend.model.upstream import make_xmod_config
 from xmod_extend.model.weights import Weights, open_weights
@@ -38,7 +40,6 @@ from xmod_extend.tokens.tokenizer import find_tokenizer_files
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    import torch
 
 MEANINGLESS_FIELDS = (
     "transformers_version",
@@ -135,8 +136,10 @@ def verify_checkpoint(
     chosen = _choose_languages(before, languages)
     config, weights = read_config(checkpoint), open_weights(checkpoint)
     findings = Findings()
-    added = _compare_config(before, config, findings)
-    num_compared, num_identical = _compare_tensors(before, weights, added, findings)
+    added = _compare_config(before, checkpoint, config, findings)
+    num_compared, num_identical = _compare_tensors(
+        before, weights, config_languages(config), findings
+    )
     compare_tokenizers(before.path, checkpoint, findings)
     logits = None
     after = _open_to_compare(checkpoint, findings)
@@ -185,11 +188,20 @@ def _open_to_compare(checkpoint: Path, findings: Findings) -> Checkpoint | None:
         return None
 
 
-def _compare_config(base: Checkpoint, config: dict[str, Any], findings: Findings) -> list[str]:
+def _compare_config(
+    base: Checkpoint, checkpoint: Path, config: dict[str, Any], findings: Findings
+) -> list[str]:
     """Compare every field, and return the languages that were added."""
     languages = config_languages(config)
     lost = [code for code in base.languages if code not in languages]
-    if lost:
+    source = read_slice_note(checkpoint)
+    if lost and source is not None:
+        findings.differences.append(
+            f"This is a slice of {source}, without {len(lost)} of the base's "
+            f"{len(base.languages)} languages, so it cannot equal the base; it was compared with "
+            f"{source} when it was made. Left out: {', '.join(lost)}."
+        )
+    elif lost:
         findings.differences.append(f"config.json: languages were lost: {', '.join(lost)}.")
     elif languages[: len(base.languages)] != base.languages:
         findings.differences.append(
@@ -216,13 +228,18 @@ def _compare_config(base: Checkpoint, config: dict[str, Any], findings: Findings
 
 
 def _compare_tensors(
-    base: Checkpoint, weights: Weights, added: Sequence[str], findings: Findings
+    base: Checkpoint, weights: Weights, languages: Sequence[str], findings: Findings
 ) -> tuple[int, int]:
-    """Return the number of tensors that were compared, and of those that are identical."""
+    """Return the number of tensors that were compared, and of those that are identical.
+
+    Args:
+        languages: The checkpoint's. Those of the base that are not among them are one difference,
+            not one for each tensor.
+    """
     stored, in_base = weights.by_name, set(base.names())
+    added, left_out = set(languages) - set(base.languages), set(base.languages) - set(languages)
     for name in stored:
-        match = ADAPTER_NAME.fullmatch(name)
-        if name not in in_base and not (match and match["language"] in added):
+        if name not in in_base and not _is_of(name, added):
             if name in TIED_NAMES:
                 # Opening the checkpoint compares it with the tensor that it is tied to.
                 findings.ignored.append(f"{name} is stored, another name of a tied weight.")
@@ -234,7 +251,7 @@ def _compare_tensors(
             names.append(name)
         elif name in TIED_NAMES:
             findings.ignored.append(f"{name} is not stored a second time.")
-        else:
+        elif not _is_of(name, left_out):
             findings.differences.append(f"{name} is missing.")
     num_absent = sum(name not in stored and name not in TIED_NAMES for name in in_base)
     # Reading and comparing release Python's lock, so two threads are faster than one.
@@ -246,6 +263,12 @@ def _compare_tensors(
         if not is_same
     )
     return len(names) + num_absent, sum(are_same)
+
+
+def _is_of(name: str, languages: Collection[str]) -> bool:
+    """Return whether a tensor belongs to one of the languages."""
+    match = ADAPTER_NAME.fullmatch(name)
+    return match is not None and match["language"] in languages
 
 
 def same_tensor(name: str, base: Checkpoint, file: TensorFile) -> bool:
@@ -332,28 +355,3 @@ def compare_logits(
         identical=tuple(code for code in compared if old[code] == new[code]),
         probe_sha256=hashlib.sha256(json.dumps(probe).encode()).hexdigest(),
     )
-
-
-def logits_digests(
-    checkpoint: Checkpoint, languages: Sequence[str], probe: Mapping[str, list[list[int]]]
-) -> dict[str, str]:
-    """Return the SHA-256 of each language's logits, computed with one slice in memory."""
-    import torch
-
-    from xmod_extend.model.slice import free_slice, load_adapter, load_slice
-
-    if not languages:
-        return {}
-    inputs: dict[str, torch.Tensor] = {name: torch.tensor(rows) for name, rows in probe.items()}
-    lang_ids = torch.zeros(len(inputs["input_ids"]), dtype=torch.long)
-    digests = {}
-    model = load_slice(checkpoint, languages[0])
-    with torch.inference_mode():
-        for number, code in enumerate(languages):
-            if number:
-                load_adapter(model, checkpoint, code)
-            # A config may ask for a tuple instead.
-            logits = model(**inputs, lang_ids=lang_ids, return_dict=True).logits
-            digests[code] = hashlib.sha256(logits.contiguous().numpy().data).hexdigest()
-    free_slice(model)
-    return digests

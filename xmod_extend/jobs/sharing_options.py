@@ -1,11 +1,11 @@
-"""The options of `pack`, `install` and `remove`."""
+"""The options of `pack`, `install`, `remove` and `slice`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from xmod_extend.arguments import as_path_or_name
+from xmod_extend.arguments import as_names, as_path_or_name
 from xmod_extend.jobs.options import DefaultLanguageOptions
 from xmod_extend.options import OptionGroup, option
 from xmod_extend.packs.description import LICENSE
@@ -104,3 +104,29 @@ class RemoveOptions(NewFolderOptions, LicenseOptions):
         read=as_path_or_name,
     )
     renumber: bool = option("Go on although later languages get other ids.", default=False)
+
+
+def _as_codes(name: str, value: object) -> tuple[str, ...]:
+    """Return codes of a list, or of a text with commas between them."""
+    codes = (code.strip() for text in as_names(name, value) for code in text.split(","))
+    return tuple(code for code in codes if code)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceOptions(DefaultLanguageOptions, NewFolderOptions):
+    """All options of `slice` but the checkpoint."""
+
+    PANEL = "What"
+
+    langs: tuple[str, ...] = option(
+        "Codes of the languages to keep, with commas between them. They get their ids in this "
+        "order.",
+        metavar="CODES",
+        read=_as_codes,
+    )
+    revision: str | None = option(
+        "Branch, tag or commit of a checkpoint on the Hub.",
+        default=None,
+        default_text="its main branch",
+        metavar="NAME",
+    )

@@ -171,16 +171,35 @@ def read_as(file: TensorFile, name: str, dtype: torch.dtype) -> torch.Tensor:
     import torch
 
     info = file.info(name)
-    stored = torch_dtype(info.dtype)
-    if stored == dtype:
+    if torch_dtype(info.dtype) == dtype:
         return file.read(name)
     values = torch.empty(info.num_elements, dtype=dtype, device="cpu")
     done = 0
     for chunk in file.iter_bytes(name):
-        piece = torch.frombuffer(bytearray(chunk), dtype=stored)
+        piece = _as_tensor(chunk, info.dtype)
         values[done : done + piece.numel()] = piece
         done += piece.numel()
     return values.view(info.shape)
+
+
+def read_rows(file: TensorFile, name: str, num_rows: int) -> Iterator[torch.Tensor]:
+    """Yield a matrix in blocks of so many rows, in the dtype of the file."""
+    info = file.info(name)
+    _, width = info.shape
+    for chunk in file.iter_bytes(name, num_rows * width * ITEM_BYTES[info.dtype]):
+        yield _as_tensor(chunk, info.dtype).view(-1, width)
+
+
+def _as_tensor(chunk: memoryview, dtype: str) -> torch.Tensor:
+    """Return bytes as a flat tensor with memory of its own, aligned as PyTorch aligns it.
+
+    The last bits of a product may depend on the alignment.
+    """
+    import torch
+
+    raw = torch.empty(len(chunk), dtype=torch.uint8, device="cpu")
+    raw.numpy().data[:] = chunk
+    return raw.view(torch_dtype(dtype))
 
 
 def digest_of(info: TensorInfo, chunks: Iterable[bytes | memoryview]) -> str:

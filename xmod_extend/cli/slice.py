@@ -1,0 +1,54 @@
+"""`xmod-extend slice`: a smaller checkpoint with some of the languages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from xmod_extend.cli.errors import error_boundary
+from xmod_extend.cli.options import CheckpointArgument, Json, Quiet, takes, typed
+from xmod_extend.cli.output import Display, Output, num_bytes
+from xmod_extend.jobs.sharing_options import SliceOptions
+
+if TYPE_CHECKING:
+    from xmod_extend.jobs.slice import SliceResult
+
+
+@takes(SliceOptions)
+def slice_languages(
+    checkpoint: CheckpointArgument,
+    json: Json = False,
+    quiet: Quiet = False,
+    **options: Any,
+) -> None:
+    """Write a smaller checkpoint, in one file, with only some of the languages."""
+    output = Output(as_json=json, quiet=quiet)
+    with error_boundary(output) as boundary:
+        chosen = SliceOptions(**typed(options))
+        boundary.watch(chosen.output)
+        output.note("Loading torch and transformers ...")
+        from xmod_extend.jobs.slice import run_slice
+
+        display = Display(output)
+        try:
+            result = run_slice(checkpoint, chosen, display)
+        finally:
+            display.close()
+        output.result(
+            result.to_dict(),
+            result.output,
+            *_lines(result),
+            effect=f"the checkpoint is in {result.output}.",
+        )
+
+
+def _lines(result: SliceResult) -> list[str]:
+    ids = ", ".join(f"{code} is {number}" for number, code in enumerate(result.languages))
+    changed = f"{len(result.renumbered)} had another id" if result.renumbered else "as before"
+    return [
+        f"{result.output} has {len(result.languages)} of the languages: "
+        f"{num_bytes(result.num_bytes)}, where {result.source} has "
+        f"{num_bytes(result.source_bytes)}",
+        f"Its ids: {ids} ({changed})",
+        f"Verified: {result.tensors_compared:,} tensors are the same byte for byte, and the logits "
+        f"of {result.languages_compared} languages bit for bit",
+    ]
