@@ -88,6 +88,11 @@ def parse_language(code: str, *, existing: Sequence[str] = ()) -> Language:
     return _describe(language, region)
 
 
+def is_code(code: str) -> bool:
+    """Return whether a code has X-MOD's form, be its language registered or not."""
+    return _FORM.fullmatch(code) is not None
+
+
 def _refuse_alias(language: str, region: str, existing: Sequence[str]) -> None:
     """Refuse a second code for a language, which would become a second adapter beside its equal.
 

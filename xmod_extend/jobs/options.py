@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from xmod_extend.arguments import as_path_or_name
+from xmod_extend.arguments import as_path_or_name, as_text, shown
 from xmod_extend.errors import UsageError
 from xmod_extend.jobs.push_options import PublishOptions
 from xmod_extend.options import OptionGroup, flag, option, options_of
+from xmod_extend.report.licenses import as_license
+from xmod_extend.report.markdown import plain_text
 from xmod_extend.text.options import TextOptions
 from xmod_extend.training.options import PER_PROCESS, TrainingOptions, with_global_batch
 
+MOST_SAID = 300
+"""Characters of what is told of a text."""
 Tracker = Literal["tensorboard", "trackio", "wandb"]
 
 
@@ -135,6 +139,52 @@ class ReferenceOptions(OptionGroup):
     )
 
 
+def _as_line(label: str, value: object) -> str:
+    """Return a text for the card in one line.
+
+    Raises:
+        UsageError: It is empty, too long, or has line ends or control characters.
+    """
+    text = as_text(label, value).strip()
+    if not 0 < len(text) <= MOST_SAID or plain_text(text) != text:
+        raise UsageError(
+            f"{label} is {shown(text)}; it must be one line of 1 to {MOST_SAID} characters, none "
+            "of which is a control character.",
+            hint="It is shown in the model card as it is.",
+        )
+    return text
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardOptions(OptionGroup):
+    """What the model card says that nobody but the user knows."""
+
+    PANEL = "Output"
+
+    license: str | None = option(
+        "License of the new checkpoint, for its card: a name that the Hub knows, such as "
+        "cc-by-4.0, or other:NAME.",
+        default=None,
+        default_text="not said",
+        metavar="NAME",
+        read=as_license,
+    )
+    corpus_license: str | None = option(
+        "License of the text, for the card.",
+        default=None,
+        default_text="not said",
+        metavar="TEXT",
+        read=_as_line,
+    )
+    corpus_source: str | None = option(
+        "Where the text is from, for the card: a title, an address.",
+        default=None,
+        default_text="not said",
+        metavar="TEXT",
+        read=_as_line,
+    )
+
+
 # A dataclass takes its fields from the last base to the first.
 @dataclass(frozen=True, kw_only=True)
 class AddOptions(
@@ -142,6 +192,7 @@ class AddOptions(
     RunningOptions,
     PublishOptions,
     DefaultLanguageOptions,
+    CardOptions,
     OutputOptions,
     TrainingOptions,
     CorpusOptions,

@@ -12,6 +12,7 @@ from xmod_extend.errors import CheckFailedError
 from xmod_extend.evaluation.verify import verify_checkpoint
 from xmod_extend.files.run_folder import METRICS_NAME
 from xmod_extend.jobs.callbacks import Callback
+from xmod_extend.jobs.card import extended_subject
 from xmod_extend.jobs.checks import Request
 from xmod_extend.model.checkpoint import Checkpoint
 from xmod_extend.model.extension import (
@@ -26,7 +27,7 @@ from xmod_extend.model.extension import (
 from xmod_extend.model.trainable import Tensors
 from xmod_extend.model.upstream import loading_faults
 from xmod_extend.model.writer import write_checkpoint
-from xmod_extend.report.card import CardSubject, model_card
+from xmod_extend.report.card import model_card
 from xmod_extend.report.html import html_report
 from xmod_extend.report.record import RunRecord, VerificationRecord
 
@@ -78,26 +79,10 @@ def write_extended(
         ),
         verify=verify,
         documents=lambda records: {
-            CARD_NAME: model_card(_card_subject(base, request, records)),
+            CARD_NAME: model_card(extended_subject(base, request, records)),
             **_documents(records, [language.metrics for language in trained]),
         },
         force=request.options.force,
-    )
-
-
-def _card_subject(base: Checkpoint, request: Request, records: Sequence[RunRecord]) -> CardSubject:
-    added = tuple(record.language for record in records)
-    return CardSubject(
-        what="checkpoint",
-        name=request.output.resolve().name,
-        languages=(*base.languages, *added),
-        described=added,
-        records={record.language: record for record in records},
-        base_name=request.base.name,
-        base_id=request.base.repo_id,
-        base_revision=request.base.commit,
-        license=None,
-        default_language=(request.options.default_language or base.config.get("default_language")),
     )
 
 

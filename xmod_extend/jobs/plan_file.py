@@ -38,6 +38,7 @@ RUN_OPTIONS = (
     *options_of(DefaultLanguageOptions),
     *options_of(RunningOptions),
     "precision",
+    "license",
 )
 """Options that cannot differ between the languages of one run."""
 LANGUAGE_OPTIONS = ("lang", "corpus", "held_out")

@@ -15,8 +15,8 @@ from xmod_extend.report.record import (
     PlanRecord,
     RunRecord,
     TrainingRecord,
-    package_versions,
 )
+from xmod_extend.report.versions import package_versions
 from xmod_extend.training.loop import seconds_per_step
 
 

@@ -42,8 +42,8 @@ from xmod_extend.model.slice import free_slice
 from xmod_extend.model.task_files import RESULT_NAME, task_bytes, task_file_names, write_task
 from xmod_extend.model.task_model import load_task_slice, train_shared_weights, with_lora
 from xmod_extend.model.writer import check_output
-from xmod_extend.report.record import package_versions
 from xmod_extend.report.transfer import TaskTraining, TransferResult, advise, describe_intervals
+from xmod_extend.report.versions import package_versions
 from xmod_extend.training.device import make_processes
 from xmod_extend.training.fine_tuning import (
     FineTuningConfig,

@@ -8,15 +8,12 @@ from __future__ import annotations
 import dataclasses
 import html
 import json
-import platform
-import types
-import typing
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xmod_extend.arguments import shown
 from xmod_extend.errors import ModelError, UsageError
 from xmod_extend.evaluation.bootstrap import Improvement
 from xmod_extend.evaluation.learning_curve import LearningCurve
@@ -24,11 +21,13 @@ from xmod_extend.evaluation.parts import NearDuplicateScores
 from xmod_extend.evaluation.probe import Candidate
 from xmod_extend.evaluation.score import Score
 from xmod_extend.evaluation.seen_words import SeenWords
+from xmod_extend.languages import is_code
 from xmod_extend.model.config import read_json_object
 from xmod_extend.report.cells import comparison_cell
 from xmod_extend.report.extras import load_plots
 from xmod_extend.report.frames import to_frame
 from xmod_extend.report.held_out import HeldOutSentences
+from xmod_extend.report.plain_values import WrongValueError, from_plain
 from xmod_extend.report.samples import Samples
 from xmod_extend.report.side_by_side import Kind, Row, Rung, SideBySide, Step
 from xmod_extend.report.summary import summarize_rungs, summarize_step
@@ -40,15 +39,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCHEMA_VERSION = 1
-PACKAGES = (
-    "xmod-extend",
-    "torch",
-    "transformers",
-    "datasets",
-    "accelerate",
-    "tokenizers",
-    "safetensors",
-)
+LARGEST_BYTES = 16 << 20
+"""The size of no run record: they are bounded, and have a megabyte at the most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -345,8 +337,12 @@ class RunRecord:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RunRecord:
-        """Return the record that `to_dict` made these values of."""
-        record: RunRecord = _from_plain(cls, values)
+        """Return the record that `to_dict` made these values of.
+
+        Raises:
+            ValueError: They are not a record's, or one of them is of another type.
+        """
+        record: RunRecord = from_plain(cls, values)
         return record
 
     def to_json(self) -> str:
@@ -359,44 +355,32 @@ class RunRecord:
 
 
 def read_record(path: Path) -> RunRecord:
-    """Read a run record from a file that anyone may have written.
+    """Read a run record that anyone may have written.
 
     Raises:
-        ModelError: It is damaged, or of another version.
+        ModelError: It is no run record, is damaged, or is of another version.
     """
+    if path.exists() and not path.is_file():
+        raise ModelError(f"{path} is not a file.", hint="A run record is a file of JSON.")
+    if path.is_file() and path.stat().st_size > LARGEST_BYTES:
+        raise ModelError(
+            f"{path} has {path.stat().st_size:,} bytes, more than any run record.",
+            hint="Take the file as xmod-extend wrote it.",
+        )
     values = read_json_object(path)
     version = values.get("schema_version")
     if version != SCHEMA_VERSION:
         raise ModelError(
-            f"{path} has the schema_version {version!r}; this version reads {SCHEMA_VERSION}.",
+            f"{path} has the schema_version {shown(version)}; this version reads {SCHEMA_VERSION}.",
             hint="Install the version of xmod-extend that wrote it, or a newer one.",
         )
     try:
-        return RunRecord.from_dict(values)
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        # Whoever edited it by hand, or a later version, may have left any value anywhere.
+        record = RunRecord.from_dict(values)
+        if not is_code(record.language):
+            raise WrongValueError(f"language is {shown(record.language)}, which is no code")
+    except ValueError as error:
         raise ModelError(
-            f"{path} is not a run record that this version can read "
-            f"({type(error).__name__}: {error}).",
+            f"{path} is not a run record that this version can read: {error}.",
             hint="Install the newest version of xmod-extend, or take the file as it was written.",
         ) from error
-
-
-def _from_plain(kind: Any, value: Any) -> Any:
-    """Return the dataclass, tuple or plain value that a JSON value stands for."""
-    if typing.get_origin(kind) in (types.UnionType, typing.Union):
-        options = [option for option in typing.get_args(kind) if option is not types.NoneType]
-        return value if value is None or len(options) > 1 else _from_plain(options[0], value)
-    if typing.get_origin(kind) is tuple:
-        return tuple(_from_plain(typing.get_args(kind)[0], item) for item in value)
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        kinds = typing.get_type_hints(kind)
-        return kind(**{name: _from_plain(kinds[name], item) for name, item in value.items()})
-    return value
-
-
-def package_versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that computed the result."""
-    return {"python": platform.python_version()} | {
-        package: metadata.version(package) for package in PACKAGES
-    }
+    return record
