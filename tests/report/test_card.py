@@ -39,7 +39,7 @@ def test_it_says_what_was_added_to_what_and_how_well_it_went() -> None:
         "| `quz_PE`, added | 16.00 | 14.4 to 17.6 |",
         "how often each piece occurs in the training text | 131.00 |",
         "| `en_XX`, the best that the base has | 457.00 |",
-        "94 tensors and 3 languages, all of them identical",
+        "94 tensors and 3 languages, all of them identical.\n",
         "8ff72130" * 8,
         "masked_perplexity:v2|seed:1",
         "hatun `____`q kanmi. | suma |",
@@ -80,7 +80,9 @@ def test_it_is_what_the_hubs_own_library_reads_and_writes(what: str) -> None:
 
 def test_what_nobody_said_is_not_made_up() -> None:
     card = model_card(make_subject(make_record()))
-    assert "license" not in card.lower() and "base_model" not in card
+    assert (
+        "license" not in card.lower() and "licence" not in card.lower() and "base_model" not in card
+    )
     assert "publish" not in card and "PATH" not in card
 
 
@@ -94,7 +96,7 @@ def test_what_was_said_of_license_and_text_stands_there() -> None:
     data = ModelCard(card).data
     assert (data.license, data.license_name) == ("other", "my-terms-1.0")
     assert data.datasets == ["someone/quechua"] and check_metadata(card) == []
-    assert "License of the text: CC0 1.0\n" in card and "`my-terms-1.0`" in card
+    assert "Licence of the text: CC0 1.0\n" in card and "`my-terms-1.0`" in card
     assert {
         "https://example.org/quechua?x=1",
         "https://huggingface.co/datasets/someone/quechua",

@@ -54,7 +54,9 @@ def _earlier_records(base: Checkpoint) -> dict[str, RunRecord]:
 
     There are none if one of them is missing: a part of the truth would read as the whole.
     """
-    found = {record.language: record for record in map(_read, find_records(base.path).values()) if record}
+    found = {
+        record.language: record for record in map(_read, find_records(base.path).values()) if record
+    }
     if not found:
         return {}
     num_first = min(len(record.base.languages) for record in found.values())

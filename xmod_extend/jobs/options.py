@@ -162,15 +162,15 @@ class CardOptions(OptionGroup):
     PANEL = "Output"
 
     license: str | None = option(
-        "License of the new checkpoint, for its card: a name that the Hub knows, such as "
-        "cc-by-4.0, or other:NAME.",
+        "Licence of the new checkpoint, for its card: a name that the Hub knows, such as "
+        "cc-by-4.0, or other:NAME. It is yours to name: nothing is assumed.",
         default=None,
         default_text="not said",
         metavar="NAME",
         read=as_license,
     )
     corpus_license: str | None = option(
-        "License of the text, for the card.",
+        "Licence of the text, for the card.",
         default=None,
         default_text="not said",
         metavar="TEXT",

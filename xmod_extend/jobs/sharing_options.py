@@ -8,7 +8,7 @@ from pathlib import Path
 from xmod_extend.arguments import as_names, as_path_or_name
 from xmod_extend.jobs.options import DefaultLanguageOptions
 from xmod_extend.options import OptionGroup, option
-from xmod_extend.packs.description import LICENSE
+from xmod_extend.report.licenses import as_license
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,12 +23,7 @@ class LicenseOptions(OptionGroup):
         default=None,
         default_text="none",
         metavar="ID",
-        rules=[
-            (
-                lambda text: bool(LICENSE.fullmatch(text)),
-                "an identifier of a licence, such as cc-by-4.0",
-            )
-        ],
+        read=as_license,
     )
 
 

@@ -1,4 +1,4 @@
-"""Licenses as the Hub names them, and the fields of a card that say which one holds.
+"""Licences as the Hub names them, and the fields of a card that say which one holds.
 
 Source: the Hub's documentation, `repositories-licenses`, as of August 2026.
 """
@@ -34,7 +34,7 @@ LICENSE_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,95}")
 
 
 def as_license(label: str, value: object) -> str:
-    """Return a license as the Hub names it, or `other:NAME` for one that it has no name for.
+    """Return a licence as the Hub names it, or `other:NAME` for one that it has no name for.
 
     Raises:
         UsageError: It is neither; the hint names the nearest that there are.
@@ -49,13 +49,13 @@ def as_license(label: str, value: object) -> str:
     near = difflib.get_close_matches(name, LICENSES - {OTHER}, n=3, cutoff=0.5)
     known = f"Did you mean {' or '.join(near)}? " if near else "Such as cc-by-4.0 or mit. "
     raise UsageError(
-        f"{label} is {shown(text)}; it must be a license that the Hub knows.",
+        f"{label} is {shown(text)}; it must be a licence that the Hub knows.",
         hint=f"{known}Another one is written other:NAME, in lower case: other:my-terms-1.0.",
     )
 
 
 def license_fields(text: str | None) -> dict[str, str]:
-    """Return the fields of a card's metadata for a license, whoever named it.
+    """Return the fields of a card's metadata for a licence, whoever named it.
 
     Nothing is made up: a name that the Hub does not know stands beside `other`, and one that cannot
     be written there is left out.
