@@ -74,7 +74,9 @@ def test_add_shows_a_default_whatever_it_is(show_help: Help, name: str, default:
     assert described(show_help("add"))[name].endswith(f"[default: {default}]")
 
 
-@pytest.mark.parametrize("command", ["add", "check", "probe", "transfer", "verify", "info"])
+@pytest.mark.parametrize(
+    "command", ["add", "check", "probe", "transfer", "verify", "info", "pack", "install", "remove"]
+)
 def test_a_help_fits_a_narrow_terminal_and_cuts_no_name(show_help: Help, command: str) -> None:
     wide, narrow = show_help(command, 80), show_help(command, 40)
     assert described(wide).keys() == described(narrow).keys()

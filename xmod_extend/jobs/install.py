@@ -21,7 +21,7 @@ from xmod_extend.arguments import (
     as_path_or_name,
     as_paths_or_names,
 )
-from xmod_extend.errors import CheckFailedError, ModelError
+from xmod_extend.errors import CheckFailedError, ModelError, XmodExtendError
 from xmod_extend.jobs.callbacks import Callback, choose_callback
 from xmod_extend.jobs.install_request import InstallRequest, check_install, naming_replace
 from xmod_extend.jobs.output import verify_written
@@ -167,7 +167,7 @@ def run_install(request: InstallRequest, callback: Callback) -> InstallResult:
         for pack, code in zip(packs, request.codes, strict=True)
     ]
     _compare_tokenizers(base, packs, callback)
-    contents = _contents(base, parts, request)
+    contents = _contents(base, parts, request, _tokenizer_files(base, callback))
     with naming_replace():
         plan_output(options.output, contents, force=options.replace)
         callback.on_stage("Writing and verifying the checkpoint")
@@ -241,14 +241,25 @@ def _compare_tokenizers(base: Checkpoint, packs: Sequence[Pack], callback: Callb
             )
 
 
+def _tokenizer_files(base: Checkpoint, callback: Callback) -> list[Path]:
+    """Return the files of the base's tokenizer, or none with a warning if it has none."""
+    try:
+        return find_tokenizer_files(find_tokenizer(base.path, vocab_size=base.config["vocab_size"]))
+    except XmodExtendError as error:
+        callback.on_warning(f"the checkpoint gets no tokenizer: {error.message}")
+        return []
+
+
 def _contents(
-    base: Checkpoint, parts: Sequence[PackPart], request: InstallRequest
+    base: Checkpoint,
+    parts: Sequence[PackPart],
+    request: InstallRequest,
+    tokenizer_files: Sequence[Path],
 ) -> CheckpointContents:
-    folder = find_tokenizer(base.path, vocab_size=base.config["vocab_size"])
     contents = extended_contents(
         base,
         {part.code: part.shard() for part in parts},
-        tokenizer_files=find_tokenizer_files(folder),
+        tokenizer_files=tokenizer_files,
         default_language=request.options.default_language,
         documents=[CARD_NAME, *renamed_records(parts)],
     )
