@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hub_server import COMMIT, Hub, serve
-from packed import Heard, add, bytes_of, logits, pack
+from huggingface_hub import constants
+from packed import add, bytes_of, logits, pack
 
 from xmod_extend.errors import HubError, ModelError
-from xmod_extend.jobs.install import install_packs
-from xmod_extend.jobs.pack import pack_language
 from xmod_extend.packs.pack import open_pack
 from xmod_extend.packs.source import resolve_pack
 
 
 @pytest.fixture
-def hub(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
-    """A base, an extended checkpoint, and a pack with a file that no pack needs."""
+def hub(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A base, an extended checkpoint, and a pack with files that no pack needs."""
     extended = add(base, tmp_path / "extended", "quz_PE")
     packed = pack(extended, "quz_PE", tmp_path / "quz")
     files = {
@@ -26,47 +30,55 @@ def hub(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
         "other/quz": bytes_of(packed) | {"huge.bin": bytes(1000), "setup.py": b"import os"},
         "other/nothing": {"README.md": b"nothing"},
     }
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    return Hub(files=files)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    with serve(Hub(files=files)) as server:
+        yield server
 
 
-def test_a_pack_is_installed_by_its_id(
-    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with serve(hub):
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
-        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
-        result = install_packs("someone/base", "other/quz@v1.0", tmp_path / "out", callback=Heard())
-    assert result.installed[0].pack == "other/quz@v1.0"
+def test_only_a_pack_s_own_files_are_fetched(hub: Hub, tmp_path: Path) -> None:
+    reference = resolve_pack("other/quz@v1.0", endpoint=hub.endpoint)
+    assert reference.describe().language == "quz_PE"
+    assert set(hub.downloads) == {"adapter_config.json"}
+    opened = reference.open()
+    assert opened.path.name == COMMIT and opened.name == "other/quz@v1.0"
+    assert opened.description == open_pack(tmp_path / "quz").description
     assert not {"huge.bin", "setup.py"} & set(hub.downloads)
-    assert logits(tmp_path / "out") == logits(tmp_path / "extended")
-    card = (tmp_path / "out/README.md").read_text()
-    assert "base_model: someone/base" in card.replace('"', "")
+    assert (opened.record_file is not None) and opened.record_file.name == "run.json"
 
 
-def test_a_language_of_a_base_on_the_hub_names_it(
-    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with serve(hub):
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
-        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
-        result = pack_language("someone/base", "de_DE", tmp_path / "de", callback=Heard())
-    assert (result.base_model, result.base_revision) == ("someone/base", COMMIT)
-    assert open_pack(tmp_path / "de").description.base_model == "someone/base"
-
-
-def test_what_is_no_pack_costs_no_download(
-    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with serve(hub):
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
-        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
-        for name in ("other/nothing", "someone/extended"):
-            with pytest.raises(ModelError, match="so it is not a language pack"):
-                resolve_pack(name).describe()
-        with pytest.raises(HubError):
-            resolve_pack("other/unknown").describe()
-        with pytest.raises(HubError, match="no revision v9"):
-            resolve_pack("other/quz@v9").describe()
+def test_what_is_no_pack_costs_no_download(hub: Hub) -> None:
+    for name in ("other/nothing", "someone/extended"):
+        with pytest.raises(ModelError, match="so it is not a language pack"):
+            resolve_pack(name, endpoint=hub.endpoint).describe()
+    with pytest.raises(HubError):
+        resolve_pack("other/unknown", endpoint=hub.endpoint).describe()
+    with pytest.raises(HubError, match="no revision v9"):
+        resolve_pack("other/quz@v9", endpoint=hub.endpoint).describe()
     assert not hub.downloads
+
+
+@pytest.mark.slow
+def test_packs_go_from_hub_to_hub(hub: Hub, tmp_path: Path) -> None:
+    variables = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
+    variables |= {"HF_HOME": str(tmp_path / "hf"), "HF_ENDPOINT": hub.endpoint}
+
+    def run(*words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "xmod_extend", *words],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=variables,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("pack", "someone/base", "--lang", "de_DE", "--output", "de")
+    description = open_pack(tmp_path / "de").description
+    assert (description.base_model, description.base_revision) == ("someone/base", COMMIT)
+    out = run("install", "someone/base", "other/quz@main", "--output", "out", "--json")
+    assert json.loads(out)["installed"][0]["pack"] == "other/quz@main"
+    assert logits(tmp_path / "out") == logits(tmp_path / "extended")
+    assert "base_model: someone/base" in (tmp_path / "out/README.md").read_text().replace('"', "")

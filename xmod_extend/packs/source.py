@@ -67,8 +67,12 @@ class PackReference:
             ) from error
 
 
-def resolve_pack(pack: str) -> PackReference:
+def resolve_pack(pack: str, *, endpoint: str | None = None) -> PackReference:
     """Decide what a pack's name means; nothing is downloaded yet.
+
+    Args:
+        pack: A folder, or an id on the Hub, also as USER/NAME@REVISION.
+        endpoint: The Hub's address; by default the one that `HF_ENDPOINT` names.
 
     Raises:
         ModelError: It is neither a folder nor a name that the Hub allows.
@@ -78,7 +82,7 @@ def resolve_pack(pack: str) -> PackReference:
             f"`{BUNDLED}` is a whole checkpoint, not a language pack.",
             hint="Take one language out of it with `xmod-extend pack`.",
         )
-    reference = resolve_base(pack)
+    reference = resolve_base(pack, endpoint=endpoint)
     if reference.path is not None:
         return PackReference(pack, reference.path, None)
     assert reference.repo_id is not None
