@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xmod_extend.arguments import PathOrName, as_names, as_path_or_name
+from xmod_extend.arguments import MOST_SHOWN, PathOrName, as_names, as_path_or_name
 from xmod_extend.errors import LanguageError, ModelError
 from xmod_extend.evaluation.logits import logits_digests
 from xmod_extend.model.base import BaseReference, resolve_base
@@ -215,7 +215,7 @@ def _compare_config(
         old, new = base.config.get(field), config.get(field)
         if old == new:
             continue
-        change = f"config.json: {field} was {json.dumps(old)} and is {json.dumps(new)}."
+        change = f"config.json: {field} was {_json(old)} and is {_json(new)}."
         if field == "default_language":
             change = f"config.json: {describe_default(old, new)}"
         meant = "dtype" if field == "torch_dtype" else field
@@ -225,6 +225,12 @@ def _compare_config(
         ignore = field in MEANINGLESS_FIELDS or same_meaning
         (findings.ignored if ignore else findings.differences).append(change)
     return [code for code in languages if code not in base.languages]
+
+
+def _json(value: object) -> str:
+    """Return a field's value as config.json spells it, and not all of a long one."""
+    text = json.dumps(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
 def _compare_tensors(
@@ -316,7 +322,7 @@ def _tokenizer_contents(folder: Path) -> dict[str, str]:
     for file in find_tokenizer_files(folder):
         raw = file.read_bytes()
         if file.suffix == ".json":
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, RecursionError):
                 raw = json.dumps(json.loads(raw)).encode()
         contents[file.name] = hashlib.sha256(raw).hexdigest()
     return contents

@@ -276,6 +276,6 @@ def _start(what: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return what an error says, for the end of a sentence."""
+    """Return what an error says, for the end of a sentence, and not all of a long line."""
     lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
+    return lines[0][:300].rstrip(".") if lines else type(error).__name__

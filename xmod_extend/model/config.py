@@ -15,7 +15,12 @@ from typing import Any
 
 from xmod_extend.arguments import shown
 from xmod_extend.errors import ModelError
-from xmod_extend.model.tensors import DamagedFileError, cannot_be_read, refuse_lfs_pointer
+from xmod_extend.model.tensors import (
+    DamagedFileError,
+    cannot_be_read,
+    is_name,
+    refuse_lfs_pointer,
+)
 
 CONFIG_NAME = "config.json"
 
@@ -135,7 +140,12 @@ def check_config(config: dict[str, Any], name: str) -> dict[str, Any]:
     """
     model_type = config.get("model_type")
     if model_type != "xmod":
-        kind = f"is a {model_type}, not" if model_type else "has no `model_type`, so it is not"
+        named = (
+            model_type
+            if isinstance(model_type, str) and is_name(model_type)
+            else "model of another kind"
+        )
+        kind = f"is a {named}, not" if model_type else "has no `model_type`, so it is not"
         raise ModelError(
             f"{name} {kind} an X-MOD.", hint="Give an X-MOD, such as facebook/xmod-base."
         )
@@ -241,7 +251,7 @@ def _check_padding(config: dict[str, Any]) -> None:
     is_id = isinstance(padding, int) and not isinstance(padding, bool)
     if not is_id or padding < 0 or (isinstance(rows, int) and 0 < rows <= padding):
         raise ModelError(
-            f"config.json's pad_token_id is {json.dumps(padding)[:60]}, which is not the id of "
+            f"config.json's pad_token_id is {shown(padding)}, which is not the id of "
             "a token; X-MOD counts its positions from it.",
             hint="It is 1 in the released X-MODs.",
         )

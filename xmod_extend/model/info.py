@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xmod_extend.arguments import PathOrName, as_path_or_name
+from xmod_extend.arguments import PathOrName, as_path_or_name, shown
 from xmod_extend.errors import ModelError
 from xmod_extend.model.base import BUNDLED, BaseReference, resolve_base
 from xmod_extend.model.config import (
@@ -163,7 +163,7 @@ def _number(config: dict[str, Any], field: str, upstream_default: int) -> int:
     value = config.get(field, upstream_default)
     if not isinstance(value, int):
         raise ModelError(
-            f"config.json's {field} is {value!r}, which is not a number.",
+            f"config.json's {field} is {shown(value)}, which is not a number.",
             hint="Compare it with the config.json of facebook/xmod-base.",
         )
     return value

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from xmod_extend.arguments import shown
 from xmod_extend.errors import ModelError
 from xmod_extend.text.sniffing import LFS_POINTER
 
@@ -64,6 +65,9 @@ TORCH_NAMES = {
     "F64": "float64",
 }
 """The same dtypes as attributes of `torch`, which is also config.json's spelling."""
+
+MOST_NAME_LENGTH = 250
+"""Characters of a tensor's or a file's name; the longest of an X-MOD's has a third of it."""
 
 CHUNK_BYTES = 4 * 1024 * 1024
 """How much of a tensor is in memory at a time while it is hashed or copied."""
@@ -342,14 +346,21 @@ def _read_header(path: Path) -> tuple[dict[str, tuple[TensorInfo, int]], dict[st
     return entries, metadata, 8 + header_bytes
 
 
+def is_name(name: str) -> bool:
+    """Return whether a tensor or a file may have a name: a short one, of visible characters."""
+    return 0 < len(name) <= MOST_NAME_LENGTH and name.isprintable()
+
+
 def _read_entry(path: Path, name: str, entry: Any) -> tuple[TensorInfo, int]:
+    if not is_name(name):
+        raise _bad_header(path, f"it has the name {shown(name)}")
     try:
         dtype, shape, (start, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
         are_counts = all(type(number) is int and number >= 0 for number in (*shape, start, end))
     except (TypeError, KeyError, ValueError) as error:
         raise _bad_header(path, f"{name} lacks a dtype, a shape or offsets") from error
-    if dtype not in ITEM_BYTES:
-        raise _bad_header(path, f"{name} has the unknown dtype {dtype!r}")
+    if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
+        raise _bad_header(path, f"{name} has the unknown dtype {shown(dtype)}")
     if not are_counts:
         raise _bad_header(path, f"{name} has a shape or offsets that are not counts")
     info = TensorInfo(dtype, tuple(shape))

@@ -12,14 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xmod_extend.arguments import shown
 from xmod_extend.errors import ModelError
 from xmod_extend.model.names import TIED_NAMES
 from xmod_extend.model.tensors import (
     CHUNK_BYTES,
+    TORCH_NAMES,
     DamagedFileError,
     TensorInfo,
     cannot_be_read,
     digest_of,
+    is_name,
     refuse_lfs_pointer,
     tensor_bytes,
     tensor_info,
@@ -101,14 +104,31 @@ class PickleFile:
 
         loaded = _load_pickle(self.path)
         if not isinstance(loaded, dict) or not all(
-            isinstance(name, str) and isinstance(tensor, torch.Tensor)
+            isinstance(name, str) and is_name(name) and isinstance(tensor, torch.Tensor)
             for name, tensor in loaded.items()
         ):
             raise ModelError(
                 f"{self.path.name} does not hold a dictionary of tensors.",
                 hint="A checkpoint's .bin file is what `save_pretrained` writes.",
             )
+        odd = next((name for name, tensor in loaded.items() if not _is_plain(tensor)), None)
+        if odd is not None:
+            raise ModelError(
+                f"{self.path.name} has {shown(odd)}, which is not a plain tensor of numbers.",
+                hint="A checkpoint's .bin file is what `save_pretrained` writes.",
+            )
         return _without_aliases(loaded)
+
+
+def _is_plain(tensor: torch.Tensor) -> bool:
+    """Return whether a tensor is in memory as safetensors would have it."""
+    import torch
+
+    return (
+        tensor.layout == torch.strided
+        and tensor.device.type == "cpu"
+        and str(tensor.dtype).removeprefix("torch.") in TORCH_NAMES.values()
+    )
 
 
 def _load_pickle(path: Path) -> object:
@@ -139,7 +159,9 @@ def _load_pickle(path: Path) -> object:
         ) from error
     except OSError as error:
         raise cannot_be_read(path, error) from error
-    except (RuntimeError, EOFError, ValueError) as error:
+    except ModelError:
+        raise
+    except Exception as error:  # whatever a damaged pickle leads to
         raise DamagedFileError(
             f"{path.name} is damaged or truncated: {path.stat().st_size:,} bytes found.", path
         ) from error

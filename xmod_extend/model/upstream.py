@@ -55,7 +55,7 @@ def make_xmod_config(
     except Exception as error:  # transformers' validation has error classes of many libraries
         lines = str(error).strip().splitlines() or [type(error).__name__]
         # Where a field may have one of several types, a sentence about each follows.
-        reason = lines[-1].split(". Errors:")[0].strip().rstrip(".")
+        reason = lines[-1].split(". Errors:")[0].strip().rstrip(".")[:200]
         raise ModelError(
             f"config.json has a value that transformers refuses: {reason}.", hint=COMPARE_HINT
         ) from error

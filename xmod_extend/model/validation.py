@@ -48,7 +48,7 @@ def expected_shapes(config: XmodConfig) -> dict[str, tuple[int, ...]]:
         with torch.device("meta"):
             model = XmodForMaskedLM(one)
     except Exception as error:  # whatever an absurd value leads to
-        reason = " ".join(str(error).split()).rstrip(".")
+        reason = " ".join(str(error).split()).rstrip(".")[:200]
         raise ModelError(
             f"config.json describes no model that can be built: {type(error).__name__}: {reason}.",
             hint="Compare it with the config.json of facebook/xmod-base.",

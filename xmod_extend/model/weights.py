@@ -11,7 +11,7 @@ from pathlib import Path
 from xmod_extend.errors import ModelError
 from xmod_extend.model.config import list_folder, read_json_object
 from xmod_extend.model.names import TIED_NAMES
-from xmod_extend.model.tensors import SafetensorsFile, TensorFile
+from xmod_extend.model.tensors import SafetensorsFile, TensorFile, is_name
 
 INDEX_NAME = "model.safetensors.index.json"
 SINGLE_NAME = "model.safetensors"
@@ -52,7 +52,8 @@ def open_weights(path: Path) -> Weights:
     index = path / name
     weight_map = read_json_object(index).get("weight_map")
     if not isinstance(weight_map, dict) or not all(
-        isinstance(shard, str) and Path(shard).name == shard for shard in weight_map.values()
+        isinstance(shard, str) and Path(shard).name == shard and is_name(shard) and is_name(name)
+        for name, shard in weight_map.items()
     ):
         raise ModelError(
             f"{name} has no `weight_map` from tensors to files beside it.", hint=f"Look at {index}."

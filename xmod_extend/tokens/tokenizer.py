@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from xmod_extend.arguments import shown
 from xmod_extend.errors import HubError, ModelError, XmodExtendError
 from xmod_extend.hub.client import HubRepository, fetch, quiet
 from xmod_extend.text.sniffing import LFS_POINTER
@@ -338,8 +339,8 @@ def _refuse_misfit(tokenizer: PreTrainedTokenizerFast, source: str, vocab_size: 
     others = ("cls_token", "sep_token", "pad_token", "unk_token")
     if tokenizer.mask_token in [getattr(tokenizer, role) for role in others]:
         raise ModelError(
-            f"The tokenizer in {source} has {tokenizer.mask_token} for its mask_token, which is "
-            "another special token too.",
+            f"The tokenizer in {source} has {shown(tokenizer.mask_token)} for its mask_token, "
+            "which is another special token too.",
             hint="A masked language model needs the tokenizer that it was pretrained with.",
         )
     size = max(len(tokenizer), max(tokenizer.get_vocab().values()) + 1)
