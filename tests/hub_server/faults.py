@@ -18,6 +18,7 @@ class Fault:
         headers: More headers of the answer.
         times: How many requests are answered so.
         skips: How many are answered rightly before.
+        loses_answer: Whether what is asked is done, and the connection cut instead of an answer.
     """
 
     where: str
@@ -28,6 +29,7 @@ class Fault:
     method: str | None = None
     times: int = 1_000_000
     skips: int = 0
+    loses_answer: bool = False
 
     def applies(self, method: str, address: str) -> bool:
         """Return whether this request is answered wrongly, and count it."""

@@ -66,20 +66,25 @@ class _Handler(BaseHTTPRequestHandler):
         fault = next(
             (fault for fault in self.hub.faults if fault.applies(self.command, self.path)), None
         )
-        if fault is not None and fault.status is None:
+        is_lost = fault is not None and fault.loses_answer
+        if fault is not None and fault.status is None and not is_lost:
             length = int(self.headers.get("Content-Length", 0))
             self.rfile.read(length // 2)
             self.close_connection = True
             return
         body = self._read_body()
-        if fault is not None:
+        if fault is not None and not is_lost:
             refused = RefusedError(fault.status or 500, fault.message or "", fault.code).answer
             headers = [pair for pair in refused.headers if pair[1]]
             self._send(Answer(refused.status, refused.body, (*headers, *fault.headers.items())))
             return
         request = Request(self.hub, self.command, self.path, self.headers, body)
         try:
-            self._send(_dispatch(request))
+            answer = _dispatch(request)
+            if is_lost:
+                self.close_connection = True
+                return
+            self._send(answer)
         except RefusedError as error:
             self._send(error.answer)
 

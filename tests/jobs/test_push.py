@@ -243,7 +243,9 @@ def test_metadata_are_refused_before_anything_is_made(hub: Hub, extended: Path) 
     assert REPO not in hub.repositories and hub.uploaded_bytes == 0
 
 
-@pytest.mark.parametrize("missing", ["/validate-yaml", "/commits/", "/refs", "/auth-check"])
+@pytest.mark.parametrize(
+    "missing", ["/validate-yaml", "/commits/", "/refs", "/auth-check", "/tag/", "/whoami"]
+)
 def test_a_hub_may_lack_what_is_not_needed(
     hub: Hub, extended: Path, tmp_path: Path, missing: str
 ) -> None:

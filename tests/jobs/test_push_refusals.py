@@ -148,21 +148,47 @@ def test_a_fine_grained_token_writes_to_its_repository(hub: Hub, extended: Path)
     assert "POST /api/repos/create" not in hub.requests
 
 
-@pytest.mark.parametrize("where", ["/objects/batch", "/lfs/", "/preupload/"])
+ENDPOINTS = ["whoami", f"/models/{REPO}", "/repos/create", "validate-yaml", "/preupload/"]
+ENDPOINTS += ["/objects/batch", "/lfs/", "/commit/", "/tree/"]
+
+
+@pytest.mark.parametrize("where", ENDPOINTS)
 @pytest.mark.parametrize("status", [503, 429])
 def test_a_hub_that_is_busy_for_a_while_is_waited_for(
-    hub: Hub, extended: Path, where: str, status: int
+    hub: Hub, extended: Path, monkeypatch: pytest.MonkeyPatch, where: str, status: int
 ) -> None:
     notes: list[str] = []
+    waits: list[float] = []
 
     class Notes(xmod_extend.Callback):
         def on_note(self, text: str) -> None:
             notes.append(text)
 
+    monkeypatch.setattr("time.sleep", waits.append)
     hub.faults.append(Fault(where, status, headers={"Retry-After": "7"}, times=2))
     assert xmod_extend.push_to_hub(extended, REPO, callback=Notes()).commit
-    assert any("Waiting 8.0s" in note for note in notes)
+    assert len([wait for wait in waits if wait in (7, 8)]) == 2
+    assert hub.commits == 1
     assert not any("http" in note for note in notes)
+    if where in ("/preupload/", "/objects/batch", "/lfs/"):
+        assert any("Waiting 8.0s" in note for note in notes)
+
+
+def test_a_wait_that_is_too_long_is_said(hub: Hub, extended: Path) -> None:
+    hub.faults.append(Fault("/commit/", 429, headers={"Retry-After": "3000"}))
+    assert "in 3,000 seconds" in str(refusal(extended).hint)
+    hub.faults[0].headers = {"RateLimit": '"api";r=0;t=4000'}
+    assert "in 4,000 seconds" in str(refusal(extended).hint)
+
+
+@pytest.mark.parametrize("status", [None, 503])
+def test_a_commit_whose_answer_is_lost_is_made_once(
+    hub: Hub, extended: Path, status: int | None
+) -> None:
+    hub.faults.append(Fault("/commit/", status, loses_answer=True, times=1))
+    published = xmod_extend.push_to_hub(extended, REPO, progress=False)
+    assert hub.commits == 1
+    assert published.commit == hub.repositories[REPO].head
 
 
 def test_an_upload_that_broke_off_is_repeated_and_later_goes_on(hub: Hub, extended: Path) -> None:

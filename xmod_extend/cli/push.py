@@ -56,7 +56,8 @@ def hide_bars() -> None:
 
 def describe(publication: Publication) -> list[str]:
     """Return what became of a publication, and how it is used, line by line."""
-    sizes = f"{num_bytes(publication.uploaded_bytes)} in {len(publication.uploaded)} files"
+    count = len(publication.uploaded)
+    sizes = f"{num_bytes(publication.uploaded_bytes)} in {count} file{'' if count == 1 else 's'}"
     copied = f", {num_bytes(publication.copied_bytes)} copied on the server"
     travelled = sizes + (copied if publication.copied else "")
     if publication.is_plan:
@@ -76,11 +77,13 @@ def usage(publication: Publication) -> list[str]:
     """Return lines that can be pasted."""
     name, code = publication.repo_id, (publication.added or publication.languages)[-1]
     if publication.what == "pack":
+        base = publication.base or "BASE"
         return [
-            f"  xmod-extend install BASE {name} --output DIR",
-            "or in Python:",
+            f"  xmod-extend install {base} {name} --output xmod-{code}",
+            "Or in Python:",
             "  import xmod_extend",
-            f'  xmod_extend.install_packs(BASE, ["{name}"], output=DIR)',
+            f'  xmod_extend.install_packs("{base}", ["{name}"], "xmod-{code}")',
+            f'  model = xmod_extend.load("xmod-{code}", "{code}")',
         ]
     return [
         "  from transformers import AutoModelForMaskedLM, AutoTokenizer, pipeline",

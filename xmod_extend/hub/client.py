@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import errno
 import logging
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -81,7 +82,7 @@ def fetch(
 
     problem: Exception | None = None
     try:
-        with quiet("huggingface_hub"):
+        with quiet("huggingface_hub"), bars_on_a_terminal():
             problem = ask_hub(repository)
             options: dict[str, Any] = {
                 "repo_type": repository.repo_type,
@@ -117,6 +118,26 @@ def quiet(*libraries: str) -> Iterator[None]:
     finally:
         for logger, level in levels.items():
             logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def bars_on_a_terminal() -> Iterator[None]:
+    """Show the client's bars on a terminal or in a notebook, and nowhere else."""
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    is_seen = "ipykernel" in sys.modules or (sys.stderr is not None and sys.stderr.isatty())
+    if is_seen or are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
 
 
 def hub_error(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from xmod_extend.errors import HubError
 from xmod_extend.hub.client import quiet, status_of
+from xmod_extend.hub.patience import patiently
 from xmod_extend.hub.refusals import clean, explained
 from xmod_extend.hub.remote import Remote, list_files
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 MARKER = "Written by xmod-extend"
 """Begins a line in the description of each commit of the program's."""
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -153,7 +152,8 @@ def create_repository(repo_id: str, *, private: bool) -> None:
     from huggingface_hub import HfApi
 
     with explained(repo_id, "create"), quiet("huggingface_hub"):
-        HfApi().create_repo(repo_id, private=True if private else None, exist_ok=True)
+        wanted = True if private else None
+        patiently(lambda: HfApi().create_repo(repo_id, private=wanted, exist_ok=True))
         if private and HfApi().repo_info(repo_id).private is False:
             raise HubError(
                 f"{repo_id} was created, but the Hub shows it to everybody; nothing was uploaded.",
@@ -171,7 +171,7 @@ def validate_card(card: str, repo_id: str) -> bool:
 
     with explained(repo_id, "look"), quiet("huggingface_hub"):
         try:
-            ModelCard(card).validate()
+            patiently(ModelCard(card).validate)
         except ValueError as error:
             raise rejected_metadata([_problems(str(error))]) from error
         except Exception as error:

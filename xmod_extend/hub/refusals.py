@@ -6,6 +6,7 @@ of them is shown before `said` has cleaned it.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Literal
 
 from xmod_extend.errors import HubError, XmodExtendError
 from xmod_extend.hub.client import causes, first_line, is_connection_error, status_of
+from xmod_extend.hub.patience import retry_after
 
 Action = Literal["log in", "look", "create", "upload", "commit", "check"]
 """What was being done: the same answer means another thing at another time."""
@@ -144,7 +146,7 @@ def _refused(chain: list[BaseException], repo_id: str, action: Action, status: i
 
 
 def _without_answer(chain: list[BaseException], repo_id: str, action: Action) -> HubError:
-    if any(_is_broken_connection(cause) for cause in chain):
+    if any(is_broken_connection(cause) for cause in chain):
         what = "broke off" if action in ("upload", "commit") else "failed"
         return HubError(
             f"The connection to the Hub {what} ({_reason(chain)}).",
@@ -165,7 +167,8 @@ def _reason(chain: list[BaseException]) -> str:
     return clean(first_line(chain[-1])) or type(chain[-1]).__name__
 
 
-def _is_broken_connection(error: BaseException) -> bool:
+def is_broken_connection(error: BaseException) -> bool:
+    """Return whether there was no connection, or it was lost."""
     names = {cls.__name__ for cls in type(error).__mro__}
     return is_connection_error(error) or bool(
         names & {"NetworkError", "RemoteProtocolError", "TimeoutException"}
@@ -178,17 +181,11 @@ def _is_about_local_file(error: Exception) -> bool:
 
 
 def _later(chain: list[BaseException]) -> str:
-    for cause in chain:
-        headers = getattr(getattr(cause, "response", None), "headers", {})
-        seconds = str(headers.get("retry-after", ""))
-        if seconds.isdigit():
-            return f"in {int(seconds):,} seconds"
-    return "later"
+    seconds = retry_after(chain[0])
+    return "later" if seconds is None else f"in {seconds:,} seconds"
 
 
 def _where_from() -> str:
-    import os
-
     if os.environ.get("HF_TOKEN"):
         return "in HF_TOKEN"
     return "that `hf auth login` stored"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from xmod_extend.errors import HubError
 from xmod_extend.hub.client import ANSWER_SECONDS, is_out_of_reach, quiet, status_of
+from xmod_extend.hub.patience import patiently
 from xmod_extend.hub.refusals import NEW_TOKEN, explained
 
 if TYPE_CHECKING:
@@ -96,7 +97,13 @@ def log_in(repo_id: str) -> Account:
     from huggingface_hub import HfApi
 
     with explained(repo_id, "log in"), quiet("huggingface_hub"):
-        answer: dict[str, Any] = HfApi().whoami()
+        try:
+            answer: dict[str, Any] = patiently(HfApi().whoami)
+        except Exception as error:  # the client raises the errors of the HTTP library below it
+            if status_of(error) != 404:
+                raise
+            # A Hub that does not tell; the upload shows whether the token is good for it.
+            return Account(name="", organisations=None, role=None)
     token = (answer.get("auth") or {}).get("accessToken") or {}
     listed = answer.get("orgs")
     account = Account(
@@ -179,7 +186,7 @@ def look_at(repo_id: str, *, with_files: bool = True) -> Remote:
 
     with explained(repo_id, "look"), quiet("huggingface_hub"):
         try:
-            info = HfApi().repo_info(repo_id, timeout=ANSWER_SECONDS)
+            info = patiently(lambda: HfApi().repo_info(repo_id, timeout=ANSWER_SECONDS))
         except GatedRepoError:
             raise
         except RepositoryNotFoundError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-import sys
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from xmod_extend.errors import HubError
-from xmod_extend.hub.client import is_out_of_reach, quiet, status_of
-from xmod_extend.hub.publish import OutgoingFile, Tell, UploadPlan
-from xmod_extend.hub.refusals import AGAIN, clean, explained
+from xmod_extend.hub.client import bars_on_a_terminal, causes, is_out_of_reach, quiet, status_of
+from xmod_extend.hub.patience import WAITS_SECONDS, Tell, patiently, seconds_to_wait
+from xmod_extend.hub.publish import OutgoingFile, UploadPlan
+from xmod_extend.hub.refusals import AGAIN, clean, explained, is_broken_connection
 from xmod_extend.hub.remote import Remote, list_files
 
 if TYPE_CHECKING:
-    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi
     from huggingface_hub._commit_api import CommitOperation
 
 ONE_BY_ONE_BYTES = 10_000_000
@@ -74,7 +75,7 @@ def send(
         HubError: It was refused, or the connection broke off. Nothing was committed then.
     """
     sending = _Sending(remote, plan, message, create_pr, card_is_validated, tell)
-    with _bars_on_a_terminal(), warnings.catch_warnings():
+    with bars_on_a_terminal(), warnings.catch_warnings():
         # The client's own about its libraries, and the Hub's advice about a card.
         warnings.simplefilter("ignore")
         return _send(sending)
@@ -134,14 +135,7 @@ class _Sending:
 
     def commit(self, *, copied: tuple[str, ...]) -> Sent:
         """Commit all that was uploaded, the copies and the deletions at once."""
-        made = self._api().create_commit(
-            self.remote.repo_id,
-            [*self.additions.values(), *self._copies(copied), *self._deletions()],
-            commit_message=self.message.title,
-            commit_description=self.message.description,
-            create_pr=self.create_pr,
-            parent_commit=self.remote.commit,
-        )
+        made = self._create_commit(copied)
         return Sent(
             commit=made.oid,
             commit_url=made.commit_url,
@@ -149,6 +143,52 @@ class _Sending:
             revision=made.pr_revision or made.oid,
             copied=copied,
             uploaded_bytes=sum(file.size for file in self.plan.changed if file.name not in copied),
+        )
+
+    def _create_commit(self, copied: tuple[str, ...]) -> CommitInfo:
+        """Commit; where it is not known whether that was done, look before it is repeated."""
+        is_unknown = False
+        for wait in (*WAITS_SECONDS, None):
+            try:
+                return self._api().create_commit(
+                    self.remote.repo_id,
+                    [*self.additions.values(), *self._copies(copied), *self._deletions()],
+                    commit_message=self.message.title,
+                    commit_description=self.message.description,
+                    create_pr=self.create_pr,
+                    parent_commit=self.remote.commit,
+                )
+            except Exception as error:  # the client raises the errors of many libraries
+                if is_unknown and status_of(error) in (409, 412):
+                    return self._found_commit(error)
+                # A pull request would be made twice, a commit not: it names its parent.
+                is_lost = self.remote.commit is not None and not self.create_pr
+                is_lost = is_lost and any(map(is_broken_connection, causes(error)))
+                seconds = None if wait is None else seconds_to_wait(error, wait)
+                if wait is None or not (is_lost or seconds is not None):
+                    raise
+                if self.create_pr and status_of(error) not in (429, 503):
+                    raise
+                is_unknown = True
+                self.tell(f"no answer to the commit; trying again in {seconds or wait} seconds")
+                time.sleep(seconds or wait)
+        raise AssertionError
+
+    def _found_commit(self, error: Exception) -> CommitInfo:
+        """Return the newest commit if it is this one, whose answer was lost."""
+        from huggingface_hub import CommitInfo, HfApi
+
+        info = HfApi().repo_info(self.remote.repo_id)
+        listed = list_files(self.remote.repo_id, info.sha or "main")
+        if not info.sha or not all(
+            file.is_same(listed.get(file.name)) for file in self.plan.changed
+        ):
+            raise error
+        return CommitInfo(
+            commit_url=f"{HfApi().endpoint}/{self.remote.repo_id}/commit/{info.sha}",
+            commit_message=self.message.title,
+            commit_description=self.message.description,
+            oid=info.sha,
         )
 
     def _copies(self, names: Sequence[str]) -> list[CommitOperation]:
@@ -197,7 +237,8 @@ def check_sent(remote: Remote, plan: UploadPlan, sent: Sent) -> None:
         HubError: A file differs or is missing, or the list cannot be had.
     """
     with explained(remote.repo_id, "check"), quiet("huggingface_hub"):
-        listed = list_files(remote.repo_id, sent.revision)
+        # A Hub that lists no commit by its id lists the branch.
+        listed = list_files(remote.repo_id, sent.revision) or list_files(remote.repo_id, "main")
     wanted = [*plan.changed, *plan.unchanged]
     wrong = [file.name for file in wanted if not file.is_same(listed.get(file.name))]
     wrong += [name for name in plan.removed if name in listed]
@@ -215,7 +256,12 @@ def tag_state(remote: Remote, tag: str, tell: Tell) -> bool:
 
     try:
         with quiet("huggingface_hub"):
-            HfApi().create_tag(remote.repo_id, tag=tag, revision=remote.commit, exist_ok=True)
+            api = HfApi()
+            patiently(
+                lambda: api.create_tag(
+                    remote.repo_id, tag=tag, revision=remote.commit, exist_ok=True
+                )
+            )
     except Exception as error:  # what was published stands
         tell(f"The state before could not be tagged as {tag}: {clean(str(error))}.")
         return False
@@ -226,26 +272,6 @@ def _is_copy_refused(error: Exception) -> bool:
     """Return whether an upload may succeed where a copy did not."""
     # A race, a limit, or no Hub at all would only be met again after an upload of gigabytes.
     return status_of(error) not in (401, 409, 412, 413, 429) and not is_out_of_reach(error)
-
-
-@contextmanager
-def _bars_on_a_terminal() -> Iterator[None]:
-    """Show the client's bars on a terminal or in a notebook, and nowhere else."""
-    from huggingface_hub.utils import (  # type: ignore[attr-defined]
-        are_progress_bars_disabled,
-        disable_progress_bars,
-        enable_progress_bars,
-    )
-
-    is_seen = "ipykernel" in sys.modules or (sys.stderr is not None and sys.stderr.isatty())
-    if is_seen or are_progress_bars_disabled():
-        yield
-        return
-    disable_progress_bars()
-    try:
-        yield
-    finally:
-        enable_progress_bars()
 
 
 @contextmanager

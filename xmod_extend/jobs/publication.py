@@ -23,6 +23,7 @@ class Publication:
         uploaded_bytes: Size of what was sent, or would be.
         copied_bytes: Size of what the server copied from the base.
         uploaded: Names of files.
+        base: The base on the Hub, if there is one.
         tag: Tag of the state before, if a language was added to a repository.
         card: `new`, `merged` with what was edited on the Hub, or `kept` as it is there.
     """
@@ -32,6 +33,7 @@ class Publication:
     what: What
     languages: tuple[str, ...]
     added: tuple[str, ...]
+    base: str | None
     is_plan: bool
     is_new: bool
     private: bool | None
@@ -70,6 +72,7 @@ def planned_publication(
         what=published.what,
         languages=published.languages,
         added=published.added,
+        base=published.base,
         is_plan=options.plan,
         is_new=not remote.exists,
         private=remote.private if remote.exists else options.private,
@@ -112,4 +115,4 @@ def describe_size(count: int) -> str:
     """Return a number of bytes in words, in powers of ten as on the Hub."""
     if count >= 1e9:
         return f"{count / 1e9:,.2f} GB"
-    return f"{count / 1e6:,.1f} MB" if count >= 1e5 else f"{count / 1e3:,.1f} kB"
+    return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.1f} kB"

@@ -48,6 +48,12 @@ class PublishedFolder:
     record: RunRecord | None = field(repr=False)
     notes: tuple[str, ...] = ()
 
+    @property
+    def base(self) -> str | None:
+        """The base on the Hub, if the record names one."""
+        base = None if self.record is None else self.record.base
+        return None if base is None or base.commit is None else base.source
+
 
 def inspect_folder(path: Path) -> PublishedFolder:
     """Return what a folder is and which of its files are published.

@@ -220,10 +220,11 @@ def _plan(
         if any(fnmatch.fnmatchcase(name, pattern) for pattern in change.replaced)
     ]
     plan = plan_upload(remote, outgoing, removable)
-    base = published.record.base if published.record is not None else None
-    if base is None or base.commit is None or not plan.changed:
+    record = published.record
+    if record is None or record.base.commit is None or not plan.changed:
         return plan
-    return replace(plan, origins=find_origins(plan.changed, base.source, base.commit))
+    origins = find_origins(plan.changed, record.base.source, record.base.commit)
+    return replace(plan, origins=origins)
 
 
 def _describe(plan: UploadPlan, remote: Remote, options: PushOptions) -> Sequence[str]:

@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from xmod_extend.errors import HubError, ModelError, UsageError
-from xmod_extend.hub.client import HubRepository, ask_hub, fetch, hub_error, is_out_of_reach
+from xmod_extend.hub.client import (
+    HubRepository,
+    ask_hub,
+    bars_on_a_terminal,
+    fetch,
+    hub_error,
+    is_out_of_reach,
+)
 from xmod_extend.model.config import CONFIG_NAME, check_config, read_config, read_json_object
 from xmod_extend.model.tensors import DamagedFileError
 from xmod_extend.model.weights import WEIGHTS_NAMES, open_weights
@@ -243,11 +250,12 @@ def _fetch_snapshot(repository: HubRepository) -> Path:
         if chosen:
             # `[` is the only character in a file name that has a meaning in a pattern.
             patterns = [name.replace("[", "[[]") for name in chosen]
-            return Path(
-                snapshot_download(
-                    repo_id, revision=commit, allow_patterns=patterns, endpoint=endpoint
+            with bars_on_a_terminal():
+                return Path(
+                    snapshot_download(
+                        repo_id, revision=commit, allow_patterns=patterns, endpoint=endpoint
+                    )
                 )
-            )
     except HubError:
         raise
     except Exception as error:  # the Hub's client raises the errors of many libraries
