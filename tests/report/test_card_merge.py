@@ -108,12 +108,22 @@ def test_metadata_that_cannot_be_read_stay() -> None:
     assert "| ay | 9 |" in merged.text
 
 
-@pytest.mark.parametrize("before", ["", "license: apache-2.0\n", "license:\n  - a\n  - b\n"])
+@pytest.mark.parametrize("before", ["", "license: apache-2.0\n", "license:\n- a\n- b\n"])
 def test_a_licence_is_written_into_the_metadata_alone(before: str) -> None:
     card = BASE.replace("tags:", f"{before}tags:")
     licensed = with_license(card, "cc-by-4.0")
     assert metadata(licensed) == {**metadata(BASE), "license": "cc-by-4.0"}
     assert split_card(licensed)[1] == split_card(card)[1]
+
+
+def test_a_licence_of_ones_own_has_a_name() -> None:
+    card = with_license(BASE, "other:terms-1.0")
+    assert metadata(card) == {
+        **metadata(BASE),
+        "license": "other",
+        "license_name": "terms-1.0",
+    }
+    assert metadata(with_license(card, "mit")) == {**metadata(BASE), "license": "mit"}
 
 
 def test_a_card_without_metadata_gets_some() -> None:

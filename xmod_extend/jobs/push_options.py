@@ -7,7 +7,7 @@ from typing import Literal
 
 from xmod_extend.errors import UsageError
 from xmod_extend.options import OptionGroup, Rule, option
-from xmod_extend.packs.description import LICENSE
+from xmod_extend.report.licenses import as_license
 
 What = Literal["full", "pack"]
 
@@ -54,7 +54,7 @@ class PushOptions(OptionGroup):
         default=None,
         default_text="the card's own",
         metavar="ID",
-        rules=[(lambda text: bool(LICENSE.fullmatch(text)), "an identifier, such as cc-by-4.0")],
+        read=as_license,
     )
     private: bool = option("Make a new repository private.", default=False)
     create_pr: bool = option(

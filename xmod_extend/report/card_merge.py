@@ -11,13 +11,18 @@ somebody wrote it by hand.
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from xmod_extend.report.licenses import license_fields
+
 _FRONT_MATTER = re.compile(r"\A\s*---[ \t]*\r?\n(.*?)(?:\r?\n)?---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
+_LICENSE = re.compile(r"^license(_name|_link)?:.*\n(?:[ \t-].*\n)*", re.MULTILINE)
+"""A field about the licence, with the lines below it that belong to it."""
 _ABSENT = object()
 
 
@@ -61,16 +66,17 @@ def split_card(card: str) -> tuple[str, str]:
 
 
 def with_license(card: str, license_id: str) -> str:
-    """Return a card whose metadata name a licence; no other byte of it changes."""
-    import json
+    """Return a card whose metadata name a licence; all else stays as it is.
 
-    line = f"license: {json.dumps(license_id)}"
+    Args:
+        license_id: As `license_fields` reads it.
+    """
     head, body = split_card(_unix(card))
-    if re.search(r"^license:.*$", head, re.MULTILINE):
-        head = re.sub(r"^license:.*(\n[ \t]+.*)*$", line, head, count=1, flags=re.MULTILINE)
-    else:
-        head += f"{line}\n"
-    return f"---\n{head}---\n{body}"
+    fields = license_fields(license_id)
+    lines = "".join(f"{name}: {json.dumps(value)}\n" for name, value in fields.items())
+    found = _LICENSE.search(head)
+    place = len(head) if found is None else found.start()
+    return f"---\n{head[:place]}{lines}{_LICENSE.sub('', head[place:])}---\n{body}"
 
 
 def describe_edits(written: str, published: str) -> str:
