@@ -148,10 +148,14 @@ def _content(request: Request, path: str, raw: bytes, commit: str) -> Answer:
     headers = [("ETag", etag), ("X-Repo-Commit", commit), ("Accept-Ranges", "bytes")]
     if request.hub.is_large(path, len(raw)):
         headers += [("X-Linked-Etag", etag), ("X-Linked-Size", str(len(raw)))]
-    is_cut = path in request.hub.broken
+    left = request.hub.cut_downloads.get(path, 0) if request.method == "GET" else 0
+    if left:
+        request.hub.cut_downloads[path] = left - 1
+    is_cut = path in request.hub.broken or left > 0
     wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range", ""))
     if wanted is None:
         return Answer(200, raw, tuple(headers), is_cut)
+    request.hub.ranges.append(wanted[0])
     first, last = int(wanted[1]), int(wanted[2] or len(raw) - 1)
     headers.append(("Content-Range", f"bytes {first}-{last}/{len(raw)}"))
     return Answer(206, raw[first : last + 1], tuple(headers), is_cut)

@@ -116,7 +116,9 @@ class Hub:
         files: Repository -> file name -> content, of those that are there at the start.
         errors: Repository -> (status, code) that every request for it is answered with.
         broken: File names whose connection is cut in the middle.
+        cut_downloads: File name -> how often its connection is cut in the middle.
         downloads: File names that were downloaded, in order.
+        ranges: What `Range` asked for, in order.
         requests: Method and path of each request, in order.
         faults: What goes wrong on purpose.
         missing: Parts of addresses that this server does not know, such as `/validate-yaml`.
@@ -131,7 +133,9 @@ class Hub:
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     errors: dict[str, tuple[int, str | None]] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
+    cut_downloads: dict[str, int] = field(default_factory=dict)
     downloads: list[str] = field(default_factory=list)
+    ranges: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     missing: set[str] = field(default_factory=set)

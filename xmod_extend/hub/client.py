@@ -9,10 +9,13 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from xmod_extend.errors import HubError, ModelError, XmodExtendError
+from xmod_extend.hub.failures import causes, is_connection_error, status_of
+from xmod_extend.hub.patience import patiently
 
 ANSWER_SECONDS = 10.0
 """How long the Hub may take to say whether it has something."""
@@ -91,10 +94,13 @@ def fetch(
                 "local_files_only": problem is not None,
             }
             if path is not None:
-                return Path(hf_hub_download(repository.repo_id, path, **options))
-            return Path(
-                snapshot_download(repository.repo_id, allow_patterns=list(patterns), **options)
-            )
+                download = partial(hf_hub_download, repository.repo_id, path, **options)
+            else:
+                wanted = list(patterns)
+                download = partial(
+                    snapshot_download, repository.repo_id, allow_patterns=wanted, **options
+                )
+            return Path(patiently(download))
     except Exception as error:  # the client raises the errors of many libraries
         of_data_set = path if repository.repo_type == "dataset" else None
         raise hub_error(problem or error, repository, path=of_data_set) from error
@@ -264,31 +270,8 @@ def _local_or_other(error: Exception, chain: list[BaseException], what: str) -> 
     )
 
 
-def causes(error: BaseException | None) -> list[BaseException]:
-    """Return the error and what it was raised from or while handling."""
-    chain: list[BaseException] = []
-    while error is not None and error not in chain:
-        chain.append(error)
-        error = error.__cause__ or error.__context__
-    return chain
-
-
 def _is(chain: list[BaseException], *classes: type[BaseException]) -> bool:
     return any(isinstance(cause, classes) for cause in chain)
-
-
-def status_of(error: BaseException) -> int | None:
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    return status if isinstance(status, int) else None
-
-
-def is_connection_error(error: BaseException) -> bool:
-    # Offline mode is one to the client. Which HTTP library it uses has changed before; the names
-    # have not.
-    names = {cls.__name__ for cls in type(error).__mro__}
-    return isinstance(error, (ConnectionError, TimeoutError)) or bool(
-        names & {"ConnectError", "TransportError", "ConnectTimeout"}
-    )
 
 
 def _start(what: str) -> str:

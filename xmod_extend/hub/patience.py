@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from xmod_extend.hub.client import causes, status_of
+from xmod_extend.hub.failures import causes, status_of
 
 Tell = Callable[[str], None]
 Result = TypeVar("Result")

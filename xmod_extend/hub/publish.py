@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xmod_extend.errors import HubError
-from xmod_extend.hub.client import quiet, status_of
+from xmod_extend.hub.client import quiet
+from xmod_extend.hub.failures import status_of
 from xmod_extend.hub.patience import patiently
 from xmod_extend.hub.refusals import clean, explained
 from xmod_extend.hub.remote import Remote, list_files

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from typing import Literal
 
 from xmod_extend.errors import HubError, XmodExtendError
-from xmod_extend.hub.client import causes, first_line, is_connection_error, status_of
+from xmod_extend.hub.client import first_line
+from xmod_extend.hub.failures import causes, is_connection_error, status_of
 from xmod_extend.hub.patience import retry_after
 
 Action = Literal["log in", "look", "create", "upload", "commit", "check"]

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xmod_extend.errors import HubError
-from xmod_extend.hub.client import ANSWER_SECONDS, is_out_of_reach, quiet, status_of
+from xmod_extend.hub.client import ANSWER_SECONDS, is_out_of_reach, quiet
+from xmod_extend.hub.failures import status_of
 from xmod_extend.hub.patience import patiently
 from xmod_extend.hub.refusals import NEW_TOKEN, explained
 

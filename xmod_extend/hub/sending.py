@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from xmod_extend.errors import HubError
-from xmod_extend.hub.client import bars_on_a_terminal, causes, is_out_of_reach, quiet, status_of
+from xmod_extend.hub.client import bars_on_a_terminal, is_out_of_reach, quiet
+from xmod_extend.hub.failures import causes, status_of
 from xmod_extend.hub.patience import WAITS_SECONDS, Tell, patiently, seconds_to_wait
 from xmod_extend.hub.publish import OutgoingFile, UploadPlan
 from xmod_extend.hub.refusals import AGAIN, clean, explained, is_broken_connection
@@ -146,7 +147,7 @@ class _Sending:
         )
 
     def _create_commit(self, copied: tuple[str, ...]) -> CommitInfo:
-        """Commit; where it is not known whether that was done, look before it is repeated."""
+        """Make the commit, and look whether it was made before it is tried again."""
         is_unknown = False
         for wait in (*WAITS_SECONDS, None):
             try:

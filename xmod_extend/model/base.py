@@ -10,6 +10,7 @@ import difflib
 import fnmatch
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from xmod_extend.hub.client import (
     hub_error,
     is_out_of_reach,
 )
+from xmod_extend.hub.patience import patiently
 from xmod_extend.model.config import CONFIG_NAME, check_config, read_config, read_json_object
 from xmod_extend.model.tensors import DamagedFileError
 from xmod_extend.model.weights import WEIGHTS_NAMES, open_weights
@@ -251,11 +253,14 @@ def _fetch_snapshot(repository: HubRepository) -> Path:
             # `[` is the only character in a file name that has a meaning in a pattern.
             patterns = [name.replace("[", "[[]") for name in chosen]
             with bars_on_a_terminal():
-                return Path(
-                    snapshot_download(
-                        repo_id, revision=commit, allow_patterns=patterns, endpoint=endpoint
-                    )
+                download = partial(
+                    snapshot_download,
+                    repo_id,
+                    revision=commit,
+                    allow_patterns=patterns,
+                    endpoint=endpoint,
                 )
+                return Path(patiently(download))
     except HubError:
         raise
     except Exception as error:  # the Hub's client raises the errors of many libraries
