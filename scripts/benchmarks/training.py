@@ -155,18 +155,20 @@ def parse_arguments() -> argparse.Namespace:
     return given
 
 
-def make_base(shape: str, folder: Path) -> Path:
-    """A random base of this shape, written once."""
-    base = folder / "bases" / shape
+def make_base(shape: str, folder: Path, *, num_languages: int | None = None) -> Path:
+    """A random base of this shape, by default with as many languages as it has, written once."""
+    num_languages = num_languages or NUM_LANGUAGES[shape]
+    is_other = num_languages != NUM_LANGUAGES[shape]
+    base = folder / "bases" / (f"{shape}-{num_languages}" if is_other else shape)
     if not base.exists():
         print(f"writing a random {shape} to {base}", file=sys.stderr)
         base.parent.mkdir(parents=True, exist_ok=True)
         script = HERE.parent / "make_random_base.py"
         with tempfile.TemporaryDirectory(dir=base.parent) as unfinished:
-            arguments = ("--shape", shape, "--languages", str(NUM_LANGUAGES[shape]))
+            arguments = ("--shape", shape, "--languages", str(num_languages))
             subprocess.run(
                 [sys.executable, script, Path(unfinished) / "base", *arguments],
-                env=_environment(own=True, threads=1, device="cpu"),
+                env=own_environment(threads=1, device="cpu"),
                 check=True,
             )
             (Path(unfinished) / "base").rename(base)
@@ -196,6 +198,11 @@ def find_interpreters(entries: list[Entry], envs: Path) -> dict[str, Path]:
                 if entry.contender == contender:
                     entry.error = str(error)
     return interpreters
+
+
+def own_environment(*, threads: int, device: str) -> dict[str, str]:
+    """Variables of a measured process that runs in this Python environment."""
+    return _environment(own=True, threads=threads, device=device)
 
 
 def _environment(*, own: bool, threads: int, device: str) -> dict[str, str]:

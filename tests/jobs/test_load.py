@@ -295,6 +295,19 @@ def test_wrong_languages_of_a_batch_are_refused(
     assert torch.equal(by_list, ours(**inputs, lang_ids=torch.tensor([0, 1, 1, 0])).logits)
 
 
+def test_a_sequence_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    path = make_checkpoint(tmp_path / "saved")
+    ours = xmod_extend.load(path, "en_XX")
+    ids = torch.full((2, 40), 7)
+    with pytest.raises(UsageError, match="has 40 tokens, and the model reads 32"):
+        ours(ids)
+    ids[:, 32:] = 1  # padding takes no position
+    mask = (ids != 1).long()
+    upstream = XmodForMaskedLM.from_pretrained(path)
+    theirs = upstream(ids, torch.zeros(2), mask)
+    assert torch.equal(ours(ids, attention_mask=mask).logits, theirs.logits)
+
+
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [

@@ -140,6 +140,8 @@ def _find_route(
     if inputs is None or isinstance(given, Route):
         # Without inputs upstream says what is missing.
         return args, kwargs | {"lang_ids": given}
+    if kwargs.get("position_ids") is None and kwargs.get("past_key_values") is None:
+        _check_length(body, inputs)
     languages = list(body.config.languages)
     if given is None:
         route = Route((_default_language(body, languages),))
@@ -148,6 +150,20 @@ def _find_route(
         _check_ids(lang_ids, inputs, languages)
         route = Route.of(lang_ids)
     return args, kwargs | {"lang_ids": route}
+
+
+def _check_length(body: XmodModel, inputs: torch.Tensor) -> None:
+    """Refuse more tokens than there are positions, where upstream has an IndexError."""
+    padding = cast(int, body.config.pad_token_id)
+    longest, length = body.config.max_position_embeddings - 1 - padding, inputs.shape[1]
+    if length > longest and not inputs.is_floating_point():
+        # Padding takes no position.
+        length = int((inputs != padding).sum(1).max())
+    if length > longest:
+        raise UsageError(
+            f"A sequence has {length:,} tokens, and the model reads {longest:,}.",
+            hint=f"Call the tokenizer with truncation=True, max_length={longest}.",
+        )
 
 
 def _by_name(
