@@ -15,6 +15,7 @@ DOCUMENTS = {
 NOT_RUN = {
     "scripts/demo": "it installs into .venv",
     "scripts/test": "it runs this test",
+    "hf auth login": "it asks for a token",
     "pip install .": "it installs; scripts/build tries the wheel",
     "tensorboard --logdir tiny-watched.logs": "it serves until it is stopped",
 }

@@ -6,13 +6,15 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from document_output import assert_printed
 from documents import DOCUMENTS, NOT_RUN, ROOT, Block, read_blocks
+from hub_server import TOKEN, Account, Hub
 from labelled_text import labelled_sentences, write_conllu
+from published import hub_for_publishing
 
 import xmod_extend
 from xmod_extend.cli.app import run as run_app
@@ -47,6 +49,21 @@ def work(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
         write_conllu(tmp_path / "data" / f"{name}.conllu", labelled_sentences(40, seed=len(name)))
     (tmp_path / "BASE").symlink_to(ROOT / "xmod_extend" / "bases" / "tiny")
     return tmp_path
+
+
+@pytest.fixture
+def hub(work: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A Hub on this machine, where `maria` has an account and has published what is pulled."""
+    server = Hub(accounts={TOKEN: Account("maria")})
+    with hub_for_publishing(server, monkeypatch, work / "cache"):
+        yield server
+
+
+def publish_what_is_pulled(invoke: Invoke) -> None:
+    corpus = ["--corpus", "quechua.txt", "--max-steps", str(FEW_STEPS)]
+    invoke(["add", "--lang", "quz_PE", "--base", "tiny", "--output", "published", *corpus])
+    invoke(["push", "published", "--repo", "maria/xmod-quechua"])
+    invoke(["push", "published", "--what", "pack", "--repo", "maria/quechua-pack"])
 
 
 @pytest.fixture
@@ -149,8 +166,10 @@ def run_block(
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("name", [name for name in DOCUMENTS if "troubleshooting" not in name])
 def test_what_a_document_shows_can_be_done(
-    name: str, work: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+    name: str, work: Path, invoke: Invoke, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if name == "docs/using.md":
+        publish_what_is_pulled(invoke)
     names: dict[str, object] = {}
     for block in read_blocks(DOCUMENTS[name]):
         run_block(block, invoke, monkeypatch, names)
