@@ -133,6 +133,38 @@ def test_a_pack_without_a_record_has_a_short_card() -> None:
     assert "## Results" not in card and "## Training" not in card
 
 
+def test_scores_of_another_base_are_not_shown() -> None:
+    record = make_record()
+    card = model_card(make_subject(record, transplanted=("quz_PE",)))
+    assert "against other shared weights than these" in card and check_metadata(card) == []
+    for said in ("model-index", "clearly better", "## Results", "457", "What is unchanged"):
+        assert said not in card
+    assert "## Training" in card and "## Text" in card
+
+
+def test_a_language_under_another_code_is_used_by_that() -> None:
+    record = make_record()
+    subject = make_subject(
+        record, languages=("en_XX", "qu_PE"), described=("qu_PE",), records={"qu_PE": record}
+    )
+    card = model_card(subject)
+    assert "`qu_PE`, added" in card and "It was trained as `quz_PE`." in card
+    assert 'set_default_language("qu_PE")' in card and ModelCard(card).data.language == ["qu"]
+
+
+def test_of_a_language_without_a_record_beside_others_is_said_that_nothing_is_known() -> None:
+    record = make_record()
+    subject = make_subject(
+        record,
+        languages=("en_XX", "quz_PE", "ay_BO"),
+        described=("quz_PE", "ay_BO"),
+    )
+    card = model_card(subject)
+    assert "How Aymara was trained is not recorded here." in card
+    assert "an X-MOD with 1 language, and 2 more" in card
+    assert card.count("### Results: ") == 1
+
+
 def make_old(version: str) -> RunRecord:
     """A record as earlier versions wrote it."""
     evaluation = make_evaluation(samples=None, seen_words=None)

@@ -284,6 +284,7 @@ def _documents(
         base_revision=request.base.commit,
         license=options.license,
         default_language=options.default_language or base.config.get("default_language"),
+        transplanted=tuple(part.code for part in parts if part.difference is not None),
     )
     return {CARD_NAME: model_card(subject), **renamed_records(parts)}
 

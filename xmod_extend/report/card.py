@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -50,6 +50,8 @@ class CardSubject:
     license: str | None
     """As the publisher named it; None if nothing was said."""
     default_language: str | None = None
+    transplanted: tuple[str, ...] = ()
+    """Codes whose adapters were trained against other shared weights than stand here."""
 
 
 def model_card(subject: CardSubject) -> str:
@@ -60,16 +62,20 @@ def model_card(subject: CardSubject) -> str:
             code,
             subject.records.get(code),
             index=subject.languages.index(code) if code in subject.languages else None,
+            is_transplanted=code in subject.transplanted,
         )
         for code in subject.described
     ]
-    trained = [language for language in languages if language.record is not None]
+    recorded = [one for one in languages if one.record is not None]
+    trained = [one for one in recorded if not one.is_transplanted]
     body = (
         _environment()
         .get_template("card.md")
         .render(
             subject=subject,
             languages=languages,
+            num_before=len(subject.languages) - len(subject.described),
+            recorded=recorded,
             trained=trained,
             shown=next((one for one in languages if one.example), languages[-1]),
             default=subject.default_language,
@@ -156,7 +162,7 @@ def _heading(depth: int) -> Markdown:
     return Markdown("#" * depth)
 
 
-def _listed(names: list[Any]) -> Markdown:
+def _listed(names: Iterable[Any]) -> Markdown:
     """Return `A`, `A and B`, or `A, B and C`, each of them escaped."""
     escaped = [markdown.escape(name) for name in names]
     return Markdown(" and ".join(filter(None, [", ".join(escaped[:-1]), *escaped[-1:]])))

@@ -54,6 +54,8 @@ class DescribedLanguage:
     """Its id in the checkpoint."""
     record: RunRecord | None
     """None of a language without a record, as those have that came with the base."""
+    is_transplanted: bool = False
+    """Whether the adapter was trained against other shared weights: its scores do not hold then."""
     training: TrainingRecord | None = None
     evaluation: EvaluationRecord | None = None
     headline: str = ""
@@ -82,22 +84,30 @@ class DescribedLanguage:
 
 
 def describe_language(
-    code: str, record: RunRecord | None, *, index: int | None
+    code: str, record: RunRecord | None, *, index: int | None, is_transplanted: bool = False
 ) -> DescribedLanguage:
     """Return what a card tells of a language."""
     if record is None:
         name = plain_words.name_of(code)
-        return DescribedLanguage(code=code, name=name, short_name=name, index=index, record=None)
-    evaluation = record.evaluation
+        return DescribedLanguage(
+            code=code,
+            name=name,
+            short_name=name,
+            index=index,
+            record=None,
+            is_transplanted=is_transplanted,
+        )
+    evaluation = None if is_transplanted else record.evaluation
     samples = evaluation.samples if evaluation is not None else None
     guesses = samples.guesses if samples is not None else ()
-    ladder = build_ladder(record)
+    ladder = None if is_transplanted else build_ladder(record)
     return DescribedLanguage(
         code=code,
         name=record.language_name,
         short_name=plain_words.short_name(record),
         index=index,
         record=record,
+        is_transplanted=is_transplanted,
         training=record.training,
         evaluation=evaluation,
         headline=plain_words.headline(record) if evaluation is not None else "",
