@@ -81,6 +81,8 @@ def test_what_is_installed_is_a_checkpoint_like_any_other(
         "model-base.safetensors",
         "model-quz_PE.safetensors",
         "model.safetensors.index.json",
+        "report-quz_PE.html",
+        "report.html",
         "run-quz_PE.json",
         "run.json",
         "tokenizer.json",
@@ -105,7 +107,7 @@ def test_a_language_added_packed_and_installed_is_what_was_added(
     added, again = bytes_of(tmp_path / "with-quz"), bytes_of(tmp_path / "out")
     for name in added.keys() - {".xmod-extend.json"}:
         assert added[name] == again[name], name
-    assert again.keys() - added.keys() == {"README.md"}
+    assert again.keys() - added.keys() == {"README.md", "report.html"}
     assert logits(tmp_path / "out") == logits(tmp_path / "with-quz")
     assert bytes_of(pack(tmp_path / "out", "quz_PE", tmp_path / "again")).keys() == (
         bytes_of(one).keys()
@@ -278,7 +280,9 @@ def test_a_default_language_is_set_when_asked_for(base: Path, one: Path, tmp_pat
 def test_a_record_of_something_else_is_left_out(
     base: Path, one: Path, two: Path, tmp_path: Path
 ) -> None:
-    for text in ('{"a": 1}', (two / "run.json").read_text()):
+    own = json.loads((one / "run.json").read_text())
+    own["evaluation"]["before"]["perplexity"] = "high"
+    for text in ('{"a": 1}', (two / "run.json").read_text(), json.dumps(own)):
         (one / "run.json").write_text(text)
         heard = Heard()
         install_packs(base, one, tmp_path / "out", replace=True, callback=heard)

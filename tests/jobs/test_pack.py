@@ -105,6 +105,8 @@ def test_a_licence_is_named_or_asked_for(extended: Path, tmp_path: Path) -> None
     assert not heard.warnings
     assert open_pack(tmp_path / "one").description.license == "cc-by-4.0"
     assert "cc-by-4.0" in (tmp_path / "one/README.md").read_text()
+    pack(extended, "quz_PE", tmp_path / "own", license="other:our-terms-1.0")
+    assert open_pack(tmp_path / "own").description.license == "other:our-terms-1.0"
     with pytest.raises(UsageError, match="--license"):
         pack(extended, "quz_PE", tmp_path / "two", license="do what\nyou like")
 

@@ -40,7 +40,13 @@ from xmod_extend.packs.description import weights_name
 from xmod_extend.packs.fingerprint import Fingerprint, fingerprint_shared
 from xmod_extend.packs.fitting import check_dtype, shared_difference
 from xmod_extend.packs.pack import Pack, check_finite
-from xmod_extend.packs.part import PackPart, read_pack_record, record_files, renamed_records
+from xmod_extend.packs.part import (
+    PackPart,
+    read_pack_record,
+    record_files,
+    renamed_records,
+    reports,
+)
 from xmod_extend.packs.writing import file_sha256
 from xmod_extend.report.card import CardSubject, model_card
 from xmod_extend.report.record import VerificationRecord
@@ -261,7 +267,7 @@ def _contents(
         {part.code: part.shard() for part in parts},
         tokenizer_files=tokenizer_files,
         default_language=request.options.default_language,
-        documents=[CARD_NAME, *renamed_records(parts)],
+        documents=[CARD_NAME, *renamed_records(parts), *reports(parts)],
     )
     sources = [*contents.sources, *(part.pack.path for part in parts)]
     return dataclasses.replace(
@@ -286,7 +292,7 @@ def _documents(
         default_language=options.default_language or base.config.get("default_language"),
         transplanted=tuple(part.code for part in parts if part.difference is not None),
     )
-    return {CARD_NAME: model_card(subject), **renamed_records(parts)}
+    return {CARD_NAME: model_card(subject), **renamed_records(parts), **reports(parts)}
 
 
 def _verify(

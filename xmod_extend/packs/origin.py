@@ -84,7 +84,7 @@ def _from_record(record: RunRecord, file: Path) -> Origin:
 
 def _on_hub(record: RunRecord) -> tuple[str | None, str | None]:
     """Return the id and the commit of a record's base; a folder has no commit, and is no id."""
-    source, commit = record.base.source, record.base.commit
+    source, commit = record.base.source.partition("@")[0], record.base.commit
     if commit is None or not COMMIT.fullmatch(commit) or not REPOSITORY.fullmatch(source):
         return None, None
     return source, commit

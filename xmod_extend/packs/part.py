@@ -9,12 +9,13 @@ from pathlib import Path
 
 from xmod_extend.errors import ModelError
 from xmod_extend.model.config_text import edit_config
-from xmod_extend.model.extension import RECORD_NAME, earlier_name
+from xmod_extend.model.extension import RECORD_NAME, REPORT_NAME, earlier_name
 from xmod_extend.model.names import rename_language
 from xmod_extend.model.shards import FileShard, Shard, TensorShard
 from xmod_extend.model.tensors import source_of
 from xmod_extend.packs.description import weights_name
 from xmod_extend.packs.pack import Pack
+from xmod_extend.report.html import html_report
 from xmod_extend.report.record import RunRecord, read_record
 
 
@@ -63,13 +64,18 @@ def read_pack_record(pack: Pack, code: str) -> tuple[RunRecord | None, str | Non
         return None, error.message
     if record.language != pack.language:
         return None, "it tells of another language"
-    return dataclasses.replace(record, language=code), None
+    record = dataclasses.replace(record, language=code)
+    try:
+        html_report(record)
+    except Exception as error:  # whatever a stranger left there
+        return None, f"no report can be made of it ({type(error).__name__})"
+    return record, None
 
 
 def record_files(parts: Sequence[PackPart]) -> dict[str, Path]:
     """Return the records that come along as they are, by their names in the checkpoint."""
     return {
-        _record_name(part, parts): part.pack.record_file
+        _document_name(RECORD_NAME, part, parts): part.pack.record_file
         for part in parts
         if part.record is not None and part.pack.record_file is not None and not part.is_renamed
     }
@@ -78,7 +84,7 @@ def record_files(parts: Sequence[PackPart]) -> dict[str, Path]:
 def renamed_records(parts: Sequence[PackPart]) -> dict[str, str]:
     """Return the texts of records whose languages get another code, which they name."""
     return {
-        _record_name(part, parts): edit_config(
+        _document_name(RECORD_NAME, part, parts): edit_config(
             part.pack.record_file.read_text(encoding="utf-8"), {"language": part.code}
         )
         for part in parts
@@ -86,6 +92,15 @@ def renamed_records(parts: Sequence[PackPart]) -> dict[str, str]:
     }
 
 
-def _record_name(part: PackPart, parts: Sequence[PackPart]) -> str:
+def reports(parts: Sequence[PackPart]) -> dict[str, str]:
+    """Return the pages that show the results of those that have a record."""
+    return {
+        _document_name(REPORT_NAME, part, parts): html_report(part.record)
+        for part in parts
+        if part.record is not None and part.record.evaluation is not None
+    }
+
+
+def _document_name(name: str, part: PackPart, parts: Sequence[PackPart]) -> str:
     is_last = part is parts[-1]
-    return RECORD_NAME if is_last else earlier_name(RECORD_NAME, part.code)
+    return name if is_last else earlier_name(name, part.code)
