@@ -170,6 +170,8 @@ ODD_TENSORS: dict[str, Any] = {
     "expanded": torch.zeros(1).expand(1 << 40),
     "strided": torch.zeros(9).as_strided((3, 3), (1, 1)),
     "parameter": torch.nn.Parameter(torch.ones(2)),
+    "single": torch.zeros(300, dtype=torch.int64).as_strided((1,), (204,)),
+    "empty": torch.zeros(0, 3),
     "scalar": torch.tensor(1.0),
     "float8": torch.zeros(2).to(torch.float8_e4m3fnuz),
 }

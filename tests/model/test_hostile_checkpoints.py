@@ -233,7 +233,7 @@ def test_a_strangers_mark_removes_nothing_elsewhere(tmp_path: Path) -> None:
     thesis.write_text("years of work")
     folder = tmp_path / "folder"
     folder.mkdir()
-    names = ["../thesis.tex", str(thesis), "x/../../thesis.tex", "..", "", "\0"]
+    names = ["../thesis.tex", str(thesis), "x/../../thesis.tex", "..", "", "\0", "\ud800"]
     mark = {"made_by": "xmod-extend", "kind": CHECKPOINT, "files": {name: {} for name in names}}
     (folder / MARK_NAME).write_text(json.dumps(mark))
     files = checkpoint_files(folder)

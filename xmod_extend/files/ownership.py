@@ -197,7 +197,7 @@ def remove_files(folder: Path, names: Iterable[str]) -> None:
 def _lies_within(folder: Path, name: str) -> bool:
     """Return whether a name leads to no place but one in the folder, not even through a link."""
     path = Path(name)
-    if path.anchor or ".." in path.parts or not path.parts or "\0" in name:
+    if path.anchor or ".." in path.parts or not path.parts or not name.isprintable():
         return False
     return not any((folder / parent).is_symlink() for parent in _parents(name))
 

@@ -232,7 +232,8 @@ def tensor_bytes(tensor: torch.Tensor) -> memoryview:
     """Return a contiguous CPU tensor's memory, without a copy."""
     import torch
 
-    flat = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
+    # One of a single element counts as contiguous whatever its strides are.
+    flat = tensor.detach().contiguous().as_strided((tensor.numel(),), (1,)).view(torch.uint8)
     return flat.numpy().data
 
 
