@@ -1,14 +1,16 @@
-"""PyTorch's `.bin` files, with the interface of safetensors files.
+"""PyTorch's `.bin` and `.pt` files, with the interface of safetensors files.
 
 `facebook/xmod-base` may be published only in this format. A pickle can hold code, so it is opened
-by torch's restricted unpickler alone.
+by torch's restricted unpickler alone, and not by one that is known to be unsafe: before torch 2.10
+a file can corrupt memory there (CVE-2026-24747), and before 2.6 run any code (CVE-2025-32434).
 """
 
 from __future__ import annotations
 
+import re
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +35,9 @@ from xmod_extend.text.sniffing import LFS_POINTER
 if TYPE_CHECKING:
     import torch
 
+SAFE_SINCE = (2, 10)
+"""The first version of torch without a known way around its restricted unpickler."""
+
 _OLD_BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
 
 
@@ -43,14 +48,27 @@ class PickleFile:
     the buffers that old transformers versions saved. The file is mapped; because touched pages of
     a mapping count as resident, the mapping is renewed now and then.
 
+    Args:
+        part: Returns the dictionary of tensors within what the file holds; by default all of it.
+        inert: Classes without behaviour, whose instances the file may hold beside.
+
     Raises:
-        ModelError: The file is damaged, holds anything but tensors, or holds code.
+        ModelError: The file is damaged, holds anything but tensors, or holds code, or the
+            installed torch does not read it safely.
     """
 
     RENEW_AFTER_BYTES = 256 * 1024 * 1024
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        part: Callable[[object], object] | None = None,
+        inert: Sequence[type] = (),
+    ) -> None:
         self.path = path
+        self._part = part
+        self._inert = inert
         self._lock = threading.Lock()
         self._touched_bytes = 0
         self._tensors = self._load()
@@ -102,7 +120,9 @@ class PickleFile:
     def _load(self) -> dict[str, torch.Tensor]:
         import torch
 
-        loaded = _load_pickle(self.path)
+        loaded = load_pickle(self.path, inert=self._inert)
+        if self._part is not None:
+            loaded = self._part(loaded)
         if not isinstance(loaded, dict) or not all(
             isinstance(name, str) and is_name(name) and isinstance(tensor, torch.Tensor)
             for name, tensor in loaded.items()
@@ -131,18 +151,28 @@ def _is_plain(tensor: torch.Tensor) -> bool:
     )
 
 
-def _load_pickle(path: Path) -> object:
+def load_pickle(path: Path, *, inert: Sequence[type] = ()) -> object:
+    """Return what a file holds, if that is only tensors, plain containers and plain values.
+
+    Args:
+        inert: Further classes that it may hold, which must have no behaviour.
+
+    Raises:
+        ModelError: The file is damaged or holds code, or the installed torch does not read it
+            safely.
+    """
     import pickle
 
     import torch
 
     try:
+        _refuse_old_torch(path)
         # Only files in torch's zip format (since torch 1.6) can be mapped.
         with path.open("rb") as file:
             start = file.read(len(LFS_POINTER))
         refuse_lfs_pointer(path, start)
         in_zip = start.startswith(b"PK\x03\x04")
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.serialization.safe_globals(list(inert)):
             # The warnings are about the pickle's protocol; what matters becomes an error.
             warnings.simplefilter("ignore")
             return torch.load(
@@ -154,7 +184,8 @@ def _load_pickle(path: Path) -> object:
                 f"{path.name} is not a PyTorch file of tensors, or not a whole one.", path
             ) from error
         raise ModelError(
-            f"{path.name} holds code, which opening would run, and is not loaded.",
+            f"{path.name} holds code, which opening would run, and is not loaded"
+            f"{_first_global(error)}.",
             hint="Use a checkpoint with safetensors, or one saved as plain tensors.",
         ) from error
     except OSError as error:
@@ -165,6 +196,23 @@ def _load_pickle(path: Path) -> object:
         raise DamagedFileError(
             f"{path.name} is damaged or truncated: {path.stat().st_size:,} bytes found.", path
         ) from error
+
+
+def _refuse_old_torch(path: Path) -> None:
+    import torch
+
+    if tuple(map(int, torch.__version__.split(".")[:2])) < SAFE_SINCE:
+        raise ModelError(
+            f"{path.name} is a pickle, and torch {torch.__version__} does not read these safely: "
+            "one that was made for it can corrupt memory (CVE-2026-24747).",
+            hint="Install torch 2.10 or newer, or use a checkpoint with safetensors.",
+        )
+
+
+def _first_global(error: Exception) -> str:
+    """Return what a pickle would have imported, as the end of a sentence, if torch says it."""
+    match = re.search(r"GLOBAL ([\w.]{1,100})", str(error))
+    return f": {match[1].rstrip('.')}" if match else ""
 
 
 def _without_aliases(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
