@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from xmod_extend.jobs.add import add_language
     from xmod_extend.jobs.add_many import add_languages
     from xmod_extend.jobs.callbacks import Callback
+    from xmod_extend.jobs.convert import convert_checkpoint
     from xmod_extend.jobs.evaluate import compare, evaluate
     from xmod_extend.jobs.guess import fill_mask
     from xmod_extend.jobs.inspect import check_corpus, probe_corpus
@@ -51,6 +52,7 @@ _MODULE_OF = {
     "add_languages": "jobs.add_many",
     "check_corpus": "jobs.inspect",
     "compare": "jobs.evaluate",
+    "convert_checkpoint": "jobs.convert",
     "describe": "model.info",
     "evaluate": "jobs.evaluate",
     "fill_mask": "jobs.guess",
@@ -81,6 +83,7 @@ __all__ = [
     "add_languages",
     "check_corpus",
     "compare",
+    "convert_checkpoint",
     "describe",
     "evaluate",
     "fill_mask",

@@ -11,6 +11,7 @@ import typer
 from xmod_extend.cli.add import EPILOG, add
 from xmod_extend.cli.check import check
 from xmod_extend.cli.compare import compare
+from xmod_extend.cli.convert import convert
 from xmod_extend.cli.eval import evaluate
 from xmod_extend.cli.help import Command
 from xmod_extend.cli.info import info
@@ -57,6 +58,7 @@ COMMANDS = (
     remove,
     slice_languages,
     push,
+    convert,
 )
 NAMES = {evaluate: "eval", slice_languages: "slice"}
 """Commands whose functions may not have their names, which are Python's own."""

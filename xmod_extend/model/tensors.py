@@ -206,6 +206,18 @@ def _as_tensor(chunk: memoryview, dtype: str) -> torch.Tensor:
     return raw.view(torch_dtype(dtype))
 
 
+def tensor_of(source: TensorSource) -> torch.Tensor:
+    """Return the tensor of a source, in memory of its own."""
+    import torch
+
+    raw = torch.empty(source.info.num_bytes, dtype=torch.uint8, device="cpu")
+    view, position = raw.numpy().data, 0
+    for chunk in source.chunks():
+        view[position : position + len(chunk)] = chunk
+        position += len(chunk)
+    return raw.view(torch_dtype(source.info.dtype)).reshape(source.info.shape)
+
+
 def digest_of(info: TensorInfo, chunks: Iterable[bytes | memoryview]) -> str:
     """Return the SHA-256 over dtype, shape and bytes: the same only for identical tensors."""
     sha = hashlib.sha256(f"{info.dtype} {list(info.shape)}\n".encode())

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from xmod_extend.errors import CheckFailedError, ModelError
 from xmod_extend.files.copying import copy_file
@@ -24,6 +25,16 @@ from xmod_extend.packs.description import (
     weights_name,
 )
 from xmod_extend.packs.pack import Pack, check_finite, open_pack, pack_file_names
+
+
+class TensorOrigin(Protocol):
+    """A folder with tensors that a pack is made from."""
+
+    @property
+    def path(self) -> Path: ...
+
+    def digest(self, name: str) -> str:
+        """Return the SHA-256 over the tensor's dtype, shape and bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +86,15 @@ def language_shard(checkpoint: Checkpoint, language: str) -> Shard:
 
 
 def write_pack(
-    output: Path, contents: PackContents, checkpoint: Checkpoint, *, force: bool = False
+    output: Path, contents: PackContents, source: TensorOrigin, *, force: bool = False
 ) -> Pack:
     """Write a pack, and return it as it was read again.
 
+    Args:
+        source: What the language is taken from, such as a checkpoint.
+
     Raises:
-        CheckFailedError: What was written is not what the checkpoint has.
+        CheckFailedError: What was written is not what the source has.
         UsageError: The output cannot be written; what was there before is left as it was.
     """
 
@@ -95,11 +109,10 @@ def write_pack(
     def verify(folder: Path) -> None:
         pack = open_pack(folder, output.name)
         check_finite(pack)
-        digests = {name: checkpoint.digest(name) for name in pack.weights.names}
+        digests = {name: source.digest(name) for name in pack.weights.names}
         if pack.description != contents.description or not holds(pack, digests):
             raise CheckFailedError(
-                f"The pack that was written is not what {checkpoint.path.name} has; it was "
-                "removed.",
+                f"The pack that was written is not what {source.path.name} has; it was removed.",
                 hint="The disk may be damaged; please report it if it happens again.",
             )
 
@@ -108,7 +121,7 @@ def write_pack(
         names=contents.names,
         write=write,
         verify=verify,
-        sources=[checkpoint.path],
+        sources=[source.path],
         force=force,
     )
     return open_pack(output.expanduser())
