@@ -55,6 +55,10 @@ def pack_and_install(base: Path, extended: Path, corpus: Path, folder: Path) -> 
     xmod_extend.install_packs(base, [folder / "pack"], folder / "out", progress=False)
 
 
+def slice_it(base: Path, extended: Path, corpus: Path, folder: Path) -> None:
+    xmod_extend.slice_checkpoint(extended, ["quz_PE"], folder / "out", progress=False)
+
+
 def remove(base: Path, extended: Path, corpus: Path, folder: Path) -> None:
     xmod_extend.remove_language(extended, "quz_PE", folder / "out", progress=False)
 
@@ -64,7 +68,7 @@ def verify(base: Path, extended: Path, corpus: Path, folder: Path) -> None:
     (folder / "out").mkdir()
 
 
-@pytest.mark.parametrize("work", [add, pack_and_install, remove, verify])
+@pytest.mark.parametrize("work", [add, pack_and_install, slice_it, remove, verify])
 def test_no_connection_is_opened(
     base: Path,
     extended: Path,

@@ -49,6 +49,8 @@ def test_what_was_added_is_published(hub: Hub, base: Path, corpus: Path, tmp_pat
     assert published_files(output).items() <= repository.files.items()
     assert hub.uploaded_bytes == (output / "model-quz_PE.safetensors").stat().st_size
     assert xmod_extend.describe(REPO).languages[-1] == "quz_PE"
+    card = repository.files["README.md"].decode()
+    assert f'from_pretrained("{REPO}"' in card and str(tmp_path) not in card
 
 
 @pytest.mark.slow

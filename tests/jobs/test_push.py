@@ -411,3 +411,31 @@ def test_a_pack_of_several_languages_must_be_named(
     with pytest.raises(UsageError, match="has 2 languages that were added"):
         push(both, what="pack")
     assert push(both, what="pack", lang="ay_BO").languages == ("ay_BO",)
+
+
+def test_a_slice_is_published(hub: Hub, extended: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "slice"
+    xmod_extend.slice_checkpoint(extended, ["quz_PE", "en_XX"], folder, progress=False)
+    published = push(folder)
+    assert set(published.languages) == {"quz_PE", "en_XX"}
+    assert on_hub(hub)["model.safetensors"] == (folder / "model.safetensors").read_bytes()
+    assert published_files(folder).items() <= on_hub(hub).items()
+
+
+def test_a_folder_that_was_renamed_is_published_with_a_card_that_loads_it(
+    hub: Hub, extended: Path, tmp_path: Path
+) -> None:
+    push(extended.rename(tmp_path / "another-name"))
+    card = on_hub(hub)["README.md"].decode()
+    assert f'from_pretrained("{REPO}"' in card and '"extended"' not in card
+
+
+def test_plain_transformers_loads_what_was_published(hub: Hub, extended: Path) -> None:
+    from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+    push(extended)
+    model = AutoModelForMaskedLM.from_pretrained(REPO)
+    assert model.config.languages[-1] == "quz_PE"
+    model.set_default_language("quz_PE")
+    tokenizer = AutoTokenizer.from_pretrained(REPO)
+    assert model(**tokenizer("wasi", return_tensors="pt")).logits.isfinite().all()

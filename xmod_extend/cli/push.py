@@ -48,10 +48,12 @@ def push(
 
 
 def hide_bars() -> None:
-    """Let the Hub's client show no bars."""
+    """Let the Hub's client show no bars, unless the user's environment says that it does."""
+    from huggingface_hub import constants
     from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
-    disable_progress_bars()
+    if constants.HF_HUB_DISABLE_PROGRESS_BARS is None:
+        disable_progress_bars()
 
 
 def describe(publication: Publication) -> list[str]:

@@ -128,7 +128,8 @@ def quiet(*libraries: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def bars_on_a_terminal() -> Iterator[None]:
-    """Show the client's bars on a terminal or in a notebook, and nowhere else."""
+    """Show the client's bars on a terminal or in a notebook, and elsewhere if the user says so."""
+    from huggingface_hub import constants
     from huggingface_hub.utils import (  # type: ignore[attr-defined]
         are_progress_bars_disabled,
         disable_progress_bars,
@@ -136,7 +137,8 @@ def bars_on_a_terminal() -> Iterator[None]:
     )
 
     is_seen = "ipykernel" in sys.modules or (sys.stderr is not None and sys.stderr.isatty())
-    if is_seen or are_progress_bars_disabled():
+    is_decided = constants.HF_HUB_DISABLE_PROGRESS_BARS is not None
+    if is_seen or is_decided or are_progress_bars_disabled():
         yield
         return
     disable_progress_bars()

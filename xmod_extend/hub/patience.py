@@ -19,6 +19,8 @@ Result = TypeVar("Result")
 WAITS_SECONDS = (1, 2, 4, 8)
 LONGEST_WAIT_SECONDS = 300
 """Whoever has to wait longer is better told so."""
+PATIENT_SECONDS = 20
+"""A call that took this long has waited by itself, as some do in newer versions of the client."""
 BUSY = (408, 429, 500, 502, 503, 504)
 
 
@@ -29,11 +31,12 @@ def patiently(call: Callable[[], Result], tell: Tell = lambda _: None) -> Result
         tell: Called with what is waited for.
     """
     for wait in WAITS_SECONDS:
+        started = time.monotonic()
         try:
             return call()
         except Exception as error:  # the client raises the errors of the HTTP library below it
             seconds = seconds_to_wait(error, wait)
-            if seconds is None:
+            if seconds is None or time.monotonic() - started > PATIENT_SECONDS:
                 raise
             tell(f"the Hub is busy; trying again in {seconds} seconds")
             time.sleep(seconds)

@@ -165,20 +165,38 @@ def create_repository(repo_id: str, *, private: bool) -> None:
 def validate_card(card: str, repo_id: str) -> bool:
     """Let the Hub check a card's metadata; return whether it could.
 
+    `ModelCard.validate` does not do: before version 2 it asks huggingface.co whatever `HF_ENDPOINT`
+    says, and it writes the metadata anew before it sends them.
+
     Raises:
         HubError: It refuses them.
     """
-    from huggingface_hub import ModelCard
+    from huggingface_hub import HfApi, get_session
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]
+        build_hf_headers,
+        hf_raise_for_status,
+    )
+
+    def ask() -> str | None:
+        response = get_session().post(
+            f"{HfApi().endpoint}/api/validate-yaml",
+            json={"content": card, "repoType": "model"},
+            headers=build_hf_headers(),
+        )
+        if response.status_code == 400:
+            return str(response.text)
+        hf_raise_for_status(response)
+        return None
 
     with explained(repo_id, "look"), quiet("huggingface_hub"):
         try:
-            patiently(ModelCard(card).validate)
-        except ValueError as error:
-            raise rejected_metadata([_problems(str(error))]) from error
-        except Exception as error:
+            refusal = patiently(ask)
+        except Exception as error:  # the client raises the errors of the HTTP library below it
             if status_of(error) in (404, 405, 501):
                 return False
             raise
+    if refusal is not None:
+        raise rejected_metadata([_problems(refusal)])
     return True
 
 
@@ -193,7 +211,8 @@ def rejected_metadata(problems: Sequence[str]) -> HubError:
 def _problems(answer: str) -> str:
     """Return the sentences in the Hub's answer about a card, which is JSON."""
     try:
-        errors = json.loads(answer)["errors"]
-        return "; ".join(str(error["message"]) for error in errors) or answer
-    except (ValueError, KeyError, TypeError):
+        told = json.loads(answer)
+        errors = [str(error["message"]) for error in told.get("errors", [])]
+        return "; ".join(errors) or str(told.get("error", answer))
+    except (ValueError, KeyError, TypeError, AttributeError):
         return answer

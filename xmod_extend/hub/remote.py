@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -212,7 +213,8 @@ def list_files(repo_id: str, revision: str) -> dict[str, RepoFile]:
     from huggingface_hub.hf_api import RepoFile
 
     try:
-        tree = list(HfApi().list_repo_tree(repo_id, recursive=True, revision=revision))
+        listing = partial(HfApi().list_repo_tree, repo_id, recursive=True, revision=revision)
+        tree = patiently(lambda: list(listing()))
     except Exception as error:
         if status_of(error) == 404:  # an empty repository
             return {}

@@ -102,7 +102,10 @@ class State:
     @property
     def label(self) -> str:
         """The state in a few words."""
-        name = Path(self.checkpoint).name or str(self.checkpoint)
+        # Of USER/NAME@REVISION, the revision may have slashes.
+        named = str(self.checkpoint)
+        is_folder = Path(named).is_dir() or "/" not in named.partition("@")[0]
+        name = Path(named if is_folder else named.partition("@")[0]).name or named
         return {
             "language": f"{self.language} of {name}",
             "best": f"the best existing adapter of {name}",
