@@ -100,8 +100,9 @@ def test_every_public_name_exists(name: str) -> None:
         assert public in xmod_extend.__all__, public
 
 
-def test_the_guide_names_all_that_is_public_but_what_is_said_elsewhere() -> None:
-    text = DOCUMENTS["docs/guide.md"].read_text(encoding="utf-8")
+def test_the_guide_and_the_pages_on_sharing_name_all_that_is_public() -> None:
+    pages = ("guide", "sharing", "combining", "publishing", "using")
+    text = " ".join(DOCUMENTS[f"docs/{page}.md"].read_text(encoding="utf-8") for page in pages)
     named = set(re.findall(r"xmod_extend\.([A-Za-z_]+)", text))
     assert set(xmod_extend.__all__) - named <= {"RunRecord", "__version__", "parse_language"}
 
