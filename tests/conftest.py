@@ -9,14 +9,12 @@ from pathlib import Path
 import pytest
 from checkpoints import make_checkpoint
 from hypothesis import HealthCheck, settings
-from sample_text import build_tokenizer
+from sample_text import VOCABULARY, build_tokenizer, write_tokenizer
 from sentences import make_sentences
 
 # A busy machine is no reason to fail: what is tested is the result, not the time it took.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
-
-VOCABULARY = 120
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -31,38 +29,6 @@ def own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
         yield
-
-
-def write_tokenizer(folder: Path) -> None:
-    """A throw-away Unigram tokenizer with XLM-R's special tokens and `VOCABULARY` entries."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-
-    special = ["<s>", "<pad>", "</s>", "<unk>"]
-    tokenizer = Tokenizer(models.Unigram())
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    tokenizer.decoder = decoders.Metaspace()
-    trainer = trainers.UnigramTrainer(
-        vocab_size=VOCABULARY - 1, special_tokens=special, unk_token="<unk>", show_progress=False
-    )
-    tokenizer.train_from_iterator(make_sentences(300, seed=8), trainer)
-    # The trainer's sums, and with them the order of the pieces, differ from process to process.
-    vocabulary = json.loads(tokenizer.to_str())["model"]["vocab"]
-    pieces = sorted((round(-score, 1), piece) for piece, score in vocabulary[len(special) :])
-    ordered = [(piece, 0.0) for piece in special] + [(piece, -score) for score, piece in pieces]
-    tokenizer.model = models.Unigram(ordered, unk_id=special.index("<unk>"))
-    tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True)])
-    tokenizer.save(str(folder / "tokenizer.json"))
-    config = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": "<s>",
-        "cls_token": "<s>",
-        "eos_token": "</s>",
-        "sep_token": "</s>",
-        "pad_token": "<pad>",
-        "unk_token": "<unk>",
-        "mask_token": "<mask>",
-    }
-    (folder / "tokenizer_config.json").write_text(json.dumps(config))
 
 
 @pytest.fixture(scope="session")

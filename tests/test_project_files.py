@@ -6,6 +6,7 @@ import ast
 import os
 import re
 import tomllib
+from collections import Counter
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -170,3 +171,9 @@ def test_nothing_but_what_security_names_can_run_what_a_file_holds() -> None:
                 found.append(f"{path.relative_to(ROOT).as_posix()} {name}")
     # The workers of one command, which speak over their own pipes.
     assert found == ["xmod_extend/text/workers.py pickle.load"] * 3
+
+
+def test_no_two_test_files_have_one_name() -> None:
+    """pytest imports them by their names alone."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from checkpoints import extend, make_checkpoint
-from conftest import write_tokenizer
+from sample_text import write_tokenizer
 
 import xmod_extend
 from xmod_extend.model.base import resolve_base

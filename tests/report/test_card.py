@@ -51,7 +51,7 @@ def test_it_says_what_was_added_to_what_and_how_well_it_went() -> None:
         assert said in card, said
 
 
-@pytest.mark.parametrize("what", ["checkpoint", "pack"])
+@pytest.mark.parametrize("what", ["checkpoint", "slice", "pack"])
 def test_it_is_what_the_hubs_own_library_reads_and_writes(what: str) -> None:
     record = make_record()
     base = dataclasses.replace(record.base, source="facebook/xmod-base", commit="c" * 40)
@@ -63,8 +63,8 @@ def test_it_is_what_the_hubs_own_library_reads_and_writes(what: str) -> None:
     data = read.data
     assert data.language == ["quz"] and data.license == "cc-by-4.0"
     assert data.base_model == "facebook/xmod-base"
-    assert data.base_model_relation == {"checkpoint": "finetune", "pack": "adapter"}[what]
-    assert data.library_name == {"checkpoint": "transformers", "pack": "xmod-extend"}[what]
+    assert data.base_model_relation == ("adapter" if what == "pack" else "finetune")
+    assert data.library_name == ("xmod-extend" if what == "pack" else "transformers")
     assert data.pipeline_tag == "fill-mask" and data.get("datasets") is None
     results = [(one.metric_type, one.metric_name, one.metric_value) for one in data.eval_results]
     assert results == [

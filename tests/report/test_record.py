@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from fuzzing import cases
+from hypothesis import given
 from hypothesis import strategies as st
 from run_records import make_record, make_subject
 
@@ -20,9 +21,6 @@ from xmod_extend.report.card_metadata import check_metadata
 from xmod_extend.report.record import RunRecord, read_record
 
 VALUES = make_record(warnings=("x",)).to_dict()
-NUM_CASES = int(os.environ.get("XMOD_EXTEND_FUZZ_CASES", "300"))
-"""How many records are made up; ten thousand take some minutes."""
-
 json_values = st.recursive(
     st.none()
     | st.booleans()
@@ -80,7 +78,7 @@ def test_what_was_written_is_read_again(tmp_path: Path) -> None:
     assert read_record(tmp_path / "run.json") == record
 
 
-@settings(max_examples=NUM_CASES)
+@cases(300)
 @given(place=st.sampled_from(PLACES), value=json_values, drop=st.booleans())
 def test_any_change_gives_a_record_or_a_sentence(
     folder: Path, place: tuple[Any, ...], value: Any, drop: bool
@@ -98,7 +96,7 @@ def test_any_change_gives_a_record_or_a_sentence(
         assert check_metadata(card) == []
 
 
-@settings(max_examples=NUM_CASES)
+@cases(300)
 @given(json_values)
 def test_any_json_is_no_record(folder: Path, value: Any) -> None:
     with pytest.raises(ModelError):

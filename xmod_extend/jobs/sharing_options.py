@@ -108,7 +108,7 @@ def _as_codes(name: str, value: object) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SliceOptions(DefaultLanguageOptions, NewFolderOptions):
+class SliceOptions(DefaultLanguageOptions, NewFolderOptions, LicenseOptions):
     """All options of `slice` but the checkpoint."""
 
     PANEL = "What"

@@ -21,12 +21,19 @@ from xmod_extend.jobs.sharing_options import SliceOptions
 from xmod_extend.model.base import BaseReference, resolve_base
 from xmod_extend.model.checkpoint import Checkpoint, open_checkpoint
 from xmod_extend.model.config import config_languages
-from xmod_extend.model.extension import describe_default, earlier_name, find_companions
+from xmod_extend.model.extension import (
+    CARD_NAME,
+    describe_default,
+    earlier_name,
+    find_companions,
+)
 from xmod_extend.model.global_state import own_global_state
 from xmod_extend.model.selection import select_languages
 from xmod_extend.model.sliced import SLICE_NAME, SliceNote, sliced_contents, sliced_default
 from xmod_extend.model.weights import SINGLE_NAME
 from xmod_extend.model.writer import check_output, plan_output, write_checkpoint
+from xmod_extend.packs.origin import find_origin
+from xmod_extend.report.card import CardSubject, model_card
 from xmod_extend.report.record_files import find_records, language_documents
 
 
@@ -62,6 +69,7 @@ def slice_checkpoint(
     output: PathOrName,
     *,
     default_language: str | None = None,
+    license: str | None = None,
     revision: str | None = None,
     force: bool = False,
     callback: Callback | None = None,
@@ -75,6 +83,7 @@ def slice_checkpoint(
         output: Folder of the new checkpoint.
         default_language: The language of inputs without `lang_ids`; by default the checkpoint's, if
             it is one of `langs`.
+        license: The licence of the slice, for its card.
         revision: Branch, tag or commit of a checkpoint on the Hub.
         force: Replace the output folder if xmod-extend wrote it.
         callback: Hears of the progress, in place of the display.
@@ -91,6 +100,7 @@ def slice_checkpoint(
         langs=langs,
         output=output,
         default_language=default_language,
+        license=license,
         revision=revision,
         force=force,
     )
@@ -117,6 +127,7 @@ def run_slice(name: str, options: SliceOptions, callback: Callback) -> SliceResu
         kept,
         companions=_companions(checkpoint.path, kept),
         default_language=options.default_language,
+        documents=[CARD_NAME],
     )
     plan_output(options.output, contents, force=options.force)
     callback.on_stage("Writing and verifying the checkpoint")
@@ -124,7 +135,10 @@ def run_slice(name: str, options: SliceOptions, callback: Callback) -> SliceResu
         options.output,
         contents,
         verify=lambda folder: _verify(folder, checkpoint, kept),
-        documents=lambda _: {SLICE_NAME: _note(reference, languages, kept).to_json()},
+        documents=lambda _: {
+            SLICE_NAME: _note(reference, languages, kept).to_json(),
+            CARD_NAME: _card(reference, checkpoint.path, kept, default, options),
+        },
         force=options.force,
     )
     return SliceResult(
@@ -163,6 +177,34 @@ def _note(reference: BaseReference, languages: Sequence[str], kept: Sequence[str
         revision=reference.commit,
         source_languages=len(languages),
         ids={code: (languages.index(code), new) for new, code in enumerate(kept)},
+    )
+
+
+def _card(
+    reference: BaseReference,
+    folder: Path,
+    kept: Sequence[str],
+    default: str | None,
+    options: SliceOptions,
+) -> str:
+    """Return the card: of added languages it tells what their records say."""
+    origins = {code: find_origin(reference, folder, code) for code in kept}
+    added = [origin for origin in origins.values() if origin.record is not None]
+    source = (added or list(origins.values()))[-1]
+    terms = {origin.license for origin in added}
+    return model_card(
+        CardSubject(
+            what="slice",
+            name=options.output.expanduser().resolve().name,
+            languages=tuple(kept),
+            described=tuple(kept),
+            records={code: origin.record for code, origin in origins.items() if origin.record},
+            base_name=source.base_name,
+            base_id=source.base_id,
+            base_revision=source.base_revision,
+            license=options.license or (terms.pop() if len(terms) == 1 else None),
+            default_language=default,
+        )
     )
 
 

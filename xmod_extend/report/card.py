@@ -34,13 +34,13 @@ MOST_FILES = 50
 class CardSubject:
     """What a card tells of."""
 
-    what: Literal["checkpoint", "pack"]
+    what: Literal["checkpoint", "slice", "pack"]
     name: str
     """The folder's short name, which the card's code loads until a repository is known."""
     languages: tuple[str, ...]
     """All codes of the checkpoint in their order, or the pack's one."""
     described: tuple[str, ...]
-    """Codes that the card tells of: those that were added, or the pack's."""
+    """Codes that the card tells of: those that were added, all of a slice, or the pack's."""
     records: Mapping[str, RunRecord]
     """Those of `described` that have a record."""
     base_name: str

@@ -47,7 +47,7 @@ def front_matter(
 
     Args:
         languages: What the card tells of.
-        what: `checkpoint` or `pack`.
+        what: `checkpoint`, `slice` or `pack`.
         name: The folder's name, under which the results are listed.
         base_id: The base on the Hub; None of one that is not there.
         license: As the publisher named it.
@@ -72,10 +72,10 @@ def front_matter(
         language_bcp47=_unique(others),
         license=named.get("license"),
         license_name=named.get("license_name"),
-        library_name="transformers" if what == "checkpoint" else "xmod-extend",
+        library_name="xmod-extend" if what == "pack" else "transformers",
         pipeline_tag="fill-mask",
         base_model=base_id,
-        base_model_relation=base_id and ("finetune" if what == "checkpoint" else "adapter"),
+        base_model_relation=base_id and ("adapter" if what == "pack" else "finetune"),
         tags=["xmod", "language-adapter", "masked-lm", "xmod-extend"],
         datasets=_unique([one for language in languages for one in language.datasets]),
         model_name=(plain_text(name)[:96] or what) if results else None,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from checkpoints import LANGUAGES, extend, make_checkpoint
+from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 from transformers import AutoModelForMaskedLM
 
@@ -17,6 +18,7 @@ from xmod_extend.errors import CheckFailedError, LanguageError, ModelError, Usag
 from xmod_extend.evaluation import verify_part
 from xmod_extend.model.checkpoint import Checkpoint, open_checkpoint
 from xmod_extend.model.shards import TensorShard
+from xmod_extend.report.card_metadata import check_metadata
 
 
 def cut(source: Path, langs: str | list[str], output: Path, **options: Any) -> Checkpoint:
@@ -42,7 +44,8 @@ def test_what_is_kept_is_the_same(tmp_path: Path, kind: str, pre_norm: bool) -> 
     kept = ["sw_KE", "en_XX"]
     result = slice_checkpoint(source, kept, tmp_path / "small", progress=False)
     names = {file.name for file in (tmp_path / "small").iterdir()}
-    assert names == {".xmod-extend.json", "config.json", "model.safetensors", "slice.json"}
+    written = {"README.md", "config.json", "model.safetensors", "slice.json"}
+    assert names == {".xmod-extend.json", *written}
     small = open_checkpoint(tmp_path / "small")
     assert small.languages == kept
     dropped = set(whole.adapter_names("de_DE"))
@@ -173,7 +176,8 @@ def test_documents_of_kept_languages_come_along(tmp_path: Path) -> None:
         small = cut(two, langs, tmp_path / name).path
         assert (small / "LICENSE").read_text() == "terms"
         assert (small / "tokenizer.json").is_file()
-        assert not (small / "README.md").exists()
+        # A card of its own: what is said of the whole checkpoint is not true of a part.
+        assert "A part of" in (small / "README.md").read_text()
         return {
             file.name: json.loads(file.read_text()).get("language")
             if file.suffix[1:] == "json"
@@ -190,6 +194,20 @@ def test_documents_of_kept_languages_come_along(tmp_path: Path) -> None:
         "run-fo_FO.json": "fo_FO",
     }
     assert documents(["en_XX"], "none") == {}
+
+
+def test_its_card_says_what_it_is_a_part_of(tmp_path: Path) -> None:
+    source = extend(open_checkpoint(make_checkpoint(tmp_path / "source")), tmp_path / "one")
+    slice_checkpoint(source, "quz_PE,en_XX", tmp_path / "small", license="mit", progress=False)
+    card = (tmp_path / "small" / "README.md").read_text()
+    assert check_metadata(card) == []
+    data = ModelCard(card).data
+    assert data.language == ["quz", "en"] and data.license == "mit"
+    assert data.library_name == "transformers"
+    assert "with only Cusco Quechua and English\n" in card
+    assert 'from_pretrained("small")' in card
+    assert "`quz_PE` is 0 and `en_XX` is 1." in card
+    assert "changed nothing else" not in card
 
 
 def test_verify_says_that_it_is_a_slice(tmp_path: Path) -> None:
