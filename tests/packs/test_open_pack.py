@@ -15,6 +15,7 @@ from packed import pack
 from safetensors.torch import load_file, save_file
 
 from xmod_extend.errors import ModelError
+from xmod_extend.model.info import describe
 from xmod_extend.packs.pack import open_pack
 
 
@@ -59,6 +60,12 @@ def test_what_is_no_pack_says_what_it_is(tmp_path: Path) -> None:
     assert "does not exist" in refused(tmp_path / "nowhere")
     (tmp_path / "file").write_text("")
     assert "is a file" in refused(tmp_path / "file")
+
+
+def test_where_a_checkpoint_is_needed_the_hint_is_to_install_it(folder: Path) -> None:
+    with pytest.raises(ModelError, match=r"has no config\.json") as caught:
+        describe(folder)
+    assert "xmod-extend install" in str(caught.value.hint)
 
 
 def edit(folder: Path, change: str) -> None:

@@ -190,7 +190,8 @@ def hub_error(
     if _is(chain, errors.RemoteEntryNotFoundError) and repository.repo_type == "model":
         return ModelError(
             f"{repository} has no config.json on the Hub, so it is not a model for transformers.",
-            hint="Give an X-MOD, such as facebook/xmod-base.",
+            hint="Give an X-MOD, such as facebook/xmod-base. If it is a language pack, install it "
+            "into its base with `xmod-extend install`.",
         )
     # What `datasets` raises is known by its name: importing it takes a second.
     names = {type(cause).__name__ for cause in chain}

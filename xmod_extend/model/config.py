@@ -23,6 +23,8 @@ from xmod_extend.model.tensors import (
 )
 
 CONFIG_NAME = "config.json"
+PACK_CONFIG_NAME = "adapter_config.json"
+PACK_HINT = "If it is a language pack, install it into its base with `xmod-extend install`."
 
 MAX_JSON_BYTES = 16 * 1024 * 1024
 """A hundred times the index of xmod-large-prenorm: a longer file would only fill the memory."""
@@ -66,10 +68,10 @@ def read_config(path: Path) -> dict[str, Any]:
                 f"{file} is a folder, not a file.", hint="Give the folder that holds config.json."
             )
         if not file.is_file():
-            raise ModelError(
-                f"{path} has no config.json; it holds {list_folder(path)}.",
-                hint="Give the folder of a checkpoint, as `save_pretrained` writes it.",
-            )
+            hint = "Give the folder of a checkpoint, as `save_pretrained` writes it."
+            if (path / PACK_CONFIG_NAME).is_file():
+                hint = PACK_HINT
+            raise ModelError(f"{path} has no config.json; it holds {list_folder(path)}.", hint=hint)
     except OSError as error:
         raise ModelError(
             f"{path} cannot be read: {error.strerror}.", hint="Check the path and its permissions."

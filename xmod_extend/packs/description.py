@@ -25,13 +25,13 @@ from pathlib import Path
 from typing import Any
 
 from xmod_extend.errors import ModelError
-from xmod_extend.model.config import read_json_object
+from xmod_extend.model.config import PACK_CONFIG_NAME, read_json_object
 from xmod_extend.model.tensors import TORCH_NAMES
 from xmod_extend.model.validation import FLOATS
 from xmod_extend.packs.fingerprint import PART, PART_DIGITS, Fingerprint
 from xmod_extend.packs.shape import LARGEST_SIZE, MOST_LAYERS, AdapterShape
 
-DESCRIPTION_NAME = "adapter_config.json"
+DESCRIPTION_NAME = PACK_CONFIG_NAME
 FORMAT_VERSION = 1
 MODEL_TYPE = "xmod"
 
