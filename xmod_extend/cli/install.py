@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xmod_extend.cli.errors import error_boundary
-from xmod_extend.cli.options import Json, Quiet, takes, typed
-from xmod_extend.cli.output import Display, Output
+from xmod_extend.cli.options import Json, Quiet, takes
+from xmod_extend.cli.output import Display
+from xmod_extend.cli.written_folder import write_and_show
 from xmod_extend.jobs.sharing_options import InstallOptions
 
 if TYPE_CHECKING:
@@ -47,26 +47,15 @@ def install(
     **options: Any,
 ) -> None:
     """Make one checkpoint of a base and language packs, from any number of people."""
-    output = Output(as_json=json, quiet=quiet)
-    with error_boundary(output) as boundary:
-        chosen = InstallOptions(**typed(options))
-        boundary.watch(chosen.output)
-        output.note("Loading torch and transformers ...")
+
+    def run(chosen: InstallOptions, display: Display) -> InstallResult:
         from xmod_extend.jobs.install import run_install
         from xmod_extend.jobs.install_request import check_install
 
-        display = Display(output)
-        try:
-            request = check_install(base, packs, renamed or [], chosen, display)
-            result = run_install(request, display)
-        finally:
-            display.close()
-        output.result(
-            result.to_dict(),
-            result.output,
-            *_lines(result),
-            effect=f"the checkpoint is in {result.output}.",
-        )
+        request = check_install(base, packs, renamed or [], chosen, display)
+        return run_install(request, display)
+
+    write_and_show(InstallOptions, options, run, _lines, json=json, quiet=quiet)
 
 
 def _lines(result: InstallResult) -> list[str]:

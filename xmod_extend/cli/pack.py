@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from xmod_extend.cli.errors import error_boundary
-from xmod_extend.cli.options import CheckpointArgument, Json, Quiet, takes, typed
-from xmod_extend.cli.output import Display, Output, num_bytes
+from xmod_extend.cli.options import CheckpointArgument, Json, Quiet, takes
+from xmod_extend.cli.output import Display, num_bytes
+from xmod_extend.cli.written_folder import write_and_show
 from xmod_extend.jobs.sharing_options import PackOptions
 
 if TYPE_CHECKING:
@@ -21,24 +21,13 @@ def pack(
     **options: Any,
 ) -> None:
     """Write one language of a checkpoint as a pack: a small folder that others install."""
-    output = Output(as_json=json, quiet=quiet)
-    with error_boundary(output) as boundary:
-        chosen = PackOptions(**typed(options))
-        boundary.watch(chosen.output)
-        output.note("Loading torch and transformers ...")
+
+    def run(chosen: PackOptions, display: Display) -> PackResult:
         from xmod_extend.jobs.pack import run_pack
 
-        display = Display(output)
-        try:
-            result = run_pack(checkpoint, chosen, display)
-        finally:
-            display.close()
-        output.result(
-            result.to_dict(),
-            result.output,
-            *_lines(result),
-            effect=f"the pack is in {result.output}.",
-        )
+        return run_pack(checkpoint, chosen, display)
+
+    write_and_show(PackOptions, options, run, _lines, json=json, quiet=quiet)
 
 
 def _lines(result: PackResult) -> list[str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from xmod_extend.cli.errors import error_boundary
-from xmod_extend.cli.options import CheckpointArgument, Json, Quiet, takes, typed
-from xmod_extend.cli.output import Display, Output
+from xmod_extend.cli.options import CheckpointArgument, Json, Quiet, takes
+from xmod_extend.cli.output import Display
+from xmod_extend.cli.written_folder import write_and_show
 from xmod_extend.jobs.sharing_options import RemoveOptions
 
 if TYPE_CHECKING:
@@ -21,24 +21,13 @@ def remove(
     **options: Any,
 ) -> None:
     """Write a checkpoint without one of the languages that were added to it."""
-    output = Output(as_json=json, quiet=quiet)
-    with error_boundary(output) as boundary:
-        chosen = RemoveOptions(**typed(options))
-        boundary.watch(chosen.output)
-        output.note("Loading torch and transformers ...")
+
+    def run(chosen: RemoveOptions, display: Display) -> RemoveResult:
         from xmod_extend.jobs.remove import run_remove
 
-        display = Display(output)
-        try:
-            result = run_remove(checkpoint, chosen, display)
-        finally:
-            display.close()
-        output.result(
-            result.to_dict(),
-            result.output,
-            *_lines(result),
-            effect=f"the checkpoint is in {result.output}.",
-        )
+        return run_remove(checkpoint, chosen, display)
+
+    write_and_show(RemoveOptions, options, run, _lines, json=json, quiet=quiet)
 
 
 def _lines(result: RemoveResult) -> list[str]:

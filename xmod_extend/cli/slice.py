@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from xmod_extend.cli.errors import error_boundary
-from xmod_extend.cli.options import CheckpointArgument, Json, Quiet, takes, typed
-from xmod_extend.cli.output import Display, Output, num_bytes
+from xmod_extend.cli.options import CheckpointArgument, Json, Quiet, takes
+from xmod_extend.cli.output import Display, num_bytes
+from xmod_extend.cli.written_folder import write_and_show
 from xmod_extend.jobs.sharing_options import SliceOptions
 
 if TYPE_CHECKING:
@@ -21,24 +21,13 @@ def slice_languages(
     **options: Any,
 ) -> None:
     """Write a smaller checkpoint, in one file, with only some of the languages."""
-    output = Output(as_json=json, quiet=quiet)
-    with error_boundary(output) as boundary:
-        chosen = SliceOptions(**typed(options))
-        boundary.watch(chosen.output)
-        output.note("Loading torch and transformers ...")
+
+    def run(chosen: SliceOptions, display: Display) -> SliceResult:
         from xmod_extend.jobs.slice import run_slice
 
-        display = Display(output)
-        try:
-            result = run_slice(checkpoint, chosen, display)
-        finally:
-            display.close()
-        output.result(
-            result.to_dict(),
-            result.output,
-            *_lines(result),
-            effect=f"the checkpoint is in {result.output}.",
-        )
+        return run_slice(checkpoint, chosen, display)
+
+    write_and_show(SliceOptions, options, run, _lines, json=json, quiet=quiet)
 
 
 def _lines(result: SliceResult) -> list[str]:

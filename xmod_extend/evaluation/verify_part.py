@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from xmod_extend.errors import CheckFailedError, ModelError
 from xmod_extend.evaluation.verify import (
     Findings,
     compare_logits,
@@ -69,6 +70,26 @@ def verify_part(part: Path, whole: Checkpoint, languages: Sequence[str]) -> Part
         languages_compared=logits.compared,
         differences=tuple(findings.differences),
     )
+
+
+def require_part(part: Path, whole: Checkpoint, languages: Sequence[str]) -> PartVerification:
+    """Compare a checkpoint that was just written with the one that it was made from.
+
+    Raises:
+        CheckFailedError: It differs in more than the languages that were left out.
+    """
+    try:
+        proof = verify_part(part, whole, languages)
+        differences = proof.differences
+    except ModelError as error:
+        differences = (error.message,)
+    if differences:
+        raise CheckFailedError(
+            f"The checkpoint that was written differs in more than the languages that were left "
+            f"out: {'; '.join(differences[:3])}; it was removed.",
+            hint="The disk may be damaged; please report it if it happens again.",
+        )
+    return proof
 
 
 def _compare_tensors(less: Checkpoint, whole: Checkpoint, findings: Findings) -> int:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from xmod_extend.arguments import PathOrName, as_path_or_name
-from xmod_extend.errors import CheckFailedError, LanguageError, ModelError
-from xmod_extend.evaluation.verify_part import PartVerification, verify_part
+from xmod_extend.errors import LanguageError
+from xmod_extend.evaluation.verify_part import require_part
 from xmod_extend.files.output_folder import recover
 from xmod_extend.jobs.callbacks import Callback, choose_callback
 from xmod_extend.jobs.sharing_options import RemoveOptions
@@ -125,7 +125,7 @@ def run_remove(name: str, options: RemoveOptions, callback: Callback) -> RemoveR
     proof = write_checkpoint(
         options.output,
         contents,
-        verify=lambda folder: _verify(folder, checkpoint, kept),
+        verify=lambda folder: require_part(folder, checkpoint, kept),
         documents=lambda _: _documents(kept, origins, options, checkpoint),
         force=options.force,
     )
@@ -243,23 +243,3 @@ def _documents(
         default_language=default if default in kept else None,
     )
     return {CARD_NAME: model_card(subject)}
-
-
-def _verify(folder: Path, checkpoint: Checkpoint, kept: Sequence[str]) -> PartVerification:
-    """Compare what was written with the checkpoint that it was made from.
-
-    Raises:
-        CheckFailedError: It differs in more than the language that was left out.
-    """
-    try:
-        proof = verify_part(folder, checkpoint, kept)
-        differences = proof.differences
-    except ModelError as error:
-        differences = (error.message,)
-    if differences:
-        raise CheckFailedError(
-            f"The checkpoint that was written differs in more than the language: "
-            f"{'; '.join(differences[:3])}; it was removed.",
-            hint="The disk may be damaged; please report it if it happens again.",
-        )
-    return proof

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from xmod_extend.arguments import PathOrName, as_path_or_name
-from xmod_extend.errors import CheckFailedError, ModelError
-from xmod_extend.evaluation.verify_part import PartVerification, verify_part
+from xmod_extend.evaluation.verify_part import require_part
 from xmod_extend.files.output_folder import recover
 from xmod_extend.jobs.callbacks import Callback, choose_callback
 from xmod_extend.jobs.sharing_options import SliceOptions
 from xmod_extend.model.base import BaseReference, resolve_base
-from xmod_extend.model.checkpoint import Checkpoint, open_checkpoint
+from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.config import config_languages
 from xmod_extend.model.extension import (
     CARD_NAME,
@@ -134,7 +133,7 @@ def run_slice(name: str, options: SliceOptions, callback: Callback) -> SliceResu
     proof = write_checkpoint(
         options.output,
         contents,
-        verify=lambda folder: _verify(folder, checkpoint, kept),
+        verify=lambda folder: require_part(folder, checkpoint, kept),
         documents=lambda _: {
             SLICE_NAME: _note(reference, languages, kept).to_json(),
             CARD_NAME: _card(reference, checkpoint.path, kept, default, options),
@@ -206,23 +205,3 @@ def _card(
             default_language=default,
         )
     )
-
-
-def _verify(folder: Path, checkpoint: Checkpoint, kept: Sequence[str]) -> PartVerification:
-    """Compare what was written with the checkpoint that it was made from.
-
-    Raises:
-        CheckFailedError: It differs in more than the languages that were left out.
-    """
-    try:
-        proof = verify_part(folder, checkpoint, kept)
-        differences = proof.differences
-    except ModelError as error:
-        differences = (error.message,)
-    if differences:
-        raise CheckFailedError(
-            "The slice that was written differs from the checkpoint in more than its languages: "
-            f"{'; '.join(differences[:3])}; it was removed.",
-            hint="The disk may be damaged; please report it if it happens again.",
-        )
-    return proof
