@@ -204,7 +204,8 @@ def rejected_metadata(problems: Sequence[str]) -> HubError:
     """Return the error for a card whose metadata the Hub refuses."""
     return HubError(
         f"The Hub would reject the metadata of README.md: {clean('; '.join(problems))}.",
-        hint="Correct them between the lines of `---` at its beginning, and run the command again.",
+        hint="Correct them between the two lines of dashes at its beginning, and run the command "
+        "again.",
     )
 
 

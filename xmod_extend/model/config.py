@@ -253,7 +253,7 @@ def _check_padding(config: dict[str, Any]) -> None:
     is_id = isinstance(padding, int) and not isinstance(padding, bool)
     if not is_id or padding < 0 or (isinstance(rows, int) and 0 < rows <= padding):
         raise ModelError(
-            f"config.json's pad_token_id is {shown(padding)}, which is not the id of "
+            f"config.json's pad_token_id is {json.dumps(padding)[:60]}, which is not the id of "
             "a token; X-MOD counts its positions from it.",
             hint="It is 1 in the released X-MODs.",
         )
@@ -282,6 +282,6 @@ def config_languages(config: dict[str, Any]) -> list[str]:
     if odd is not None:
         raise ModelError(
             f"config.json's `languages` has {shown(odd)}, which is no code of a language.",
-            hint="A code has letters, digits, `_` and `-`, such as en_XX.",
+            hint="A code has letters, digits, underscores and hyphens, such as en_XX.",
         )
     return languages

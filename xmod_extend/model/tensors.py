@@ -300,7 +300,10 @@ class SafetensorsFile:
             return self.read(name)
         if self._mapping is None:
             path, size = os.fspath(self.path), self.path.stat().st_size
-            self._mapping = torch.UntypedStorage.from_file(path, shared=False, nbytes=size)
+            try:
+                self._mapping = torch.UntypedStorage.from_file(path, shared=False, nbytes=size)
+            except UnicodeEncodeError:  # torch opens no path that is not UTF-8
+                return self.read(name)
         storage = self._mapping[begin : begin + info.num_bytes]
         return torch.empty(0, dtype=dtype, device="cpu").set_(storage).view(info.shape)
 

@@ -334,7 +334,7 @@ class _ModelReader:
         if len(files) > 1:
             raise ModelError(
                 f"{self._name} has the adapter of {code} in several files.",
-                hint="Save it in one file with `save_pretrained(..., max_shard_size='5GB')`.",
+                hint="Save it in one file: `save_pretrained` with a larger max_shard_size.",
             )
         (file,) = files.values()
         label = f"{code} of {self._name}"
