@@ -131,7 +131,7 @@ def test_invalid_utf8_is_located(write: Write) -> None:
         ("runa simi\n".encode("utf-16-be") * 9, "UTF-16BE by its pattern"),
         (b"%PDF-1.7\n...", "a PDF document"),
         (b"PK\x03\x04....", "a ZIP archive or an office document"),
-        (gzip.compress(b"x"), "gzip data without the suffix"),
+        (gzip.compress(b"x", mtime=0), "gzip data without the suffix"),
         (b"\x89PNG\r\n\x1a\n", "a PNG image"),
         (b"SQLite format 3\0", "an SQLite database"),
         (b"\x7fELF\x02", "an ELF program"),
