@@ -58,6 +58,7 @@ def test_version_is_the_packages() -> None:
     assert run("--version").stdout.strip() == xmod_extend.__version__
 
 
+@pytest.mark.slow
 def test_add_verify_info_and_json(base: Path, corpus: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     options = ("--lang", "quz_PE", "--corpus", corpus, "--base", base, "--output", output)
@@ -97,6 +98,7 @@ def test_quiet_prints_the_folder_alone_and_verify_finds_a_changed_byte_in_it(
     assert "differs" in verified.stdout and "Traceback" not in verified.stderr
 
 
+@pytest.mark.slow
 def test_probe_ranks_and_check_reports(base: Path, corpus: Path) -> None:
     probed = run("probe", "--corpus", corpus, "--base", base, "--json")
     assert probed.returncode == 0, probed.stderr

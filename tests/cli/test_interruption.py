@@ -113,6 +113,7 @@ def test_an_interrupt_leaves_nothing_but_the_state(
     assert [path.name for path in (tmp_path / "new/folders").iterdir()] == ["out"]
 
 
+@pytest.mark.slow
 def test_an_interrupt_after_the_writing_says_so(
     invoke: Invoke, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,6 +185,7 @@ def leave_as_a_dead_process(folder: Path, kind: str) -> Path:
     return left
 
 
+@pytest.mark.slow
 def test_the_next_run_puts_right_what_killed_ones_left(
     invoke: Invoke, base: Path, tmp_path: Path
 ) -> None:

@@ -379,6 +379,7 @@ def begun(
     yield command
 
 
+@pytest.mark.slow
 def test_a_run_without_a_state_yet_does_not_go_on_as_another(
     invoke: Invoke, work: Path, begun: list[object], pre_norm_base: Path, corpus: Path
 ) -> None:

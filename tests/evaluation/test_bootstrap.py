@@ -76,6 +76,7 @@ def test_a_score_s_interval_covers_the_true_perplexity(num_documents: int) -> No
     assert 178 <= covered <= 199
 
 
+@pytest.mark.slow
 def test_where_nothing_differs_p_is_seldom_small() -> None:
     results: list[Improvement] = [
         compare(*simulate(60, 0.0, seed), seed=seed) for seed in range(300)

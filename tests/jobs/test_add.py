@@ -179,6 +179,7 @@ def test_the_recorded_perplexity_is_that_of_plain_transformers(
     )
 
 
+@pytest.mark.slow
 def test_a_second_language_leaves_the_first_as_it_was(
     added: tuple[Path, RunRecord], corpus: Path, tmp_path: Path
 ) -> None:
@@ -194,6 +195,7 @@ def test_a_second_language_leaves_the_first_as_it_was(
     assert xmod_extend.verify_checkpoint(second, first).identical
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes(
     base: Path, corpus: Path, added: tuple[Path, RunRecord], tmp_path: Path
 ) -> None:
@@ -277,6 +279,7 @@ class Enough(Callback):
                 raise self.error
 
 
+@pytest.mark.slow
 def test_a_callback_can_end_training_and_keep_what_is_best(
     base: Path, corpus: Path, tmp_path: Path
 ) -> None:
@@ -292,6 +295,7 @@ def test_a_callback_can_end_training_and_keep_what_is_best(
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.slow
 def test_a_callback_that_fails_costs_no_step(
     base: Path, corpus: Path, added: tuple[Path, RunRecord], tmp_path: Path
 ) -> None:

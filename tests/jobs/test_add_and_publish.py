@@ -107,6 +107,7 @@ def test_a_token_without_the_right_for_a_repository_is_refused_before_training(
         xmod_extend.add_language(**chosen, callback=Warnings())
 
 
+@pytest.mark.slow
 def test_a_failure_leaves_the_checkpoint_and_says_how_to_go_on(
     hub: Hub, base: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -192,6 +192,7 @@ def test_nothing_is_written_if_all_fail(
     assert [path.name for path in tmp_path.iterdir()] == ["short.txt"]
 
 
+@pytest.mark.slow
 def test_an_interrupt_keeps_what_is_finished(
     base: Path,
     entries: list[dict[str, Any]],
@@ -363,6 +364,7 @@ class Stopper(Callback):
             self.request_stop()
 
 
+@pytest.mark.slow
 def test_a_stop_is_for_the_language_that_is_being_trained(
     base: Path, entries: list[dict[str, Any]], alone: dict[str, bytes], tmp_path: Path
 ) -> None:

@@ -107,6 +107,7 @@ def test_pseudo_perplexities_are_those_of_upstream_s_whole_model(
         assert score.low < score.perplexity < score.high
 
 
+@pytest.mark.slow
 def test_a_score_is_the_one_that_add_wrote_down(
     base: Path, corpus: Path, text: Path, tmp_path: Path
 ) -> None:
@@ -160,6 +161,7 @@ def test_a_changed_old_language_is_not_identical(
     assert not compared.references[0].identical
 
 
+@pytest.mark.slow
 def test_reference_states_are_what_they_say(base: Path, text: Path, tmp_path: Path) -> None:
     scores = {
         name: xmod_extend.evaluate(state, text, progress=False)
@@ -401,6 +403,7 @@ def test_a_folder_s_colon_is_a_part_of_its_name(tmp_path: Path) -> None:
     assert State.parse(str(folder)) == State(folder)
 
 
+@pytest.mark.slow
 def test_add_scores_the_base_s_own_languages_on_request(
     base: Path, corpus: Path, text: Path, tmp_path: Path
 ) -> None:

@@ -62,6 +62,7 @@ def test_packs_trained_apart_are_the_same_beside_each_other_in_any_order(
         assert model.config.languages == [*LANGUAGES, *order]
 
 
+@pytest.mark.slow
 def test_what_is_installed_is_a_checkpoint_like_any_other(
     base: Path, one: Path, two: Path, tmp_path: Path
 ) -> None:
@@ -134,6 +135,7 @@ def test_a_language_gets_another_code(
     assert XmodForMaskedLM.from_pretrained(output).config.languages[-1] == "quz_BO"
 
 
+@pytest.mark.slow
 def test_two_packs_of_one_code_stand_beside_each_other(
     base: Path, one: Path, tmp_path: Path
 ) -> None:
@@ -277,6 +279,7 @@ def test_a_default_language_is_set_when_asked_for(base: Path, one: Path, tmp_pat
         install(base, [one], tmp_path / "other", default_language="ay_BO")
 
 
+@pytest.mark.slow
 def test_a_record_of_something_else_is_left_out(
     base: Path, one: Path, two: Path, tmp_path: Path
 ) -> None:

@@ -44,6 +44,7 @@ def plain(base: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return adapter(output)
 
 
+@pytest.mark.slow
 def test_the_adapter_is_the_same_and_the_record_has_the_curve(
     base: Path, corpus: Path, tmp_path: Path, plain: bytes
 ) -> None:

@@ -27,6 +27,7 @@ def remove(checkpoint: Path, lang: str, output: Path, **options: object) -> None
     remove_language(checkpoint, lang, output, callback=Heard(), **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_the_last_one_leaves_what_was_there_before(
     base: Path, extended: Path, tmp_path: Path
 ) -> None:

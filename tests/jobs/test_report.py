@@ -30,6 +30,7 @@ def output(added: Path, tmp_path: Path) -> Path:
     return shutil.copytree(added, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_a_run_leaves_a_report_with_samples(output: Path) -> None:
     page = (output / "report.html").read_text(encoding="utf-8")
     record = RunRecord.from_dict(json.loads((output / "run.json").read_text(encoding="utf-8")))
@@ -89,6 +90,7 @@ def test_a_checkpoint_of_version_0_1_stays_one_that_force_replaces(output: Path)
         check_target(output, force=True)
 
 
+@pytest.mark.slow
 def test_each_language_keeps_its_report(output: Path, corpus: Path, tmp_path: Path) -> None:
     first = (output / "report.html").read_bytes()
     both = tmp_path / "both"

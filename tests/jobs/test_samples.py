@@ -120,6 +120,7 @@ def test_surprise_and_guesses_are_upstreams(added: Added, side: str) -> None:
         assert [one.is_right for one in listed] == (best.indices == answer).tolist()
 
 
+@pytest.mark.slow
 def test_long_lines_are_shown_by_their_beginning(
     base: Path, corpus: Path, write_lines: Callable[..., Path], tmp_path: Path
 ) -> None:

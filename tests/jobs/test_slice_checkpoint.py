@@ -99,6 +99,7 @@ def test_bf16_and_a_pooler_are_kept_and_tied_weights_are_stored_once(tmp_path: P
     assert torch.equal(logits(tmp_path / "small", "de_DE"), logits(source, "de_DE"))
 
 
+@pytest.mark.slow
 def test_a_slice_of_a_slice_and_of_all_languages(tmp_path: Path) -> None:
     source = make_checkpoint(tmp_path / "source")
     two = cut(source, ["sw_KE", "en_XX"], tmp_path / "two")
@@ -163,6 +164,7 @@ def test_only_what_the_program_wrote_is_replaced(tmp_path: Path) -> None:
         cut(source, "de_DE", tmp_path / "small", force=True)
 
 
+@pytest.mark.slow
 def test_documents_of_kept_languages_come_along(tmp_path: Path) -> None:
     source = make_checkpoint(tmp_path / "source")
     (source / "LICENSE").write_text("terms")

@@ -67,6 +67,7 @@ def test_the_logits_are_those_of_the_model_that_it_is_of(
             assert value == meant[field], field
 
 
+@pytest.mark.slow
 def test_a_language_can_be_added_to_it(tmp_path: Path, base: Path, corpus: Path) -> None:
     model = released()
     file = write_fairseq(tmp_path / "model.pt", model)

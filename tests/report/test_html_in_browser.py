@@ -95,6 +95,7 @@ def unfold(page: Page) -> None:
     page.evaluate("document.querySelectorAll('details').forEach(e => e.open = true)")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_report_opens_without_a_network_and_can_be_read(
     browser: Browser, reports: dict[str, Path], scheme: str

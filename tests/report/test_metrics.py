@@ -66,6 +66,7 @@ def add(base: Path, corpus: Path, output: Path, **options: Any) -> RunRecord:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_output_holds_every_step_and_validation(
     base: Path, corpus: Path, tmp_path: Path
 ) -> None:
@@ -80,6 +81,7 @@ def test_the_output_holds_every_step_and_validation(
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_and_resumed_run_has_each_line_once(
     base: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,6 +78,7 @@ def test_what_was_written_is_read_again(tmp_path: Path) -> None:
     assert read_record(tmp_path / "run.json") == record
 
 
+@pytest.mark.slow
 @cases(300)
 @given(place=st.sampled_from(PLACES), value=json_values, drop=st.booleans())
 def test_any_change_gives_a_record_or_a_sentence(

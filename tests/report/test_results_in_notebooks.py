@@ -233,6 +233,7 @@ def read(made: RunRecord) -> RunRecord:
     return RunRecord.from_dict(json.loads(written))
 
 
+@pytest.mark.slow
 def test_it_has_the_held_out_sentences(made: RunRecord, corpus: Path) -> None:
     evaluation = made.evaluation
     assert evaluation is not None
