@@ -58,6 +58,7 @@ def test_a_constant_gain_has_an_interval_of_no_width(gain: float, seed: int) -> 
     assert result.low == pytest.approx(result.high) == pytest.approx(result.ratio)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_documents", [8, 20, 60, 200])
 def test_the_interval_covers_the_true_ratio_about_as_often_as_it_says(num_documents: int) -> None:
     results = [compare(*simulate(num_documents, 0.3, seed), seed=seed) for seed in range(200)]

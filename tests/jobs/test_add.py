@@ -349,6 +349,7 @@ def cyrillic(corpus: Path, target: Path) -> Path:
     return target
 
 
+@pytest.mark.slow
 def test_a_text_that_the_base_cannot_read_is_refused_and_called_so_when_forced(
     base: Path,
     corpus: Path,
@@ -372,6 +373,7 @@ def test_a_text_that_the_base_cannot_read_is_refused_and_called_so_when_forced(
     assert "cannot read this text" in xmod_extend.check_corpus(text, base=str(base)).verdict
 
 
+@pytest.mark.slow
 def test_a_poor_adapter_is_called_poor_with_the_advice_that_fits(
     base: Path, corpus: Path, tmp_path: Path
 ) -> None:
@@ -383,6 +385,7 @@ def test_a_poor_adapter_is_called_poor_with_the_advice_that_fits(
     assert evaluation.advice.startswith("Lower --lr")
 
 
+@pytest.mark.slow
 def test_nothing_of_this_machine_is_in_a_card(
     base: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

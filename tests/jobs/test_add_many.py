@@ -153,6 +153,7 @@ def test_one_that_fails_fails_alone_and_resuming_trains_only_the_missing(
     assert [path.name for path in output.parent.iterdir()] == ["out"]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_run_is_not_replaced_by_resuming(
     base: Path, entries: list[dict[str, Any]], too_little: Path, tmp_path: Path
 ) -> None:

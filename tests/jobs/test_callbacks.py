@@ -28,6 +28,7 @@ def record(base: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -
     return add(base, corpus, tmp_path_factory.mktemp("shown") / "out", progress=False)
 
 
+@pytest.mark.slow
 def test_a_call_shows_its_progress_and_warnings_on_stderr(
     base: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,6 +98,7 @@ def test_what_is_no_callback_is_refused(options: dict[str, Any]) -> None:
         xmod_extend.add_language(lang="quz_PE", corpus="a.txt", **options)
 
 
+@pytest.mark.slow
 def test_a_record_prints_as_a_few_lines(record: RunRecord) -> None:
     text = str(record)
     assert text == repr(record) and len(text.splitlines()) <= 8 + len(record.warnings)

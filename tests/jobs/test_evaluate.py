@@ -230,6 +230,7 @@ def write_pairs(path: Path, pairs: list[tuple[str, str]], names: str = "sen\twro
     return path
 
 
+@pytest.mark.slow
 def test_pairs_are_decided_by_the_likelier_sentence(extended: Path, tmp_path: Path) -> None:
     pairs = [(s, " ".join(reversed(s.split()))) for s in SENTENCES[:8]]
     pairs.append((SENTENCES[0], SENTENCES[0]))

@@ -117,6 +117,7 @@ def test_a_language_added_packed_and_installed_is_what_was_added(
         assert (tmp_path / "again" / name).read_bytes() == (one / name).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rename", ["quz_BO", ["quz_PE=quz_BO"], {"quz_PE": "quz_BO"}], ids=["one", "pair", "mapping"]
 )
@@ -210,6 +211,7 @@ def test_another_type_is_refused(one: Path, tmp_path: Path) -> None:
         install(other, [one], tmp_path / "out", force=True)
 
 
+@pytest.mark.slow
 def test_other_shared_weights_are_refused_and_the_difference_is_named(
     base: Path, one: Path, tmp_path: Path
 ) -> None:
@@ -235,6 +237,7 @@ def test_other_shared_weights_are_refused_and_the_difference_is_named(
     assert verify_checkpoint(tmp_path / "out", other).identical
 
 
+@pytest.mark.slow
 def test_force_replaces_no_folder_and_replace_accepts_no_weights(
     base: Path, one: Path, two: Path, tmp_path: Path
 ) -> None:
@@ -255,6 +258,7 @@ def test_force_replaces_no_folder_and_replace_accepts_no_weights(
         install(base, [one], output, replace=True)
 
 
+@pytest.mark.slow
 def test_another_tokenizer_is_a_warning(base: Path, one: Path, tmp_path: Path) -> None:
     described = json.loads((one / "adapter_config.json").read_text())
     assert described["tokenizer_sha256"]

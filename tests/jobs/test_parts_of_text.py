@@ -109,6 +109,7 @@ def test_an_interrupted_curve_goes_on_without_training_anything_twice(
     assert not (tmp_path / "out.run").exists()
 
 
+@pytest.mark.slow
 def test_what_fails_on_a_part_costs_the_curve_alone(
     base: Path, corpus: Path, tmp_path: Path, plain: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,7 @@ def test_a_run_leaves_a_report_with_samples(output: Path) -> None:
     assert "report.html" in (output / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_report_is_written_again_from_the_record_alone(output: Path) -> None:
     page = (output / "report.html").read_bytes()
     (output / "report.html").unlink()

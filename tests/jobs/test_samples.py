@@ -49,6 +49,7 @@ def added(base: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return record, record.evaluation.samples, output
 
 
+@pytest.mark.slow
 def test_samples_are_few_different_lines_of_the_held_out_text(added: Added, corpus: Path) -> None:
     _, samples, _ = added
     assert 0 < len(samples.hardest) <= NUM_HARDEST

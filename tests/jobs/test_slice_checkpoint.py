@@ -67,6 +67,7 @@ def test_what_is_kept_is_the_same(tmp_path: Path, kind: str, pre_norm: bool) -> 
     json.dumps(result.to_dict())
 
 
+@pytest.mark.slow
 def test_the_config_differs_in_its_languages_alone(tmp_path: Path) -> None:
     source = make_checkpoint(tmp_path / "source", default_language="de_DE")
     before = (source / "config.json").read_text()
@@ -212,6 +213,7 @@ def test_its_card_says_what_it_is_a_part_of(tmp_path: Path) -> None:
     assert "changed nothing else" not in card
 
 
+@pytest.mark.slow
 def test_verify_says_that_it_is_a_slice(tmp_path: Path) -> None:
     source = make_checkpoint(tmp_path / "source")
     cut(source, ["sw_KE", "en_XX"], tmp_path / "small")
