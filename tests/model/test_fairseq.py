@@ -218,3 +218,12 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-5000])
     assert "damaged" in refused(file, tmp_path / "out").message
     assert "is not a file" in refused(tmp_path / "none.pt", tmp_path / "out").message
+
+
+def test_a_link_beside_it_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "id_rsa").write_text("secret")
+    folder = tmp_path / "published"
+    folder.mkdir()
+    (folder / "sentencepiece.bpe.model").symlink_to(tmp_path / "id_rsa")
+    (folder / "model.pt").write_bytes(b"")
+    assert "is a link out of its folder" in refused(folder / "model.pt", tmp_path / "out").message

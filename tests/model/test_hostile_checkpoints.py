@@ -195,6 +195,17 @@ def test_a_link_out_of_the_folder_is_not_followed_into_an_output(tmp_path: Path,
         extended_contents(base, {"quz_PE": adapter})
 
 
+def test_nor_is_one_among_the_files_of_a_tokenizer_that_was_found(tmp_path: Path) -> None:
+    secret = tmp_path / "id_rsa"
+    secret.write_text("secret")
+    path = make_checkpoint(tmp_path / "base")
+    (path / "vocab.txt").symlink_to(secret)
+    base = open_checkpoint(path)
+    adapter = trained_adapter(base, "quz_PE", new_adapter(base))
+    with pytest.raises(ModelError, match=r"vocab\.txt is a link out of its folder"):
+        extended_contents(base, {"quz_PE": adapter}, tokenizer_files=[path / "vocab.txt"])
+
+
 def test_links_of_the_hubs_cache_are_followed(tmp_path: Path) -> None:
     snapshot = make_checkpoint(tmp_path / "models--user--x" / "snapshots" / "c0ffee")
     blob = tmp_path / "models--user--x" / "blobs" / "00000000"

@@ -260,3 +260,10 @@ def test_options_of_a_language_have_no_use_for_a_whole_model(whole: Path, base: 
             xmod_extend.convert_checkpoint(
                 whole, from_="adapterhub", output=whole.parent / "out", **options
             )
+
+
+@pytest.mark.parametrize("name", ["LICENSE", "vocab.txt"])
+def test_a_link_out_of_the_folder_is_not_followed(whole: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "id_rsa").write_text("secret")
+    (whole / name).symlink_to(tmp_path / "id_rsa")
+    refuse(whole, said="is a link out of its folder")

@@ -14,6 +14,7 @@ from xmod_extend.jobs.convert import (
     size_of,
 )
 from xmod_extend.model.checkpoint import open_checkpoint
+from xmod_extend.model.extension import require_own_file
 from xmod_extend.model.fairseq import open_fairseq
 from xmod_extend.model.shards import TensorShard, bind
 from xmod_extend.model.tensors import digest_of
@@ -74,7 +75,10 @@ def _tokenizer(request: ConvertRequest, path: Path) -> dict[str, Path]:
     """Return the files of the tokenizer: those that were named, or the one beside the weights."""
     if request.tokenizer is None:
         beside = path.parent / SENTENCEPIECE_NAME
-        return {beside.name: beside} if beside.is_file() else {}
+        if not beside.is_file():
+            return {}
+        require_own_file(beside)
+        return {beside.name: beside}
     folder = request.tokenizer.expanduser()
     files = find_tokenizer_files(folder) if folder.is_dir() else []
     if not files:
@@ -82,4 +86,6 @@ def _tokenizer(request: ConvertRequest, path: Path) -> dict[str, Path]:
             f"--tokenizer {request.tokenizer} is no folder with a tokenizer.",
             hint=f"Give a folder with tokenizer.json or {SENTENCEPIECE_NAME}.",
         )
+    for file in files:
+        require_own_file(file)
     return {file.name: file for file in files}

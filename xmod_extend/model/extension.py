@@ -207,6 +207,8 @@ def _companions(base: Checkpoint, tokenizer_files: Sequence[Path]) -> dict[str, 
         if name in LANGUAGE_DOCUMENTS:
             name = earlier_name(name, last)
         chosen.setdefault(name, file)
+    for file in tokenizer_files:
+        require_own_file(file)
     return chosen | {file.name: file for file in tokenizer_files}
 
 
@@ -230,13 +232,22 @@ def find_companions(folder: Path, patterns: Sequence[str] = COMPANION_PATTERNS) 
     for file in sorted(folder.iterdir()):
         if not file.is_file() or not any(fnmatch.fnmatch(file.name, glob) for glob in patterns):
             continue
-        if not is_own_file(file):
-            raise ModelError(
-                f"{file} is a link out of its folder, and what lies there is not copied.",
-                hint="Put the file itself in the place of the link.",
-            )
+        require_own_file(file)
         found.append(file)
     return found
+
+
+def require_own_file(file: Path) -> None:
+    """Refuse to copy what lies elsewhere.
+
+    Raises:
+        ModelError: The file is a link out of its folder.
+    """
+    if not is_own_file(file):
+        raise ModelError(
+            f"{file} is a link out of its folder, and what lies there is not copied.",
+            hint="Put the file itself in the place of the link.",
+        )
 
 
 def is_own_file(file: Path) -> bool:

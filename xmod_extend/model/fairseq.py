@@ -18,7 +18,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from xmod_extend.arguments import shown
 from xmod_extend.errors import ModelError
@@ -111,8 +111,8 @@ def _part(loaded: object, name: str, file: str) -> object:
 
 def _options(loaded: object, file: str) -> Mapping[str, Any]:
     """Return the options of the model, wherever this version of fairseq put them."""
-    assert isinstance(loaded, dict) or _part(loaded, "model", file)
-    checkpoint = loaded if isinstance(loaded, dict) else {}
+    _part(loaded, "model", file)
+    checkpoint = cast("dict[str, object]", loaded)
     config = _as_mapping(checkpoint.get("cfg"))
     for options in (config.get("model"), checkpoint.get("args")):
         if found := _as_mapping(options):

@@ -14,7 +14,6 @@ one language lies in the model as well, so that it can be used as it is.
 
 from __future__ import annotations
 
-import fnmatch
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,8 +23,8 @@ from typing import Any
 from xmod_extend.arguments import shown
 from xmod_extend.errors import ModelError
 from xmod_extend.model.checkpoint import Checkpoint
-from xmod_extend.model.config import CONFIG_NAME, config_languages, read_config
-from xmod_extend.model.extension import AdapterSources
+from xmod_extend.model.config import CONFIG_NAME, config_languages, listed, read_config
+from xmod_extend.model.extension import AdapterSources, find_companions
 from xmod_extend.model.names import TIED_NAMES
 from xmod_extend.model.shards import TensorShard, bind
 from xmod_extend.model.tensors import (
@@ -47,7 +46,7 @@ from xmod_extend.packs.adapterhub import (
 from xmod_extend.packs.adapterhub_config import LIBRARY_VERSION, bottleneck_config, check_bottleneck
 from xmod_extend.packs.description import LANGUAGE
 from xmod_extend.packs.shape import AdapterShape
-from xmod_extend.tokens.tokenizer import find_tokenizer_files
+from xmod_extend.tokens.tokenizer import TOKENIZER_PATTERNS
 
 BODY_NAME = "model.safetensors"
 MODEL_CLASS = "XmodAdapterModel"
@@ -75,17 +74,16 @@ _HEAD_FIELDS = {
 
 _FIELDS_OF_THE_LIBRARY = ("adapters", "prediction_heads")
 _ALIAS = "roberta.prompt_tuning.base_model_embeddings.weight"
-_TERMS = ("LICENSE*", "NOTICE*")
+_COMPANIONS = (*TOKENIZER_PATTERNS, "LICENSE*", "NOTICE*")
 
 
 def companions(path: Path) -> dict[str, Path]:
-    """Return the files beside the weights that belong to either form: tokenizer and terms."""
-    terms = [
-        file
-        for file in sorted(path.iterdir())
-        if file.is_file() and any(fnmatch.fnmatch(file.name, glob) for glob in _TERMS)
-    ]
-    return {file.name: file for file in (*find_tokenizer_files(path), *terms)}
+    """Return the files beside the weights that belong to either form: tokenizer and terms.
+
+    Raises:
+        ModelError: One of them is a link out of the folder.
+    """
+    return {file.name: file for file in find_companions(path, _COMPANIONS)}
 
 
 def body_language(checkpoint: Checkpoint) -> str:
@@ -281,7 +279,7 @@ class _ModelReader:
             )
 
     def adapters(self) -> dict[str, AdapterSources]:
-        listed = config_languages(self._config)
+        codes = config_languages(self._config)
         folders = sorted(
             entry.name
             for entry in self._path.iterdir()
@@ -289,7 +287,7 @@ class _ModelReader:
         )
         found = {}
         absent = []
-        for code in [*listed, *(folder for folder in folders if folder not in listed)]:
+        for code in [*codes, *(folder for folder in folders if folder not in codes)]:
             adapter = self._adapter(code, has_folder=code in folders)
             if adapter is None:
                 absent.append(code)
@@ -297,7 +295,7 @@ class _ModelReader:
                 found[code] = adapter
         if absent:
             raise ModelError(
-                f"{self._name} lists languages that it has no adapter of: {', '.join(absent)}.",
+                f"{self._name} lists languages that it has no adapter of: {listed(absent)}.",
                 hint="Lay the folder of each beside the model, under its code: a language's id is "
                 "its place in `languages`.",
             )
