@@ -9,7 +9,8 @@ from rich.table import Table
 
 from xmod_extend.cli.errors import error_boundary
 from xmod_extend.cli.options import Json, Quiet, takes, typed
-from xmod_extend.cli.output import Display, Output, num_bytes
+from xmod_extend.cli.output import Display, Output
+from xmod_extend.files.sizes import describe_size
 from xmod_extend.jobs.options import CorpusOptions
 from xmod_extend.text.near_duplicates import shorten
 
@@ -37,8 +38,8 @@ def check(*, json: Json = False, quiet: Quiet = False, **options: Any) -> None:
 
         cache = measure_cache()
         output.note(
-            f"  prepared text is kept in {cache.folder}: {num_bytes(cache.num_bytes)} of at most "
-            f"{num_bytes(cache.limit_bytes)}"
+            f"  prepared text is kept in {cache.folder}: {describe_size(cache.num_bytes)} "
+            f"of at most {describe_size(cache.limit_bytes)}"
         )
         output.result(
             dataclasses.asdict(report) | {"cache": cache._asdict() | {"folder": str(cache.folder)}},
@@ -76,10 +77,10 @@ def _rows(report: CorpusReport) -> list[tuple[str, Any]]:
         ("empty", f"{report.empty_lines:,}"),
         ("duplicates", f"{report.duplicate_lines:,}"),
         ("words", f"{report.words:,}"),
-        ("bytes", f"{report.bytes:,} ({num_bytes(report.bytes)})"),
+        ("bytes", f"{report.bytes:,} ({describe_size(report.bytes)})"),
         ("scripts", _scripts(report.scripts)),
-        ("for training", f"{report.train_lines:,} lines, {num_bytes(report.train_bytes)}"),
-        ("held out", f"{report.held_out_lines:,} lines, {num_bytes(report.held_out_bytes)}"),
+        ("for training", f"{report.train_lines:,} lines, {describe_size(report.train_bytes)}"),
+        ("held out", f"{report.held_out_lines:,} lines, {describe_size(report.held_out_bytes)}"),
     ]
     if report.contaminated_lines:
         rows.append(("left out of training", f"{report.contaminated_lines:,} (held-out as well)"))

@@ -9,7 +9,8 @@ import typer
 
 from xmod_extend.cli.errors import error_boundary
 from xmod_extend.cli.options import Json, Quiet
-from xmod_extend.cli.output import Output, num_bytes
+from xmod_extend.cli.output import Output
+from xmod_extend.files.sizes import describe_size
 
 if TYPE_CHECKING:
     from xmod_extend.jobs.convert import Conversion
@@ -120,13 +121,13 @@ def convert(
         for note in done.notes:
             shown.warning(note)
         shown.result(
-            done.as_dict(), str(done.output), *_lines(done), effect=f"{done.output} is written."
+            done.to_dict(), str(done.output), *_lines(done), effect=f"{done.output} is written."
         )
 
 
 def _lines(done: Conversion) -> list[str]:
     codes = ", ".join(done.languages[:6]) + (" ..." if len(done.languages) > 6 else "")
-    lines = [f"{done.output}: {_SAID[done.form]}, {num_bytes(done.num_bytes)} ({codes})"]
+    lines = [f"{done.output}: {_SAID[done.form]}, {describe_size(done.num_bytes)} ({codes})"]
     first = done.languages[0]
     if done.form == "adapterhub-adapter":
         lines.append(f'next: model.load_adapter("{done.output}")')

@@ -8,7 +8,8 @@ from rich.table import Table
 
 from xmod_extend.cli.errors import error_boundary
 from xmod_extend.cli.options import CheckpointArgument, Json, Quiet
-from xmod_extend.cli.output import Output, num_bytes
+from xmod_extend.cli.output import Output
+from xmod_extend.files.sizes import describe_size
 
 if TYPE_CHECKING:
     from xmod_extend.model.info import CheckpointInfo
@@ -50,9 +51,9 @@ def _rows(described: CheckpointInfo) -> list[tuple[str, str]]:
         ("parameters", parameters),
         ("shape", shape),
         ("dtype", ", ".join(described.dtypes)),
-        ("size", num_bytes(described.num_bytes)),
+        ("size", describe_size(described.num_bytes)),
     ]
-    rows += [("file", f"{file.name} ({num_bytes(file.num_bytes)})") for file in described.files]
+    rows += [("file", f"{file.name} ({describe_size(file.num_bytes)})") for file in described.files]
     rows += [("added", _provenance(record)) for record in described.records.values()]
     rows += [("note", note) for note in described.notes]
     return rows

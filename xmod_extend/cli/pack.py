@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from xmod_extend.cli.options import CheckpointArgument, Json, Quiet, takes
-from xmod_extend.cli.output import Display, num_bytes
+from xmod_extend.cli.output import Display
 from xmod_extend.cli.written_folder import write_and_show
+from xmod_extend.files.sizes import describe_size
 from xmod_extend.jobs.sharing_options import PackOptions
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def _lines(result: PackResult) -> list[str]:
         at = f" at {result.base_revision}" if result.base_revision else ""
         base = f"The base is {result.base_model}{at}"
     return [
-        f"{result.language} is in {result.output}: {num_bytes(result.num_bytes)}, {taken}",
+        f"{result.language} is in {result.output}: {describe_size(result.num_bytes)}, {taken}",
         f"{base}; shared weights {result.shared_sha256[:16]}",
         f"Licence: {result.license or 'none is named'}",
         f"Install it: xmod-extend install BASE {result.output} --output DIR",

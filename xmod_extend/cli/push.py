@@ -9,7 +9,8 @@ import typer
 
 from xmod_extend.cli.errors import error_boundary
 from xmod_extend.cli.options import Json, Quiet, takes, typed
-from xmod_extend.cli.output import Display, Output, num_bytes
+from xmod_extend.cli.output import Display, Output
+from xmod_extend.files.sizes import describe_size
 from xmod_extend.jobs.push_options import PushOptions
 
 if TYPE_CHECKING:
@@ -59,8 +60,10 @@ def hide_bars() -> None:
 def describe(publication: Publication) -> list[str]:
     """Return what became of a publication, and how it is used, line by line."""
     count = len(publication.uploaded)
-    sizes = f"{num_bytes(publication.uploaded_bytes)} in {count} file{'' if count == 1 else 's'}"
-    copied = f", {num_bytes(publication.copied_bytes)} copied on the server"
+    sizes = (
+        f"{describe_size(publication.uploaded_bytes)} in {count} file{'' if count == 1 else 's'}"
+    )
+    copied = f", {describe_size(publication.copied_bytes)} copied on the server"
     travelled = sizes + (copied if publication.copied else "")
     if publication.is_plan:
         return [f"Would upload {travelled} to {publication.url}. Nothing was changed."]

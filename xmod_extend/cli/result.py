@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from xmod_extend.cli.output import Output, duration, num_bytes
+from xmod_extend.cli.output import Output, duration
 from xmod_extend.cli.push import describe as describe_publication
 from xmod_extend.cli.scores import score_table
+from xmod_extend.files.sizes import describe_size
 
 if TYPE_CHECKING:
     from xmod_extend.evaluation.score import Score
@@ -30,8 +31,8 @@ def show_one(output: Output, record: RunRecord, published: Publication | None = 
             f"Would train {plan.num_steps:,} steps, {plan.num_tokens:,} tokens "
             f"({describe_epochs(plan.num_epochs)}) at a peak learning rate of {plan.lr:g}: about "
             f"{duration(plan.estimated_seconds)} at {plan.seconds_per_step:.2f} s a step.",
-            f"{plan.output} would need up to {num_bytes(plan.output_bytes)} of disk. Nothing was "
-            "written.",
+            f"{plan.output} would need up to {describe_size(plan.output_bytes)} of disk. Nothing "
+            "was written.",
         )
         return
     assert record.evaluation is not None and record.verification is not None

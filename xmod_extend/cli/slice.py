@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from xmod_extend.cli.options import CheckpointArgument, Json, Quiet, takes
-from xmod_extend.cli.output import Display, num_bytes
+from xmod_extend.cli.output import Display
 from xmod_extend.cli.written_folder import write_and_show
+from xmod_extend.files.sizes import describe_size
 from xmod_extend.jobs.sharing_options import SliceOptions
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ def _lines(result: SliceResult) -> list[str]:
     changed = f"{len(result.renumbered)} had another id" if result.renumbered else "as before"
     return [
         f"{result.output} has {len(result.languages)} of the languages: "
-        f"{num_bytes(result.num_bytes)}, where {result.source} has "
-        f"{num_bytes(result.source_bytes)}",
+        f"{describe_size(result.num_bytes)}, where {result.source} has "
+        f"{describe_size(result.source_bytes)}",
         f"Its ids: {ids} ({changed})",
         f"Verified: {result.tensors_compared:,} tensors are the same byte for byte, and the logits "
         f"of {result.languages_compared} languages bit for bit",

@@ -11,7 +11,6 @@ or replaces something goes by it, and leaves all else as it is.
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from xmod_extend.files.atomic import atomic_file
+from xmod_extend.files.hashing import file_sha256
 
 MARK_NAME = ".xmod-extend.json"
 CHECKPOINT, UNFINISHED, RUN = "checkpoint", "unfinished", "run"
@@ -211,7 +211,7 @@ def _describe(file: Path) -> dict[str, Any]:
     status = file.stat()
     if status.st_size > HASHED_BYTES:
         return {"size": status.st_size, "modified": status.st_mtime}
-    return {"size": status.st_size, "sha256": _sha256(file)}
+    return {"size": status.st_size, "sha256": file_sha256(file)}
 
 
 def is_as_written(file: Path, known: Mapping[str, Any]) -> bool:
@@ -225,13 +225,8 @@ def is_as_written(file: Path, known: Mapping[str, Any]) -> bool:
         return False
     if status.st_mtime > known.get("modified_before", status.st_mtime):
         return False
-    return "sha256" not in known or _sha256(file) == known["sha256"]
+    return "sha256" not in known or file_sha256(file) == known["sha256"]
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from xmod_extend.errors import HubError
+from xmod_extend.files.sizes import describe_size
 from xmod_extend.hub.client import bars_on_a_terminal, is_out_of_reach, quiet
 from xmod_extend.hub.failures import causes, status_of
 from xmod_extend.hub.patience import WAITS_SECONDS, Tell, patiently, seconds_to_wait
@@ -119,7 +120,7 @@ class _Sending:
             self._preupload(small)
         for file in files:
             if file not in small:
-                self.tell(f"{file.name}, {file.size / 1e6:,.1f} MB")
+                self.tell(f"{file.name}, {describe_size(file.size)}")
                 self._preupload([file])
 
     def _preupload(self, files: Sequence[OutgoingFile]) -> None:

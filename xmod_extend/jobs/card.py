@@ -1,13 +1,15 @@
-"""What the card of an extended checkpoint tells of: what was added now, and what before."""
+"""What the card of a checkpoint tells of: what was added now and before, or what is left."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from xmod_extend.errors import ModelError
 from xmod_extend.jobs.checks import Request
 from xmod_extend.model.checkpoint import Checkpoint
+from xmod_extend.packs.origin import Origin
 from xmod_extend.report.card import CardSubject
 from xmod_extend.report.record import RunRecord, read_record
 from xmod_extend.report.record_files import find_records
@@ -46,6 +48,39 @@ def extended_subject(
         base_revision=commit,
         license=request.options.license,
         default_language=request.options.default_language or base.config.get("default_language"),
+    )
+
+
+def part_subject(
+    what: Literal["checkpoint", "slice"],
+    output: Path,
+    languages: Sequence[str],
+    origins: Mapping[str, Origin],
+    *,
+    license: str | None,
+    default_language: str | None,
+) -> CardSubject:
+    """Return the subject of the card of a checkpoint with fewer languages than another one.
+
+    Args:
+        languages: All that it has, in their order.
+        origins: Where those come from that the card tells of; one at least.
+        license: As it was asked for; by default the one under which all added ones are.
+    """
+    added = [origin for origin in origins.values() if origin.record is not None]
+    source = (added or list(origins.values()))[-1]
+    terms = {origin.license for origin in added}
+    return CardSubject(
+        what=what,
+        name=output.expanduser().resolve().name,
+        languages=tuple(languages),
+        described=tuple(origins),
+        records={code: origin.record for code, origin in origins.items() if origin.record},
+        base_name=source.base_name,
+        base_id=source.base_id,
+        base_revision=source.base_revision,
+        license=license or (terms.pop() if len(terms) == 1 else None),
+        default_language=default_language,
     )
 
 

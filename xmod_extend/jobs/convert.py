@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from xmod_extend.arguments import PathOrName, as_bool, as_path, as_path_or_name, as_text
-from xmod_extend.errors import CheckFailedError, LanguageError, UsageError
+from xmod_extend.errors import CheckFailedError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,7 +36,7 @@ class Conversion:
     num_bytes: int
     notes: tuple[str, ...] = ()
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return it as values that JSON can hold."""
         return dataclasses.asdict(self) | {"output": str(self.output)}
 
@@ -141,22 +141,6 @@ def refuse_options(request: ConvertRequest, *names: str, why: str) -> None:
     for name in names:
         if getattr(request, name) is not None:
             raise UsageError(f"--{name} has no use here: {why}.", hint=f"Leave --{name} out.")
-
-
-def check_has(language: str, languages: tuple[str, ...] | list[str], name: str) -> None:
-    """Refuse a language that a checkpoint lacks.
-
-    Raises:
-        LanguageError: It does.
-    """
-    import difflib
-
-    if language not in languages:
-        near = difflib.get_close_matches(language, languages, n=1)
-        raise LanguageError(
-            f"{name} has no language {language}.",
-            hint=f"Did you mean {near[0]}?" if near else f"It has {len(languages)} others.",
-        )
 
 
 def compare_digests(written: Mapping[str, str], expected: Mapping[str, str]) -> None:

@@ -16,12 +16,12 @@ from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.convert import (
     Conversion,
     ConvertRequest,
-    check_has,
     compare_digests,
     refuse_options,
     size_of,
 )
 from xmod_extend.jobs.pack import card_subject, tokenizer_hash
+from xmod_extend.jobs.states import require_language
 from xmod_extend.languages import parse_language
 from xmod_extend.model.base import resolve_base
 from xmod_extend.model.checkpoint import Checkpoint, open_checkpoint
@@ -63,7 +63,7 @@ def to_adapterhub(request: ConvertRequest) -> Conversion:
     check_output(request.output, force=request.force, source=reference.path)
     checkpoint = open_checkpoint(reference.fetch())
     if request.lang is not None:
-        check_has(request.lang, checkpoint.languages, request.source)
+        require_language(request.lang, checkpoint.languages, request.source)
         return _write_language(request, checkpoint, request.lang, base_model=reference.repo_id)
     return _write_model(request, checkpoint, base_model=reference.repo_id)
 

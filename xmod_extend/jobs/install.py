@@ -22,6 +22,7 @@ from xmod_extend.arguments import (
     as_paths_or_names,
 )
 from xmod_extend.errors import CheckFailedError, ModelError, XmodExtendError
+from xmod_extend.files.hashing import file_sha256
 from xmod_extend.jobs.callbacks import Callback, choose_callback
 from xmod_extend.jobs.install_request import InstallRequest, check_install, naming_replace
 from xmod_extend.jobs.output import verify_written
@@ -47,7 +48,6 @@ from xmod_extend.packs.part import (
     renamed_records,
     reports,
 )
-from xmod_extend.packs.writing import file_sha256
 from xmod_extend.report.card import CardSubject, model_card
 from xmod_extend.report.record import VerificationRecord
 from xmod_extend.tokens.tokenizer import find_tokenizer, find_tokenizer_files

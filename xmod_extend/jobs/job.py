@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from xmod_extend.evaluation.losses import TokenLosses
 from xmod_extend.evaluation.masked_perplexity import METRIC_VERSION
 from xmod_extend.evaluation.score import Score, score
+from xmod_extend.files.hashing import file_sha256
 from xmod_extend.files.run_folder import run_folder
 from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.checks import Request, check_request, keeping_what_is_saved
@@ -145,7 +146,7 @@ def load_base(
         processes=processes,
         precision=precision.name,
         model=model.to(processes.device),  # type: ignore[arg-type]
-        base_files={file.name: _sha256(file) for file in checkpoint.files},
+        base_files={file.name: file_sha256(file) for file in checkpoint.files},
     )
 
 
@@ -231,8 +232,3 @@ def identity(job: Job) -> dict[str, Any]:
         "the kind of device": job.processes.device.type,
         "the version of the metric": METRIC_VERSION,
     } | {spelled.get(name, name): value for name, value in config.items()}
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -13,6 +13,7 @@ from typing import Any
 import xmod_extend
 from xmod_extend.arguments import PathOrName, as_path_or_name
 from xmod_extend.errors import XmodExtendError
+from xmod_extend.files.hashing import file_sha256
 from xmod_extend.files.output_folder import recover
 from xmod_extend.jobs.callbacks import Callback, choose_callback
 from xmod_extend.jobs.sharing_options import PackOptions
@@ -30,7 +31,6 @@ from xmod_extend.packs.shape import AdapterShape
 from xmod_extend.packs.writing import (
     PackContents,
     adapter_dtype,
-    file_sha256,
     language_shard,
     write_pack,
 )

@@ -109,10 +109,3 @@ def sent_publication(
         copied_bytes=sum(file.size for file in copied),
         tag=tag,
     )
-
-
-def describe_size(count: int) -> str:
-    """Return a number of bytes in words, in powers of ten as on the Hub."""
-    if count >= 1e9:
-        return f"{count / 1e9:,.2f} GB"
-    return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.1f} kB"

@@ -20,6 +20,7 @@ from pathlib import Path
 import xmod_extend
 from xmod_extend.arguments import PathOrName, as_path
 from xmod_extend.errors import HubError, UsageError
+from xmod_extend.files.sizes import describe_size
 from xmod_extend.hub.publish import (
     OutgoingFile,
     UploadPlan,
@@ -34,7 +35,6 @@ from xmod_extend.hub.sending import Message, check_sent, send, tag_state
 from xmod_extend.jobs.callbacks import Callback, choose_callback
 from xmod_extend.jobs.publication import (
     Publication,
-    describe_size,
     planned_publication,
     sent_publication,
 )

@@ -16,6 +16,7 @@ from xmod_extend.errors import LanguageError
 from xmod_extend.evaluation.verify_part import require_part
 from xmod_extend.files.output_folder import recover
 from xmod_extend.jobs.callbacks import Callback, choose_callback
+from xmod_extend.jobs.card import part_subject
 from xmod_extend.jobs.sharing_options import RemoveOptions
 from xmod_extend.jobs.states import require_language
 from xmod_extend.model.base import resolve_base
@@ -32,7 +33,7 @@ from xmod_extend.model.writer import (
     write_checkpoint,
 )
 from xmod_extend.packs.origin import Origin, find_origin
-from xmod_extend.report.card import CardSubject, model_card
+from xmod_extend.report.card import model_card
 from xmod_extend.report.record_files import find_records, language_documents
 
 
@@ -227,19 +228,13 @@ def _documents(
     """Return the card, if there is an added language left that it can tell of."""
     if not origins:
         return {}
-    last = list(origins.values())[-1]
-    terms = {origin.license for origin in origins.values()}
     default = checkpoint.config.get("default_language")
-    subject = CardSubject(
-        what="checkpoint",
-        name=options.output.expanduser().resolve().name,
-        languages=tuple(kept),
-        described=tuple(origins),
-        records={code: origin.record for code, origin in origins.items() if origin.record},
-        base_name=last.base_name,
-        base_id=last.base_id,
-        base_revision=last.base_revision,
-        license=options.license or (terms.pop() if len(terms) == 1 else None),
+    subject = part_subject(
+        "checkpoint",
+        options.output,
+        kept,
+        origins,
+        license=options.license,
         default_language=default if default in kept else None,
     )
     return {CARD_NAME: model_card(subject)}

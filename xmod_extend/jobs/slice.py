@@ -16,6 +16,7 @@ from xmod_extend.arguments import PathOrName, as_path_or_name
 from xmod_extend.evaluation.verify_part import require_part
 from xmod_extend.files.output_folder import recover
 from xmod_extend.jobs.callbacks import Callback, choose_callback
+from xmod_extend.jobs.card import part_subject
 from xmod_extend.jobs.sharing_options import SliceOptions
 from xmod_extend.model.base import BaseReference, resolve_base
 from xmod_extend.model.checkpoint import open_checkpoint
@@ -32,7 +33,7 @@ from xmod_extend.model.sliced import SLICE_NAME, SliceNote, sliced_contents, sli
 from xmod_extend.model.weights import SINGLE_NAME
 from xmod_extend.model.writer import check_output, plan_output, write_checkpoint
 from xmod_extend.packs.origin import find_origin
-from xmod_extend.report.card import CardSubject, model_card
+from xmod_extend.report.card import model_card
 from xmod_extend.report.record_files import find_records, language_documents
 
 
@@ -187,21 +188,12 @@ def _card(
     options: SliceOptions,
 ) -> str:
     """Return the card: of added languages it tells what their records say."""
-    origins = {code: find_origin(reference, folder, code) for code in kept}
-    added = [origin for origin in origins.values() if origin.record is not None]
-    source = (added or list(origins.values()))[-1]
-    terms = {origin.license for origin in added}
-    return model_card(
-        CardSubject(
-            what="slice",
-            name=options.output.expanduser().resolve().name,
-            languages=tuple(kept),
-            described=tuple(kept),
-            records={code: origin.record for code, origin in origins.items() if origin.record},
-            base_name=source.base_name,
-            base_id=source.base_id,
-            base_revision=source.base_revision,
-            license=options.license or (terms.pop() if len(terms) == 1 else None),
-            default_language=default,
-        )
+    subject = part_subject(
+        "slice",
+        options.output,
+        kept,
+        {code: find_origin(reference, folder, code) for code in kept},
+        license=options.license,
+        default_language=default,
     )
+    return model_card(subject)

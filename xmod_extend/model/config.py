@@ -30,7 +30,7 @@ MAX_JSON_BYTES = 16 * 1024 * 1024
 """A hundred times the index of xmod-large-prenorm: a longer file would only fill the memory."""
 MOST_LABELS = 10_000
 """transformers writes a name for each label whenever it copies a config."""
-_CODE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+CODE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """Codes become names of modules and of files."""
 _NAMES_OF_CODE = (
     "attn_implementation",
@@ -278,7 +278,7 @@ def config_languages(config: dict[str, Any]) -> list[str]:
             "config.json's `languages` is not a list of language codes.",
             hint='It should read like ["en_XX", "id_ID"].',
         )
-    odd = next((code for code in languages if not _CODE.fullmatch(code)), None)
+    odd = next((code for code in languages if not CODE.fullmatch(code)), None)
     if odd is not None:
         raise ModelError(
             f"config.json's `languages` has {shown(odd)}, which is no code of a language.",

@@ -23,7 +23,7 @@ from xmod_extend.model.config import (
     read_json_object,
 )
 from xmod_extend.model.extension import RECORD_NAME
-from xmod_extend.model.names import ADAPTER_NAME, TIED_NAMES
+from xmod_extend.model.names import ADAPTER_NAME, OLD_BUFFERS, TIED_NAMES
 from xmod_extend.model.tensors import TORCH_NAMES, TensorInfo
 from xmod_extend.model.weights import open_weights
 
@@ -85,7 +85,7 @@ def describe(checkpoint: PathOrName) -> CheckpointInfo:
     infos = {
         name: file.info(name)
         for name, file in weights.by_name.items()
-        if name not in TIED_NAMES and not name.endswith(("position_ids", "token_type_ids"))
+        if name not in TIED_NAMES and not name.endswith(OLD_BUFFERS)
     }
     shared, by_language = _count_parameters(infos)
     dtypes: Counter[str] = Counter()

@@ -30,6 +30,9 @@ TIED_NAMES = {
 }
 """The LM head's names for weights that X-MOD owns under another name (upstream's tied weights)."""
 
+OLD_BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
+"""Ends of the names of buffers that old versions of transformers saved; no weights."""
+
 ADAPTER_NAME = re.compile(
     r"(?:roberta\.)?encoder\.layer\.\d+\.output\.adapter_modules\."
     r"(?P<language>[^.]+)\.dense[12]\.(?:weight|bias)"

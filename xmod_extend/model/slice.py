@@ -88,7 +88,7 @@ def fill_slice(
     for name, slot in adapter_slots(model):
         ((full, _),) = full_names({name: slot}, language).items()
         _assign(model, full, torch.zeros(slot.shape))
-    _materialise_buffers(model)
+    fill_buffers(model)
     if language in checkpoint.languages:
         set_adapter(model, read_adapter(checkpoint, language))
     model.train(False)
@@ -124,9 +124,9 @@ def _assign(model: nn.Module, name: str, values: torch.Tensor) -> None:
     setattr(module, leaf, nn.Parameter(values, requires_grad=False))
 
 
-def _materialise_buffers(model: XmodPreTrainedModel) -> None:
+def fill_buffers(model: XmodPreTrainedModel) -> None:
     """Fill the two index buffers that checkpoints do not store."""
-    embeddings = cast("XmodModel", model.roberta).embeddings
-    positions = torch.arange(model.config.max_position_embeddings).expand((1, -1))
+    embeddings = cast("XmodModel", model.base_model).embeddings
+    positions = torch.arange(model.config.max_position_embeddings, device="cpu").expand((1, -1))
     embeddings.register_buffer("position_ids", positions, persistent=False)
     embeddings.register_buffer("token_type_ids", torch.zeros_like(positions), persistent=False)

@@ -18,7 +18,8 @@ from torch import nn
 
 from xmod_extend.errors import ModelError, UsageError
 from xmod_extend.model.config import check_loadable, config_languages, read_config
-from xmod_extend.model.names import ADAPTER_NAME, WORD_EMBEDDINGS
+from xmod_extend.model.names import ADAPTER_NAME, OLD_BUFFERS, WORD_EMBEDDINGS
+from xmod_extend.model.slice import fill_buffers
 from xmod_extend.model.tasks import HEADS, full_name, model_class, part_of
 from xmod_extend.model.tensors import TORCH_NAMES, TensorFile, TensorInfo, read_as
 from xmod_extend.model.upstream import COMPARE_HINT, make_xmod_config, quiet_transformers
@@ -27,9 +28,8 @@ from xmod_extend.model.weights import open_weights
 
 if TYPE_CHECKING:
     from transformers import XmodConfig
-    from transformers.models.xmod.modeling_xmod import XmodModel, XmodPreTrainedModel
+    from transformers.models.xmod.modeling_xmod import XmodPreTrainedModel
 
-_OLD_BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
 _FIXED_FIELDS = ("languages", "dtype", "torch_dtype", "model_type", "architectures")
 """Fields of the config that are not the caller's."""
 
@@ -174,7 +174,7 @@ def _compare(
         if name not in expected
         and name not in tied
         and part_of(name) not in HEADS
-        and not name.endswith(_OLD_BUFFERS)
+        and not name.endswith(OLD_BUFFERS)
     )
     return tuple(part for part in HEADS if part in new), unused
 
@@ -225,11 +225,3 @@ def _values(stored: _StoredTensor, dtype: torch.dtype, device: torch.device) -> 
     if device.type == "cpu" and TORCH_NAMES[stored.info.dtype] == str(dtype).removeprefix("torch."):
         return stored.file.map(stored.name)
     return read_as(stored.file, stored.name, dtype).to(device)
-
-
-def fill_buffers(model: XmodPreTrainedModel) -> None:
-    """Fill the two index buffers that checkpoints do not store."""
-    embeddings = cast("XmodModel", model.base_model).embeddings
-    positions = torch.arange(model.config.max_position_embeddings, device="cpu").expand((1, -1))
-    embeddings.register_buffer("position_ids", positions, persistent=False)
-    embeddings.register_buffer("token_type_ids", torch.zeros_like(positions), persistent=False)

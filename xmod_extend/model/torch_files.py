@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from xmod_extend.arguments import shown
 from xmod_extend.errors import ModelError
-from xmod_extend.model.names import TIED_NAMES
+from xmod_extend.model.names import OLD_BUFFERS, TIED_NAMES
 from xmod_extend.model.tensors import (
     CHUNK_BYTES,
     TORCH_NAMES,
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 SAFE_SINCE = (2, 10)
 """The first version of torch without a known way around its restricted unpickler."""
-
-_OLD_BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
 
 
 class PickleFile:
@@ -229,5 +227,5 @@ def _without_aliases(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor
     return {
         name: tensor
         for name, tensor in tensors.items()
-        if name not in aliases and not name.endswith(_OLD_BUFFERS)
+        if name not in aliases and not name.endswith(OLD_BUFFERS)
     }

@@ -23,7 +23,7 @@ from typing import Any
 from xmod_extend.arguments import shown
 from xmod_extend.errors import ModelError
 from xmod_extend.model.checkpoint import Checkpoint
-from xmod_extend.model.config import CONFIG_NAME, config_languages, listed, read_config
+from xmod_extend.model.config import CODE, CONFIG_NAME, config_languages, listed, read_config
 from xmod_extend.model.extension import AdapterSources, find_companions
 from xmod_extend.model.names import TIED_NAMES
 from xmod_extend.model.shards import TensorShard, bind
@@ -44,7 +44,6 @@ from xmod_extend.packs.adapterhub import (
     renamed_sources,
 )
 from xmod_extend.packs.adapterhub_config import LIBRARY_VERSION, bottleneck_config, check_bottleneck
-from xmod_extend.packs.description import LANGUAGE
 from xmod_extend.packs.shape import AdapterShape
 from xmod_extend.tokens.tokenizer import TOKENIZER_PATTERNS
 
@@ -283,7 +282,7 @@ class _ModelReader:
         folders = sorted(
             entry.name
             for entry in self._path.iterdir()
-            if LANGUAGE.fullmatch(entry.name) and (entry / DESCRIPTION_NAME).is_file()
+            if CODE.fullmatch(entry.name) and (entry / DESCRIPTION_NAME).is_file()
         )
         found = {}
         absent = []

@@ -25,18 +25,16 @@ from pathlib import Path
 from typing import Any
 
 from xmod_extend.errors import ModelError
-from xmod_extend.model.config import PACK_CONFIG_NAME, read_json_object
+from xmod_extend.model.config import CODE, PACK_CONFIG_NAME, read_json_object
 from xmod_extend.model.tensors import TORCH_NAMES
-from xmod_extend.model.validation import FLOATS
+from xmod_extend.model.validation import FLOATS, MOST_LAYERS
 from xmod_extend.packs.fingerprint import PART, PART_DIGITS, Fingerprint
-from xmod_extend.packs.shape import LARGEST_SIZE, MOST_LAYERS, AdapterShape
+from xmod_extend.packs.shape import LARGEST_SIZE, AdapterShape
 
 DESCRIPTION_NAME = PACK_CONFIG_NAME
 FORMAT_VERSION = 1
 MODEL_TYPE = "xmod"
 
-LANGUAGE = re.compile(r"[A-Za-z0-9_-]{1,64}")
-"""A code, as config.json may have it. It becomes a part of file names."""
 REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(?:/[A-Za-z0-9._-]{1,95})?")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -130,7 +128,7 @@ class _Reader:
 
     def description(self) -> PackDescription:
         return PackDescription(
-            language=self._text("language", LANGUAGE),
+            language=self._text("language", CODE),
             shape=self._shape(),
             dtype=self._choice("dtype", _DTYPES),
             shared=Fingerprint(sha256=self._text("shared_sha256", _SHA256), parts=self._parts()),

@@ -14,7 +14,6 @@ from typing import Any, Self
 from xmod_extend.model.names import LAYER_PREFIX
 from xmod_extend.model.upstream import make_xmod_config
 
-MOST_LAYERS = 1000
 LARGEST_SIZE = 1_000_000
 """No model has as many, so that no arithmetic with a pack's fields comes to anything absurd."""
 

@@ -6,7 +6,6 @@ byte: what `install` writes from the pack later is the file that the checkpoint 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,9 +129,3 @@ def write_pack(
 def holds(pack: Pack, digests: Mapping[str, str]) -> bool:
     """Return whether a pack's tensors are those with these digests."""
     return digests == {name: pack.weights.digest(name) for name in pack.weights.names}
-
-
-def file_sha256(file: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
