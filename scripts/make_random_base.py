@@ -23,7 +23,10 @@ import numpy as np
 
 from xmod_extend.model.base import resolve_base
 from xmod_extend.model.checkpoint import make_xmod_config
-from xmod_extend.model.tensors import TensorInfo, write_safetensors
+from xmod_extend.model.safetensors_files import write_safetensors
+from xmod_extend.model.tensors import (
+    TensorInfo,
+)
 from xmod_extend.model.validation import expected_shapes
 from xmod_extend.tokens.tokenizer import find_tokenizer_files
 

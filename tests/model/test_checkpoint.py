@@ -249,7 +249,7 @@ def test_integer_weights_are_refused(path: Path) -> None:
 
 
 def test_opening_reads_no_weights(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from xmod_extend.model.tensors import SafetensorsFile
+    from xmod_extend.model.safetensors_files import SafetensorsFile
 
     def refuse(*_: object) -> None:
         raise AssertionError("a weight was read")

@@ -27,7 +27,7 @@ from xmod_extend.files.ownership import (
 from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.config import check_extendable, read_config
 from xmod_extend.model.info import describe
-from xmod_extend.model.tensors import SafetensorsFile
+from xmod_extend.model.safetensors_files import SafetensorsFile
 from xmod_extend.model.torch_files import PickleFile
 from xmod_extend.model.weights import open_weights
 from xmod_extend.tokens.tokenizer import load_tokenizer

@@ -22,7 +22,7 @@ from xmod_extend.model.checkpoint import open_checkpoint
 from xmod_extend.model.config import MAX_JSON_BYTES, check_extendable, read_config
 from xmod_extend.model.extension import extended_contents, trained_adapter
 from xmod_extend.model.info import describe
-from xmod_extend.model.tensors import MAX_HEADER_BYTES
+from xmod_extend.model.safetensors_files import MAX_HEADER_BYTES
 from xmod_extend.model.upstream import check_usable
 
 MANY = 100_000

@@ -11,13 +11,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from xmod_extend.errors import ModelError
+from xmod_extend.model.safetensors_files import SafetensorsFile, write_safetensors
 from xmod_extend.model.tensors import (
-    SafetensorsFile,
     TensorInfo,
     read_as,
     tensor_bytes,
     tensor_info,
-    write_safetensors,
 )
 from xmod_extend.model.torch_files import PickleFile
 

@@ -21,12 +21,12 @@ from xmod_extend.errors import ModelError
 from xmod_extend.files.copying import can_clone, copy_file
 from xmod_extend.model.checkpoint import Checkpoint
 from xmod_extend.model.names import TIED_NAMES
+from xmod_extend.model.safetensors_files import write_safetensors
 from xmod_extend.model.tensors import (
     TensorFile,
     TensorInfo,
     TensorSource,
     source_of,
-    write_safetensors,
 )
 from xmod_extend.model.weights import SINGLE_NAME
 

@@ -17,8 +17,13 @@ from xmod_extend.files.copying import copy_file
 from xmod_extend.model.checkpoint import Checkpoint
 from xmod_extend.model.config import CONFIG_NAME
 from xmod_extend.model.names import ADAPTER_NAME
+from xmod_extend.model.safetensors_files import write_safetensors
 from xmod_extend.model.task_model import HEAD, task_config
-from xmod_extend.model.tensors import TensorSource, source_in_memory, source_of, write_safetensors
+from xmod_extend.model.tensors import (
+    TensorSource,
+    source_in_memory,
+    source_of,
+)
 from xmod_extend.tokens.tokenizer import find_tokenizer_files
 
 if TYPE_CHECKING:

@@ -11,7 +11,11 @@ from pathlib import Path
 from xmod_extend.errors import ModelError
 from xmod_extend.model.config import list_folder, read_json_object
 from xmod_extend.model.names import TIED_NAMES
-from xmod_extend.model.tensors import SafetensorsFile, TensorFile, is_name
+from xmod_extend.model.safetensors_files import SafetensorsFile
+from xmod_extend.model.tensors import (
+    TensorFile,
+    is_name,
+)
 
 INDEX_NAME = "model.safetensors.index.json"
 SINGLE_NAME = "model.safetensors"

@@ -27,14 +27,13 @@ from xmod_extend.errors import ModelError
 from xmod_extend.model.config import list_folder, read_json_object
 from xmod_extend.model.extension import AdapterSources
 from xmod_extend.model.names import LAYER_PREFIX
+from xmod_extend.model.safetensors_files import SafetensorsFile, write_safetensors
 from xmod_extend.model.tensors import (
     TORCH_NAMES,
-    SafetensorsFile,
     TensorFile,
     TensorSource,
     source_of,
     tensor_of,
-    write_safetensors,
 )
 from xmod_extend.model.validation import FLOATS
 from xmod_extend.packs.adapterhub_config import LIBRARY_VERSION, bottleneck_config, check_bottleneck

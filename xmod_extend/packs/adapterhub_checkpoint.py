@@ -26,12 +26,12 @@ from xmod_extend.model.checkpoint import Checkpoint
 from xmod_extend.model.config import CODE, CONFIG_NAME, config_languages, listed, read_config
 from xmod_extend.model.extension import AdapterSources, find_companions
 from xmod_extend.model.names import TIED_NAMES
+from xmod_extend.model.safetensors_files import write_safetensors
 from xmod_extend.model.shards import TensorShard, bind
 from xmod_extend.model.tensors import (
     TensorSource,
     digest_of,
     source_of,
-    write_safetensors,
 )
 from xmod_extend.model.weights import Weights, open_weights
 from xmod_extend.model.writer import CheckpointContents

@@ -18,10 +18,10 @@ from pathlib import Path
 from xmod_extend.errors import ModelError
 from xmod_extend.model.config import CONFIG_NAME, list_folder
 from xmod_extend.model.extension import CARD_NAME, RECORD_NAME, is_own_file
+from xmod_extend.model.safetensors_files import SafetensorsFile
 from xmod_extend.model.tensors import (
     TORCH_NAMES,
     DamagedFileError,
-    SafetensorsFile,
     TensorInfo,
     cannot_be_read,
 )

@@ -29,7 +29,11 @@ from xmod_extend.files.run_folder import (
     saved_states,
     state_name,
 )
-from xmod_extend.model.tensors import tensor_bytes, tensor_info, write_safetensors
+from xmod_extend.model.safetensors_files import write_safetensors
+from xmod_extend.model.tensors import (
+    tensor_bytes,
+    tensor_info,
+)
 from xmod_extend.training.history import History
 
 if TYPE_CHECKING:
