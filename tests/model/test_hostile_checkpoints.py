@@ -112,7 +112,7 @@ def test_a_dense_header_of_the_longest_kind_takes_bounded_memory(
         "import resource, sys\n"
         "from pathlib import Path\n"
         "from xmod_extend.errors import ModelError\n"
-        "from xmod_extend.model.tensors import SafetensorsFile\n"
+        "from xmod_extend.model.safetensors_files import SafetensorsFile\n"
         "try:\n    SafetensorsFile(Path(sys.argv[1]))\n"
         "except ModelError as error:\n    print(error.message[:60])\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"

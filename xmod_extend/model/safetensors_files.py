@@ -2,9 +2,9 @@
 
 A base of 3.4 GB is never held in memory. Opening a file reads only its header; `read` copies one
 tensor's bytes into fresh memory (no mapping of the file, whose touched pages would count as
-resident), and `map` leaves them in the file until they are used. The header is parsed here and not by the `safetensors`
-library so that a damaged or half-downloaded file can be told apart and named, and so that `info`
-works without importing torch.
+resident), and `map` leaves them in the file until they are used. The header is parsed here and not
+by the `safetensors` library so that a damaged or half-downloaded file can be told apart and named,
+and so that `info` works without importing torch.
 
 File format: 8 bytes little-endian header length, the header as a JSON object, then the tensors'
 bytes without gaps. Source: the format section of the safetensors README.
