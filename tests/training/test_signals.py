@@ -55,6 +55,15 @@ def test_an_error_is_held_as_a_signal_is() -> None:
         assert signals.arrived
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Python's own handler of Ctrl-C, which a process in the background may start without."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_context_that_a_signal_interrupts_is_left_again() -> None:
     events = []
 
