@@ -33,7 +33,7 @@ from rich.table import Table
 from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.job import Job, prepare
 from xmod_extend.jobs.options import AddOptions, merge_options
-from xmod_extend.jobs.scoring import probe_base, score_adapter
+from xmod_extend.jobs.scoring import rank_existing, score_adapter, score_existing
 from xmod_extend.jobs.training import train_adapter
 from xmod_extend.training.configuration import TrainingConfig
 from xmod_extend.training.history import CurvePoint
@@ -144,7 +144,7 @@ def _shorten(path: str, num_bytes: int, folder: Path) -> str:
 def _measure(fixed: dict[str, Any], settings: list[Setting]) -> list[Measurement]:
     """Every setting on one text."""
     job = prepare(merge_options(None, fixed), Callback())
-    probe = probe_base(job)
+    probe = score_existing(job, rank_existing(job))
     _tell(
         f"{job.language.code}: {job.text.train.num_tokens:,} tokens; best existing adapter "
         f"{probe.best.language}, perplexity {probe.best.perplexity:.2f}"

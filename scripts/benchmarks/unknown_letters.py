@@ -31,7 +31,7 @@ from xmod_extend.evaluation.unigram import unigram_losses
 from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.job import Job, prepare
 from xmod_extend.jobs.options import merge_options
-from xmod_extend.jobs.scoring import probe_base
+from xmod_extend.jobs.scoring import rank_existing, score_existing
 from xmod_extend.jobs.training import train_adapter
 from xmod_extend.model.adapter import set_adapter
 from xmod_extend.objectives.prediction import IGNORED
@@ -97,7 +97,7 @@ def _prepare(given: argparse.Namespace, paths: list[Path], folder: Path) -> Job:
 
 
 def _measure(job: Job, readable: MaskedText, held_out: str) -> list[str]:
-    probe = probe_base(job)
+    probe = score_existing(job, rank_existing(job))
     trained = train_adapter(job, probe)
     set_adapter(job.model, trained.result.adapter)
     after = masked_losses(job.model, job.text.held_out)

@@ -21,6 +21,7 @@ from rich.text import Text
 from xmod_extend.cli.streams import discard_output
 from xmod_extend.cli.visible import visible, visible_json
 from xmod_extend.jobs.callbacks import Callback
+from xmod_extend.report.durations import duration
 
 if TYPE_CHECKING:
     from xmod_extend.evaluation.probe import Candidate
@@ -129,11 +130,11 @@ class Display(Callback):
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._last_line = time.monotonic()
-        self._num_scored = 0
+        self._best = ""
 
     def on_stage(self, name: str) -> None:
         self.close()
-        self._num_scored = 0
+        self._best = ""
         self._output.note(f"{name} ...")
 
     def on_note(self, text: str) -> None:
@@ -143,18 +144,14 @@ class Display(Callback):
         self._output.warning(text)
 
     def on_candidate(self, candidate: Candidate, num_tokens: int) -> None:
-        self._num_scored += candidate.num_scored_tokens
-        text = f"{candidate.language} {candidate.perplexity:,.1f}"
-        if self._live:
-            self._show(text, self._num_scored, num_tokens)
-        elif time.monotonic() - self._last_line >= LOG_EVERY_SECONDS:
-            self._line(f"{self._num_scored:,} of {num_tokens:,} tokens scored: {text}")
+        self._best = f"{candidate.language} {candidate.perplexity:,.1f}"
 
     def on_scored(self, done: int, total: int) -> None:
         if self._live:
-            self._show("tokens", done, total)
+            self._show(self._best or "tokens", done, total)
         elif time.monotonic() - self._last_line >= LOG_EVERY_SECONDS:
-            self._line(f"{done:,} of {total:,} tokens scored")
+            best = self._best and f": {self._best}"
+            self._line(f"{done:,} of {total:,} tokens scored{best}")
 
     def on_step(self, report: StepReport) -> None:
         rate = report.num_tokens / max(report.seconds, 1e-9)
@@ -198,7 +195,7 @@ class Display(Callback):
             self._bar = Progress(*columns, console=self._output.err, transient=True)
             self._bar.start()
             self._task = self._bar.add_task("", total=total)
-        self._bar.update(self._task, completed=done, description=escape(visible(text)))
+        self._bar.update(self._task, completed=done, total=total, description=escape(visible(text)))
 
 
 def to_json(value: Any) -> str:
@@ -248,11 +245,3 @@ def sentence(text: str) -> str:
     """Return the text with a full stop; a code or path at its start keeps its spelling."""
     text = text.strip()
     return text if text.endswith((".", "?", "!", "`")) else text + "."
-
-
-def duration(seconds: float) -> str:
-    """Return a time as `42 s`, `3 min` or `2 h 05 min`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from xmod_extend.cli.output import Output, duration
+from xmod_extend.cli.output import Output
 from xmod_extend.cli.push import describe as describe_publication
 from xmod_extend.cli.scores import score_table
 from xmod_extend.files.sizes import describe_size
+from xmod_extend.report.durations import duration
 
 if TYPE_CHECKING:
     from xmod_extend.evaluation.score import Score
@@ -30,7 +31,8 @@ def show_one(output: Output, record: RunRecord, published: Publication | None = 
             f"{plan.estimated_seconds:.0f}",
             f"Would train {plan.num_steps:,} steps, {plan.num_tokens:,} tokens "
             f"({describe_epochs(plan.num_epochs)}) at a peak learning rate of {plan.lr:g}: about "
-            f"{duration(plan.estimated_seconds)} at {plan.seconds_per_step:.2f} s a step.",
+            f"{duration(plan.estimated_seconds)} at {plan.seconds_per_step:.2f} s a step, and "
+            f"{duration(plan.total_seconds)} with probing, validating and scoring.",
             f"{plan.output} would need up to {describe_size(plan.output_bytes)} of disk. Nothing "
             "was written.",
         )

@@ -94,7 +94,7 @@ def measure_nats(
     rank, count = (processes.rank, processes.count) if processes else (0, 1)
     nats = [torch.zeros(0, device=device)]
     done = 0
-    for number, group in enumerate(_group(predictions)):
+    for number, group in enumerate(group_predictions(predictions)):
         num_scored = sum(prediction.num_predicted for prediction in group)
         if number % count == rank and num_scored:
             batches = [Batch.from_prediction(one).to(device) for one in group if one.num_predicted]
@@ -109,7 +109,7 @@ def measure_nats(
     return summed.cpu().double().numpy()
 
 
-def _group(predictions: Iterable[Prediction]) -> Iterator[list[Prediction]]:
+def group_predictions(predictions: Iterable[Prediction]) -> Iterator[list[Prediction]]:
     """Yield batches in a row that have enough positions together for the head."""
     group: list[Prediction] = []
     num_predicted = 0

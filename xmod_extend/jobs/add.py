@@ -16,13 +16,19 @@ from xmod_extend.errors import TrainingError
 from xmod_extend.files.run_folder import METRICS_NAME, lock_run_folder
 from xmod_extend.jobs.callbacks import Callback, choose_callback
 from xmod_extend.jobs.checks import Request, check_request, keeping_what_is_saved
-from xmod_extend.jobs.job import Job, identity, load_job
+from xmod_extend.jobs.estimate import estimate_run
+from xmod_extend.jobs.job import Job, identity, load_job, training_config
 from xmod_extend.jobs.learning_curve import draw_learning_curve
 from xmod_extend.jobs.options import AddOptions, merge_options
 from xmod_extend.jobs.output import TrainedLanguage, write_extended
 from xmod_extend.jobs.push import publish_added
 from xmod_extend.jobs.records import make_record, plan_record, training_record
-from xmod_extend.jobs.scoring import probe_base, probe_once, score_adapter
+from xmod_extend.jobs.scoring import (
+    rank_existing,
+    saved_ranking,
+    score_adapter,
+    score_existing,
+)
 from xmod_extend.jobs.training import open_metrics, state_to_resume, train_adapter
 from xmod_extend.model.global_state import own_global_state
 from xmod_extend.model.slice import free_slice
@@ -98,10 +104,8 @@ def run_add(request: Request, callback: Callback) -> RunRecord:
 
 def plan_language(job: Job) -> RunRecord:
     """Return what training would be; nothing is trained or written."""
-    probe = probe_base(job)
-    if job.options.learning_curve:
-        job.callback.on_note("the learning curve trains twice more, about as long each time")
-    return make_record(job, probe, plan=plan_record(job))
+    plan = plan_record(job, estimate_run(job))
+    return make_record(job, rank_existing(job), plan=plan)
 
 
 def train_language(job: Job, states: StateFolder) -> TrainedLanguage:
@@ -116,22 +120,30 @@ def train_language(job: Job, states: StateFolder) -> TrainedLanguage:
 
 
 def _train_and_score(job: Job, states: StateFolder) -> TrainedLanguage:
+    options = job.options
     # A run that was interrupted goes on to the same bits.
     saved = state_to_resume(job, states)
     steps_done = 0 if saved is None else saved.history.steps_done
-    # "Before" is the best that the base offers today: every existing adapter is scored on the
-    # held-out text under one fixed mask.
-    probe = probe_once(job, states)
+    ranking = saved_ranking(job, states)
+    # Who would not wait so long can stop before anything else is computed.
+    if steps_done < training_config(job).num_steps:
+        estimate_run(job, steps_done=steps_done, is_ranked=ranking is not None)
+    # Every existing adapter is scored on parts of the held-out text under one fixed mask: the best
+    # of them is what the base offers today.
+    ranking = ranking or rank_existing(job, states)
+    if options.init == "nearest":
+        # Only the whole text tells which one that is.
+        ranking = score_existing(job, ranking, states)
     # Masked language modelling moves the adapter alone; every shared weight is frozen.
-    options = job.options
     every_seconds = 60 * options.save_minutes
     saving = Saving(folder=states, every_seconds=every_seconds, resume_from=saved)
     del saved
     metrics_file = states.path / METRICS_NAME
     with open_metrics(job, metrics_file, last_step=steps_done) as metrics:
-        trained = train_adapter(job, probe, saving, metrics)
+        trained = train_adapter(job, ranking, saving, metrics)
     # The best adapter that validation met is scored on all of the held-out text, beside the best
-    # existing one and the token frequencies of the training text.
+    # existing one, which is "before", and the token frequencies of the training text.
+    probe = score_existing(job, ranking, states)
     evaluation = score_adapter(job, probe, trained)
     training = training_record(job, trained)
     tensors = trained.trainable.named_for_checkpoint(trained.result.tensors)

@@ -271,6 +271,7 @@ class _Named(Callback):
         self._callback, self._code = callback, code
         self.on_note = callback.on_note  # type: ignore[method-assign]
         self.on_candidate = callback.on_candidate  # type: ignore[method-assign]
+        self.on_scored = callback.on_scored  # type: ignore[method-assign]
         self.on_step = callback.on_step  # type: ignore[method-assign]
         self.on_validation = callback.on_validation  # type: ignore[method-assign]
 

@@ -47,7 +47,8 @@ class Callback:
         """React to something that may make the result less useful."""
 
     def on_candidate(self, candidate: Candidate, num_tokens: int) -> None:
-        """React to the score of an existing adapter; a probe scores `num_tokens` tokens in all."""
+        """React to the score of an existing adapter, the best one last; the adapters read
+        `num_tokens` tokens in all, which `on_scored` counts."""
 
     def on_scored(self, done: int, total: int) -> None:
         """React to tokens that were scored, `done` of `total` so far."""
@@ -76,11 +77,11 @@ class ProgressBars(Callback):
         # A notebook shows stderr as if something was wrong.
         self._stream = sys.stdout if is_notebook else sys.stderr
         self._bar: Any = None
-        self._num_scored = 0
+        self._best = ""
 
     def on_stage(self, name: str) -> None:
         self.close()
-        self._num_scored = 0
+        self._best = ""
         self._write(f"{name} ...")
 
     def on_note(self, text: str) -> None:
@@ -90,12 +91,10 @@ class ProgressBars(Callback):
         self._write(f"warning: {text}")
 
     def on_candidate(self, candidate: Candidate, num_tokens: int) -> None:
-        self._num_scored += candidate.num_scored_tokens
-        text = f"{candidate.language} {candidate.perplexity:,.1f}"
-        self._advance(self._num_scored, num_tokens, text)
+        self._best = f"{candidate.language} {candidate.perplexity:,.1f}"
 
     def on_scored(self, done: int, total: int) -> None:
-        self._advance(done, total, "tokens")
+        self._advance(done, total, self._best or "tokens")
 
     def on_step(self, report: StepReport) -> None:
         self._advance(report.step, report.num_steps, f"loss {report.loss:.3f}")
@@ -123,6 +122,7 @@ class ProgressBars(Callback):
             if self._bar is None:
                 # None leaves the bar out where there is neither a terminal nor a notebook.
                 self._bar = self._kind(total=total, disable=None, leave=False, file=self._stream)
+            self._bar.total = total
             self._bar.set_postfix_str(text, refresh=False)
             self._bar.update(done - self._bar.n)
 

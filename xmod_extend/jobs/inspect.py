@@ -9,7 +9,6 @@ from xmod_extend.evaluation.bootstrap import compare
 from xmod_extend.evaluation.probe import (
     Candidate,
     coverage_warnings,
-    planned_tokens,
     probe_adapters,
 )
 from xmod_extend.evaluation.score import Score, score
@@ -146,7 +145,6 @@ def _probe(options: CorpusOptions, max_length: int | None, callback: Callback) -
     for warning in (*text.report.notes, *text.report.warnings):
         callback.on_warning(warning)
     callback.on_stage(f"Probing {len(checkpoint.languages)} adapters")
-    planned = planned_tokens(text.held_out, len(checkpoint.languages))
     device = make_processes().device
     precision = choose_precision("auto", device)
     model = load_slice(checkpoint, checkpoint.languages[0], precision=precision)
@@ -156,7 +154,8 @@ def _probe(options: CorpusOptions, max_length: int | None, callback: Callback) -
         checkpoint,
         text.held_out,
         sign=lambda sample: text.signature(precision.name, sample),
-        on_score=lambda candidate: callback.on_candidate(candidate, planned),
+        on_score=callback.on_candidate,
+        on_read=callback.on_scored,
     )
     for warning in coverage_warnings(result):
         callback.on_warning(warning)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from xmod_extend.evaluation.losses import TokenLosses
 from xmod_extend.evaluation.masked_perplexity import METRIC_VERSION
 from xmod_extend.evaluation.score import Score, score
-from xmod_extend.files.hashing import file_sha256
+from xmod_extend.files.hashing import FileHashes
 from xmod_extend.files.run_folder import run_folder
 from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.checks import Request, check_request, keeping_what_is_saved
@@ -31,6 +31,7 @@ from xmod_extend.model.extension import extended_contents, planned_adapter
 from xmod_extend.model.memory import give_back_memory
 from xmod_extend.model.slice import load_slice, rename_slot
 from xmod_extend.model.upstream import check_usable
+from xmod_extend.model.weights import open_weights
 from xmod_extend.model.writer import DiskUse, OutputPlan, plan_output
 from xmod_extend.text.cache import forget_refused_text
 from xmod_extend.text.corpus import Corpus
@@ -83,10 +84,16 @@ def load_job(request: Request, callback: Callback) -> Job:
     """Read the text and load the slice, in an order that refuses what it can early."""
     started = time.perf_counter()
     check_usable(request.base.load_config())
-    corpus = read_text(request.options, callback)
-    checkpoint, output_plan = open_base([request])
-    text = _prepare(corpus, checkpoint, request, callback)
-    loaded = load_base(request, checkpoint, output_plan, callback)
+    with FileHashes() as hashes:
+        local = request.base.path
+        if local is not None:
+            # While the text is read; a text that is refused waits for no hash.
+            hashes.begin(lambda: [file.path for file in open_weights(local).files])
+        corpus = read_text(request.options, callback)
+        checkpoint, output_plan = open_base([request])
+        hashes.begin(lambda: checkpoint.files)
+        text = _prepare(corpus, checkpoint, request, callback)
+        loaded = load_base(request, checkpoint, output_plan, callback, hashes)
     return _job(loaded, request, text, callback, started)
 
 
@@ -132,13 +139,26 @@ def _plan_states(checkpoint: Checkpoint, output: Path, num_languages: int, jobs:
 
 
 def load_base(
-    request: Request, checkpoint: Checkpoint, output_plan: OutputPlan, callback: Callback
+    request: Request,
+    checkpoint: Checkpoint,
+    output_plan: OutputPlan,
+    callback: Callback,
+    hashes: FileHashes | None = None,
 ) -> LoadedBase:
-    """Load the slice."""
+    """Load the slice.
+
+    Args:
+        hashes: Of the base's files, begun before.
+    """
+    if hashes is None:
+        with FileHashes() as hashes:
+            hashes.begin(lambda: checkpoint.files)
+            return load_base(request, checkpoint, output_plan, callback, hashes)
     callback.on_stage("Loading the shared weights")
     processes = make_processes()
     precision = choose_precision(request.options.precision, processes.device)
     model = load_slice(checkpoint, request.language.code, precision=precision)
+    names = [file.name for file in checkpoint.files]
     return LoadedBase(
         base=request.base,
         checkpoint=checkpoint,
@@ -146,7 +166,7 @@ def load_base(
         processes=processes,
         precision=precision.name,
         model=model.to(processes.device),  # type: ignore[arg-type]
-        base_files={file.name: file_sha256(file) for file in checkpoint.files},
+        base_files=dict(zip(names, hashes.of(checkpoint.files), strict=True)),
     )
 
 

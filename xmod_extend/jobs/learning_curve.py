@@ -20,7 +20,7 @@ from xmod_extend.evaluation.bootstrap import compare
 from xmod_extend.evaluation.learning_curve import LearningCurve, LearningPoint, describe_curve
 from xmod_extend.evaluation.losses import TokenLosses
 from xmod_extend.evaluation.masked_perplexity import masked_losses
-from xmod_extend.evaluation.probe import ProbeResult
+from xmod_extend.evaluation.probe import Ranking
 from xmod_extend.files.atomic import write_atomically
 from xmod_extend.files.run_folder import CURVE_NAME
 from xmod_extend.jobs.job import Job
@@ -37,7 +37,7 @@ NAMES = {0.25: "a quarter", 0.5: "half"}
 
 
 def draw_learning_curve(
-    job: Job, probe: ProbeResult, trained: Trained, states: StateFolder
+    job: Job, ranking: Ranking, trained: Trained, states: StateFolder
 ) -> LearningCurve | None:
     """Train on parts of the text and score them on the same held-out tokens.
 
@@ -59,7 +59,7 @@ def draw_learning_curve(
     path = states.path / CURVE_NAME
     finished = _read(path) if job.options.resume else {}
     for share, name in NAMES.items():
-        found = finished.get(share) or _try_part(job, probe, share, name)
+        found = finished.get(share) or _try_part(job, ranking, share, name)
         if found is None:
             continue
         point, nats = found
@@ -77,7 +77,7 @@ def draw_learning_curve(
 _Part = tuple[LearningPoint, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]
 
 
-def _try_part(job: Job, probe: ProbeResult, share: float, name: str) -> _Part | None:
+def _try_part(job: Job, ranking: Ranking, share: float, name: str) -> _Part | None:
     """Train on a part of the text; what goes wrong there must not cost the adapter of all of it."""
     assert isinstance(job.text.train, PackedBlocks)
     part = job.text.train.sample_documents(share)
@@ -90,7 +90,7 @@ def _try_part(job: Job, probe: ProbeResult, share: float, name: str) -> _Part | 
     job.callback.on_stage(f"Learning curve: training on {name} of the text")
     own = dataclasses.replace(job, text=dataclasses.replace(job.text, train=part))
     try:
-        trained = train_adapter(own, probe)
+        trained = train_adapter(own, ranking)
     except LostProcessError:
         raise
     except TrainingError as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xmod_extend.evaluation.masked_perplexity import MaskedText
-from xmod_extend.evaluation.probe import planned_tokens, probe_adapters
+from xmod_extend.evaluation.probe import probe_adapters
 from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.prepared_text import EVALUATION_MLM_PROBABILITY, EVALUATION_SEED
 from xmod_extend.jobs.transfer_request import TransferRequest
@@ -148,13 +148,13 @@ def _find_best_existing(
         return None
     model = load_slice(checkpoint, others[0])
     model.to(device)  # type: ignore[arg-type]
-    planned = planned_tokens(text, len(others))
     probe = probe_adapters(
         model,
         checkpoint,
         text,
         languages=others,
-        on_score=lambda candidate: callback.on_candidate(candidate, planned),
+        on_score=callback.on_candidate,
+        on_read=callback.on_scored,
     )
     free_slice(model)
     callback.on_note(

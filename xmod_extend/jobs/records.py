@@ -6,10 +6,10 @@ import datetime
 import time
 from typing import Any
 
-from xmod_extend.evaluation.probe import ProbeResult, coverage_warnings
+from xmod_extend.evaluation.probe import Ranking, coverage_warnings
+from xmod_extend.jobs.estimate import Estimate
 from xmod_extend.jobs.job import Job, training_config
-from xmod_extend.jobs.training import Trained, training_objective
-from xmod_extend.model.adapter import adapter_set
+from xmod_extend.jobs.training import Trained
 from xmod_extend.report.record import (
     BaseRecord,
     PlanRecord,
@@ -17,10 +17,9 @@ from xmod_extend.report.record import (
     TrainingRecord,
 )
 from xmod_extend.report.versions import package_versions
-from xmod_extend.training.loop import seconds_per_step
 
 
-def make_record(job: Job, probe: ProbeResult, **results: Any) -> RunRecord:
+def make_record(job: Job, ranking: Ranking, **results: Any) -> RunRecord:
     """Return the record with `results`: what was planned, or trained and measured."""
     checkpoint = job.checkpoint
     return RunRecord(
@@ -39,8 +38,8 @@ def make_record(job: Job, probe: ProbeResult, **results: Any) -> RunRecord:
         corpus=job.text.report,
         tokenizer=job.text.tokenizer.source,
         tokenizer_sha256=job.text.tokenizer.sha256,
-        probe=probe.candidates,
-        warnings=(*job.text.report.warnings, *coverage_warnings(probe)),
+        probe=ranking.candidates,
+        warnings=(*job.text.report.warnings, *coverage_warnings(ranking)),
         versions=package_versions(),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         seconds=time.perf_counter() - job.started,
@@ -48,26 +47,20 @@ def make_record(job: Job, probe: ProbeResult, **results: Any) -> RunRecord:
     )
 
 
-def plan_record(job: Job) -> PlanRecord:
-    """Return what training would take, by timing a step of it."""
-    job.callback.on_stage("Timing a training step")
+def plan_record(job: Job, estimate: Estimate) -> PlanRecord:
+    """Return what training would be, and what the run would take."""
     config = training_config(job)
-    seconds = seconds_per_step(
-        job.model,
-        adapter_set(job.model),
-        job.text.train,
-        training_objective(job),
-        config,
-        processes=job.processes,
-    )
     num_tokens = config.num_steps * config.batch_size * job.text.max_length
     return PlanRecord(
         num_steps=config.num_steps,
         num_tokens=num_tokens,
         num_epochs=job.text.train.num_epochs(num_tokens),
         lr=config.lr,
-        seconds_per_step=seconds,
-        estimated_seconds=seconds * config.num_steps,
+        seconds_per_step=estimate.seconds_per_step,
+        estimated_seconds=estimate.training_seconds,
+        probing_seconds=estimate.probing_seconds,
+        validation_seconds=estimate.validation_seconds,
+        scoring_seconds=estimate.scoring_seconds,
         output=str(job.output_plan.output),
         output_bytes=job.output_plan.needed_bytes,
     )

@@ -19,7 +19,7 @@ import xxhash
 
 from xmod_extend.errors import ModelError
 from xmod_extend.evaluation.losses import Floats, TokenLosses
-from xmod_extend.evaluation.probe import planned_tokens, probe_adapters
+from xmod_extend.evaluation.probe import probe_adapters
 from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.measurement import PreparedMeasurement
 from xmod_extend.jobs.states import UNTRAINED_SEED, Kind
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 _VERSION = 1
 """To be raised whenever the same weights and ids would get other scores."""
+_PROBE_VERSION = 2
+"""To be raised whenever another adapter may be found to be the best one."""
 _FILE = "nats.bin"
 
 
@@ -105,6 +107,7 @@ class Scorer:
         prints = [self._print(checkpoint, slot) for slot in slots]
         key = combine(
             "probe",
+            _PROBE_VERSION,
             self._shared(checkpoint),
             prints,
             self._environment(),
@@ -114,14 +117,14 @@ class Scorer:
         if entry is not None:
             return str(entry.facts["best"])
         count = len(checkpoint.languages)
-        planned = planned_tokens(masked, count)
         self._callback.on_stage(f"Probing {count} adapters of {checkpoint.path.name}")
         result = probe_adapters(
             self.model_with(slots[0]),
             checkpoint,
             masked,
             processes=self.processes,
-            on_score=lambda candidate: self._callback.on_candidate(candidate, planned),
+            on_score=self._callback.on_candidate,
+            on_read=self._callback.on_scored,
         )
         self._keep(key, np.zeros(0), {"best": result.best.language})
         return result.best.language

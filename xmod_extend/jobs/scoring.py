@@ -12,9 +12,11 @@ from xmod_extend.evaluation.masked_perplexity import masked_losses
 from xmod_extend.evaluation.parts import score_near_duplicates
 from xmod_extend.evaluation.probe import (
     ProbeResult,
+    Ranking,
     coverage_warnings,
-    planned_tokens,
-    probe_adapters,
+    rank_adapters,
+    read_ranking,
+    score_finalists,
 )
 from xmod_extend.evaluation.seen_words import score_seen_words
 from xmod_extend.evaluation.unigram import unigram_losses
@@ -33,46 +35,93 @@ from xmod_extend.training.loop import ASKED_TO_STOP
 from xmod_extend.training.state import StateFolder
 
 
-def probe_once(job: Job, states: StateFolder) -> ProbeResult:
-    """Return the probe of the base, from the run's folder if it was done before an interruption."""
-    path = states.path / PROBE_NAME
+def saved_ranking(job: Job, states: StateFolder) -> Ranking | None:
+    """Return how the adapters rank, if that was found out before an interruption."""
     if job.options.resume:
         with suppress(OSError, ValueError):
-            return ProbeResult.from_bytes(path.read_bytes())
-    probe = probe_base(job)
-    if job.processes.is_main:
-        write_atomically(path, probe.to_bytes())
-    return probe
+            return read_ranking((states.path / PROBE_NAME).read_bytes())
+    return None
 
 
-def probe_base(job: Job) -> ProbeResult:
-    """Rank the existing adapters on the held-out text."""
-    languages = job.checkpoint.languages
-    planned = planned_tokens(job.text.held_out, len(languages))
-    job.callback.on_stage(f"Probing {len(languages)} existing adapters on the held-out text")
-    probe = probe_adapters(
+def rank_existing(job: Job, states: StateFolder | None = None) -> Ranking:
+    """Rank the existing adapters on parts of the held-out text.
+
+    Args:
+        states: The run's folder, where the ranking is kept for a resumed run.
+    """
+    job.callback.on_stage(
+        f"Probing {len(job.checkpoint.languages)} existing adapters on the held-out text"
+    )
+    ranking = rank_adapters(
         job.model,
         job.checkpoint,
         job.text.held_out,
         processes=job.processes,
         sign=lambda text: job.text.signature(job.precision, text),
-        on_score=lambda candidate: job.callback.on_candidate(candidate, planned),
+        on_score=job.callback.on_candidate,
+        on_read=job.callback.on_scored,
     )
     give_back_memory()
+    best, others = ranking.best, ranking.finalists[1:]
+    job.callback.on_note(
+        f"best existing adapter: {best.language}, perplexity {best.perplexity:,.1f} on "
+        f"{best.num_scored_tokens:,} of {job.text.held_out.num_scored_tokens:,} tokens"
+        + (f"; {' and '.join(others)} may be as good" if others else "")
+    )
+    for warning in coverage_warnings(ranking):
+        job.callback.on_warning(warning)
+    if states is not None:
+        _keep(job, states, ranking)
+    return ranking
+
+
+def score_existing(job: Job, ranking: Ranking, states: StateFolder | None = None) -> ProbeResult:
+    """Score the best existing adapters on all of the held-out text, if they are not yet scored.
+
+    Training does not wait for it. The slice's slot is left with one of them.
+
+    Args:
+        states: The run's folder, where the scores are kept for a resumed run.
+    """
+    if isinstance(ranking, ProbeResult):
+        return ranking
+    job.callback.on_stage(
+        f"Scoring the held-out text with {', '.join(ranking.finalists)}, what the base has"
+    )
+    probe = score_finalists(
+        job.model,
+        job.checkpoint,
+        job.text.held_out,
+        ranking,
+        processes=job.processes,
+        sign=lambda text: job.text.signature(job.precision, text),
+        on_read=job.callback.on_scored,
+    )
     best = probe.best
     job.callback.on_note(
         f"best existing adapter: {best.language}, perplexity {best.perplexity:,.1f}"
     )
-    for warning in coverage_warnings(probe):
-        job.callback.on_warning(warning)
+    if states is not None:
+        _keep(job, states, probe)
     return probe
+
+
+def _keep(job: Job, states: StateFolder, ranking: Ranking) -> None:
+    if job.processes.is_main:
+        write_atomically(states.path / PROBE_NAME, ranking.to_bytes())
 
 
 def score_adapter(job: Job, probe: ProbeResult, trained: Trained) -> EvaluationRecord:
     """Score the new adapter on all of the held-out text, against the best existing one."""
-    job.callback.on_stage("Scoring the held-out text")
+    job.callback.on_stage(f"Scoring the held-out text with {job.language.code}")
     trained.trainable.set_values(trained.result.tensors)
-    losses = masked_losses(job.model, job.text.held_out, processes=job.processes)
+    total = job.text.held_out.num_scored_tokens
+    losses = masked_losses(
+        job.model,
+        job.text.held_out,
+        processes=job.processes,
+        on_scored=lambda done: job.callback.on_scored(done, total),
+    )
     before, after = job.signed_score(probe.best_losses), job.signed_score(losses)
     gain = compare(probe.best_losses, losses, seed=job.options.seed)
     if gain.ratio <= 1 and trained.result.stopped not in (None, ASKED_TO_STOP):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from xmod_extend.evaluation.masked_perplexity import masked_losses
-from xmod_extend.evaluation.probe import ProbeResult
+from xmod_extend.evaluation.probe import Ranking
 from xmod_extend.jobs.callbacks import Callback
 from xmod_extend.jobs.job import Job, training_config
 from xmod_extend.model.adapter import adapter_set
@@ -97,7 +97,7 @@ def training_objective(job: Job) -> Objective:
 
 def train_adapter(
     job: Job,
-    probe: ProbeResult,
+    ranking: Ranking,
     saving: Saving | None = None,
     metrics: Metrics | None = None,
     *,
@@ -113,7 +113,7 @@ def train_adapter(
     config = dataclasses.replace(training_config(job), **(changes or {}))
     init = job.options.init
     if init == "nearest":
-        init = f"from:{probe.best.language}"
+        init = f"from:{ranking.best.language}"
     trainable = adapter_set(job.model, job.checkpoint, init=init, seed=job.options.seed)
     trainable.initialise()
     job.callback.on_stage(

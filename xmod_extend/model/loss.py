@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional as F
 
+from xmod_extend.model.adapter import Adapter, set_adapter
 from xmod_extend.model.batch import Batch
 from xmod_extend.model.encoder import cast_weight, encode, linear
 
@@ -80,10 +81,23 @@ def token_losses(model: XmodForMaskedLM, batches: Sequence[Batch]) -> torch.Tens
     most of the model's, are read once.
     """
     features = torch.cat([_features(model, batch) for batch in batches])
-    targets = torch.cat([batch.targets for batch in batches])
-    decoder = model.lm_head.decoder
-    normaliser, _ = _sweep(features, decoder.weight, decoder.bias, with_mean=False)
-    return normaliser - _target_logits(features, decoder.weight, decoder.bias, targets)
+    return _losses_at(model, features, torch.cat([batch.targets for batch in batches]))
+
+
+@torch.no_grad()
+def token_losses_of_each(
+    model: XmodForMaskedLM, adapters: Sequence[Adapter], batches: Sequence[Batch]
+) -> torch.Tensor:
+    """Return `token_losses` with each of A adapters, (A, N), the head run once for all of them.
+
+    The last adapter is left in the slot.
+    """
+    features = []
+    for adapter in adapters:
+        set_adapter(model, adapter)
+        features += [_features(model, batch) for batch in batches]
+    targets = torch.cat([batch.targets for batch in batches]).repeat(len(adapters))
+    return _losses_at(model, torch.cat(features), targets).view(len(adapters), -1)
 
 
 @torch.no_grad()
@@ -114,6 +128,15 @@ def _features(
     head = model.lm_head
     features: torch.Tensor = head.layer_norm(F.gelu(linear(head.dense, hidden)))
     return features
+
+
+def _losses_at(
+    model: XmodForMaskedLM, features: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor:
+    """Return the cross-entropy of `targets`, (N,), where the decoder reads `features`, (N, D)."""
+    decoder = model.lm_head.decoder
+    normaliser, _ = _sweep(features, decoder.weight, decoder.bias, with_mean=False)
+    return normaliser - _target_logits(features, decoder.weight, decoder.bias, targets)
 
 
 def _sweep(

@@ -232,10 +232,23 @@ class PlanRecord:
     """None if the text is streamed."""
     lr: float
     seconds_per_step: float
-    """Measured on one step whose result is discarded."""
+    """Worked out from parts of a step whose result is discarded."""
     estimated_seconds: float
+    """Training alone."""
     output: str
     output_bytes: int
+    probing_seconds: float = 0.0
+    """Ranking the existing adapters."""
+    validation_seconds: float = 0.0
+    """All validations together."""
+    scoring_seconds: float = 0.0
+    """The whole held-out text, with the best existing adapter and with the new one."""
+
+    @property
+    def total_seconds(self) -> float:
+        """All of it but writing and verifying."""
+        parts = (self.probing_seconds, self.validation_seconds, self.scoring_seconds)
+        return self.estimated_seconds + sum(parts)
 
 
 def describe_epochs(num_epochs: float | None) -> str:

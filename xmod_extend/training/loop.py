@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,7 +19,7 @@ from xmod_extend.errors import TrainingError
 from xmod_extend.model.loss import DIVERGED_NATS
 from xmod_extend.model.trainable import Tensors, TrainableSet
 from xmod_extend.objectives.prediction import Objective
-from xmod_extend.tokens.blocks import Blocks
+from xmod_extend.tokens.blocks import Blocks, Ids
 from xmod_extend.training.configuration import TrainingConfig, default_lr
 from xmod_extend.training.device import deterministic_kernels
 from xmod_extend.training.history import CurvePoint, History, StepReport
@@ -119,20 +119,40 @@ def train(
 def seconds_per_step(
     model: XmodForMaskedLM,
     trained: TrainableSet,
-    blocks: Blocks,
+    batch: Ids,
     objective: Objective,
     config: TrainingConfig,
     *,
     processes: Processes,
 ) -> float:
-    """Time one training step after a first one; the values are lost."""
+    """Work out what a training step takes; the values are lost.
+
+    Where a step works through its batch in several parts, as it does on a processor, one part is
+    timed, and what is done once a step.
+
+    Args:
+        batch: (B, T), of the size that is trained on; what the tokens are makes no difference.
+    """
     stepper = Stepper(model, trained, objective, config, processes)
-    batches = blocks.batches(config.batch_size, config.seed)
-    with deterministic_kernels(processes.device):
-        stepper.run(stepper.prepare(0, next(batches))).tolist()
+
+    def seconds(step_input: StepInput) -> float:
         start = time.perf_counter()
-        stepper.run(stepper.prepare(1, next(batches))).tolist()
+        stepper.run(step_input).tolist()
         return time.perf_counter() - start
+
+    with deterministic_kernels(processes.device):
+        # The first time of anything takes longer.
+        first = batch[: processes.count] if processes.device.type == "cpu" else batch
+        seconds(stepper.prepare(1, first))
+        whole = stepper.prepare(2, batch)
+        part = seconds(replace(whole, micro_batches=whole.micro_batches[:1]))
+        num_parts = len(whole.micro_batches)
+        if num_parts > 1:
+            once = seconds(replace(whole, micro_batches=()))
+            part = once + num_parts * max(0.0, part - once)
+    for _, parameter in trained:
+        parameter.grad = None
+    return part
 
 
 @dataclass(frozen=True)
