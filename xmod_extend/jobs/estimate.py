@@ -52,18 +52,14 @@ class Estimate:
 
     def describe(self) -> str:
         """Return it as half a sentence."""
-        parts = {
-            "probing": self.probing_seconds,
-            f"{self.num_steps:,} training steps of {self.seconds_per_step:.2g} s": (
-                self.training_seconds
-            ),
-            "validating": self.validation_seconds,
-            "scoring": self.scoring_seconds,
-        }
-        told = ", ".join(f"{name} {duration(seconds)}" for name, seconds in parts.items())
         return (
-            f"about {duration(self.total_seconds)} to go: {told}; worked out from a part of a "
-            "step, with writing and verifying on top"
+            f"about {duration(self.total_seconds)} to go: "
+            f"probing {duration(self.probing_seconds)}, "
+            f"training {duration(self.training_seconds)} "
+            f"({self.num_steps:,} steps of {self.seconds_per_step:.2g} s), "
+            f"validating {duration(self.validation_seconds)}, "
+            f"scoring {duration(self.scoring_seconds)}; "
+            "worked out from a part of a step, with writing and verifying on top"
         )
 
 

@@ -85,9 +85,7 @@ def score_existing(job: Job, ranking: Ranking, states: StateFolder | None = None
     """
     if isinstance(ranking, ProbeResult):
         return ranking
-    job.callback.on_stage(
-        f"Scoring the held-out text with {', '.join(ranking.finalists)}, what the base has"
-    )
+    job.callback.on_stage(f"Scoring the best existing adapters, {', '.join(ranking.finalists)}")
     probe = score_finalists(
         job.model,
         job.checkpoint,
@@ -113,7 +111,7 @@ def _keep(job: Job, states: StateFolder, ranking: Ranking) -> None:
 
 def score_adapter(job: Job, probe: ProbeResult, trained: Trained) -> EvaluationRecord:
     """Score the new adapter on all of the held-out text, against the best existing one."""
-    job.callback.on_stage(f"Scoring the held-out text with {job.language.code}")
+    job.callback.on_stage("Scoring the held-out text")
     trained.trainable.set_values(trained.result.tensors)
     total = job.text.held_out.num_scored_tokens
     losses = masked_losses(
