@@ -31,6 +31,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from xmod_extend.model.attention import attend
 from xmod_extend.model.batch import PredictedPositions
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def _attend(
     mask = _attention_mask(positions, shared, hidden.device)
     dropout = shared.dropout
     if dropout is None or dropout.attention_probability == 0.0:
-        context = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        context = attend(query, key, value, mask)
     else:
         scores = query @ key.transpose(2, 3) * attention.scaling
         if mask is not None:
