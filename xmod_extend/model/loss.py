@@ -35,11 +35,14 @@ if TYPE_CHECKING:
 
 CPU_CHUNK_LOGITS = 1 << 19
 """Logits of one chunk on a processor: 2 MB in fp32, about a second-level cache."""
+BF16_CHUNK_LOGITS = 1 << 20
+BF16_LARGEST_CHUNK = 3 << 10
+"""The same of a processor that computes in bf16, whose products depend more on their shape."""
 GPU_CHUNK_LOGITS = 1 << 26
 """Logits of one chunk elsewhere: 268 MB in fp32, few enough chunks to keep a GPU busy."""
-GPU_ROWS = 128
-"""What the rows of a chunk are a multiple of elsewhere: for an odd number of them a GPU has only
-slow products in half precision."""
+WHOLE_ROWS = 128
+"""What the rows of a chunk are a multiple of on a GPU and in bf16: for an odd number of them there
+are only slow products in half precision."""
 SMALLEST_CHUNK = 1 << 10
 """Rows of a chunk at the least: matrix products of fewer are slow."""
 LARGEST_CPU_CHUNK = 1 << 12
@@ -159,17 +162,13 @@ def _sweep(
     highest = torch.full((count, 1), -torch.inf, device=device)
     total = torch.zeros((count, 1), device=device)
     mean = torch.zeros((count, width), device=device) if with_mean else None
-    if device.type == "cpu":
-        size = min(LARGEST_CPU_CHUNK, CPU_CHUNK_LOGITS // count)
-    else:
-        size = GPU_CHUNK_LOGITS // count // GPU_ROWS * GPU_ROWS
-    size = max(SMALLEST_CHUNK, size)
+    size = _chunk_size(count, dtype, device)
     for start in range(0, weight.shape[0], size):
         rows = cast_weight(weight[start : start + size], dtype)
-        logits = F.linear(features, rows, bias[start : start + size].to(dtype))
-        before, highest = highest, torch.maximum(highest, logits.amax(dim=1, keepdim=True))
+        product = F.linear(features, rows, bias[start : start + size].to(dtype))
+        before, highest = highest, torch.maximum(highest, product.amax(dim=1, keepdim=True))
         # In half precision the difference is a new tensor, in fp32.
-        logits = logits.sub_(highest) if dtype == torch.float32 else logits - highest
+        logits = product.sub_(highest) if dtype == torch.float32 else product - highest
         logits.exp_()
         shrink = before.sub_(highest).exp_()
         total.mul_(shrink).add_(logits.sum(dim=1, keepdim=True))
@@ -178,9 +177,20 @@ def _sweep(
             if dtype == torch.float32:
                 mean.addmm_(logits, rows)
             else:
-                mean.add_(logits.to(dtype) @ rows)
+                mean.add_(product.copy_(logits) @ rows)
     normaliser = (highest + total.log()).squeeze(1)
     return normaliser, None if mean is None else mean.div_(total)
+
+
+def _chunk_size(count: int, dtype: torch.dtype, device: torch.device) -> int:
+    """Return how many rows of the vocabulary are worked through at once for `count` positions."""
+    if device.type != "cpu":
+        size = GPU_CHUNK_LOGITS // count // WHOLE_ROWS * WHOLE_ROWS
+    elif dtype == torch.bfloat16:
+        size = min(BF16_LARGEST_CHUNK, BF16_CHUNK_LOGITS // count // WHOLE_ROWS * WHOLE_ROWS)
+    else:
+        size = min(LARGEST_CPU_CHUNK, CPU_CHUNK_LOGITS // count)
+    return max(SMALLEST_CHUNK, size)
 
 
 def _target_logits(
