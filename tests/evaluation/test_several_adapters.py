@@ -25,9 +25,13 @@ def masked_text(num_blocks: int) -> MaskedText:
         mask_id=119, special_ids=(0, 119), vocabulary_size=120, mlm_probability=0.3, seed=1
     )
     blocks = []
-    for index, ids in enumerate(np.random.default_rng(3).integers(4, 119, (num_blocks, 32))):
-        hidden = scheme.hide(ids[None], index)
-        blocks.append(Block.from_prediction(hidden, np.full(32, index)))
+    tokens = np.random.default_rng(3).integers(4, 119, num_blocks * 32)
+    # The last block is shorter, as the tail of a text is.
+    for index, ids in enumerate(np.split(tokens, range(32, len(tokens), 32))):
+        ids = ids[:20] if index == num_blocks - 1 else ids
+        blocks.append(
+            Block.from_prediction(scheme.hide(ids[None], index), np.full(len(ids), index))
+        )
     return MaskedText(blocks)
 
 

@@ -55,6 +55,19 @@ class PredictedPositions:
             function(self.flat), function(self.slot_of_position), function(self.position_of_slot)
         )
 
+    def repeat(self, count: int, num_tokens: int) -> PredictedPositions:
+        """Return the positions of as many copies of the batch, of B * T tokens each."""
+
+        def tile(indices: torch.Tensor, size: int) -> torch.Tensor:
+            starts = torch.arange(count, device=indices.device) * size
+            return (starts[:, None] + indices).flatten()
+
+        return PredictedPositions(
+            tile(self.flat, num_tokens),
+            tile(self.slot_of_position, len(self.position_of_slot)),
+            tile(self.position_of_slot, len(self.flat)),
+        )
+
     def causal_mask(self, num_sequences: int, length: int) -> torch.Tensor:
         """Return which of `length` keys each slot may see from left to right, (B, 1, P, T)."""
         columns = (self.flat % length).index_select(0, self.position_of_slot)

@@ -23,6 +23,7 @@ Source: Pfeiffer et al. 2022 (arXiv 2205.06266), section 3.1, and Vaswani et al.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -31,6 +32,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from xmod_extend.model.adapter import ADAPTER_TENSORS
 from xmod_extend.model.attention import attend
 from xmod_extend.model.batch import PredictedPositions
 
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     )
 
     from xmod_extend.model.dropout import Dropout
+    from xmod_extend.model.trainable import Tensors
     from xmod_extend.objectives.prediction import Attention
 
 _DROPOUTS_PER_LAYER = 4
@@ -58,6 +61,16 @@ class _Pass:
     length: int
     attention: Attention
     dropout: Dropout | None
+
+
+@dataclass(frozen=True)
+class _Adapters:
+    """The adapters of one layer that take the place of the one in the slot."""
+
+    weights: Sequence[Tensors]
+    """Of each adapter, its tensors in this layer."""
+    copies: int
+    """How often each row that comes in is repeated: once for each adapter in the first layer."""
 
 
 def encode(
@@ -100,6 +113,45 @@ def encode(
     return hidden
 
 
+def encode_each(
+    model: XmodForMaskedLM,
+    input_ids: torch.Tensor,
+    adapters: Sequence[Tensors],
+    positions: PredictedPositions | None = None,
+    *,
+    attention: Attention = "bidirectional",
+) -> torch.Tensor:
+    """Return what `encode` does with each of A adapters, one below the other.
+
+    They share a pass through the frozen weights, and below the first adapter all of it is computed
+    once. What is in the slice's slot is not read.
+
+    Args:
+        adapters: By the names that `model.adapter` gives their tensors.
+
+    Returns:
+        (A * N, D) at `positions`, else (A * B * T, D).
+    """
+    hidden = _embed(model, input_ids)
+    num_sequences, length = input_ids.shape
+    layers = cast("list[XmodLayer]", model.roberta.encoder.layer)
+    for number, layer in enumerate(layers):
+        copies = len(adapters) if number == 0 else 1
+        if number == 1:
+            num_sequences *= len(adapters)
+        needed = positions if number == len(layers) - 1 else None
+        if needed is not None and number > 0:
+            needed = needed.repeat(len(adapters), input_ids.numel())
+        shared = _Pass(num_sequences, length, attention, None)
+        own = [
+            {name: adapter[f"{number}.{name}"] for name in ADAPTER_TENSORS} for adapter in adapters
+        ]
+        hidden = _run_layer(layer, hidden, needed, shared, 0, _Adapters(own, copies))
+    if model.config.pre_norm:
+        hidden = model.roberta.encoder.LayerNorm(hidden)
+    return hidden
+
+
 def _embed(model: XmodForMaskedLM, input_ids: torch.Tensor) -> torch.Tensor:
     """Return (B * T, D), in the dtype that the body computes in."""
     embeddings = model.roberta.embeddings
@@ -120,6 +172,7 @@ def _run_layer(
     positions: PredictedPositions | None,
     shared: _Pass,
     first_dropout: int,
+    adapters: _Adapters | None = None,
 ) -> torch.Tensor:
     """Run one layer: (B * T, D) to the same, or to (N, D) at `positions`."""
     attention = layer.attention
@@ -133,7 +186,7 @@ def _run_layer(
     attended = context + residual
     if not layer.pre_norm:
         attended = attention.output.LayerNorm(attended)
-    return _feed_forward(layer, attended, shared.dropout, first_dropout)
+    return _feed_forward(layer, attended, shared.dropout, first_dropout, adapters)
 
 
 def _attend(
@@ -183,7 +236,11 @@ def _attention_mask(
 
 
 def _feed_forward(
-    layer: XmodLayer, attended: torch.Tensor, dropout: Dropout | None, first_dropout: int
+    layer: XmodLayer,
+    attended: torch.Tensor,
+    dropout: Dropout | None,
+    first_dropout: int,
+    adapters: _Adapters | None,
 ) -> torch.Tensor:
     """Run the feed-forward block and the language adapter behind it."""
     output: XmodOutput = layer.output
@@ -201,7 +258,11 @@ def _feed_forward(
         hidden = output.LayerNorm(hidden)
     if output.ln_before_adapter:
         residual = hidden
-    hidden = _adapt(output, hidden)
+    if adapters is None:
+        hidden = _adapt(output, hidden)
+    else:
+        residual = residual.repeat(adapters.copies, 1)
+        hidden = _adapt_each(output, hidden.repeat(adapters.copies, 1), adapters.weights)
     if dropout is not None:
         hidden = dropout.hidden(hidden, first_dropout + 3)
     hidden = hidden + residual
@@ -217,6 +278,25 @@ def _adapt(output: XmodOutput, hidden: torch.Tensor) -> torch.Tensor:
         return F.linear(inputs, layer.weight.to(dtype), layer.bias.to(dtype))
 
     return project(adapter.dense2, adapter.adapter_act_fn(project(adapter.dense1, hidden)))
+
+
+def _adapt_each(
+    output: XmodOutput, hidden: torch.Tensor, weights: Sequence[Tensors]
+) -> torch.Tensor:
+    """Run as many adapters as `weights` has, each on its part of the rows."""
+    (slot,) = cast("list[XmodAdapter]", output.adapter_modules.values())
+
+    def project(own: Tensors, name: str, inputs: torch.Tensor) -> torch.Tensor:
+        weight, bias = (own[f"{name}.{kind}"].to(inputs) for kind in ("weight", "bias"))
+        return F.linear(inputs, weight, bias)
+
+    parts = hidden.chunk(len(weights))
+    return torch.cat(
+        [
+            project(own, "dense2", slot.adapter_act_fn(project(own, "dense1", part)))
+            for own, part in zip(weights, parts, strict=True)
+        ]
+    )
 
 
 def linear(layer: nn.Linear, inputs: torch.Tensor) -> torch.Tensor:

@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional as F
 
-from xmod_extend.model.adapter import Adapter, set_adapter
 from xmod_extend.model.batch import Batch
-from xmod_extend.model.encoder import cast_weight, encode, linear
+from xmod_extend.model.encoder import cast_weight, encode, encode_each, linear
 
 if TYPE_CHECKING:
     from transformers import XmodForMaskedLM
 
+    from xmod_extend.model.adapter import Adapter
     from xmod_extend.model.dropout import Dropout
 
 CPU_CHUNK_LOGITS = 1 << 19
@@ -91,16 +91,19 @@ def token_losses(model: XmodForMaskedLM, batches: Sequence[Batch]) -> torch.Tens
 def token_losses_of_each(
     model: XmodForMaskedLM, adapters: Sequence[Adapter], batches: Sequence[Batch]
 ) -> torch.Tensor:
-    """Return `token_losses` with each of A adapters, (A, N), the head run once for all of them.
+    """Return `token_losses` with each of A adapters, (A, N), whatever is in the slot.
 
-    The last adapter is left in the slot.
+    They share the pass of a batch through the encoder, and the head is run once for all.
     """
     features = []
-    for adapter in adapters:
-        set_adapter(model, adapter)
-        features += [_features(model, batch) for batch in batches]
+    for batch in batches:
+        hidden = encode_each(
+            model, batch.input_ids, adapters, batch.positions, attention=batch.attention
+        )
+        features.append(_decoder_input(model, hidden).unflatten(0, (len(adapters), -1)))
     targets = torch.cat([batch.targets for batch in batches]).repeat(len(adapters))
-    return _losses_at(model, torch.cat(features), targets).view(len(adapters), -1)
+    together = torch.cat(features, dim=1).flatten(0, 1)
+    return _losses_at(model, together, targets).view(len(adapters), -1)
 
 
 @torch.no_grad()
@@ -128,6 +131,10 @@ def _features(
         dropout=dropout,
         checkpointing=checkpointing,
     )
+    return _decoder_input(model, hidden)
+
+
+def _decoder_input(model: XmodForMaskedLM, hidden: torch.Tensor) -> torch.Tensor:
     head = model.lm_head
     features: torch.Tensor = head.layer_norm(F.gelu(linear(head.dense, hidden)))
     return features
