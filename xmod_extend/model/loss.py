@@ -100,7 +100,8 @@ def token_losses_of_each(
         hidden = encode_each(
             model, batch.input_ids, adapters, batch.positions, attention=batch.attention
         )
-        features.append(_decoder_input(model, hidden).unflatten(0, (len(adapters), -1)))
+        inputs = _decoder_input(model, hidden)
+        features.append(inputs.view(len(adapters), -1, inputs.shape[-1]))
     targets = torch.cat([batch.targets for batch in batches]).repeat(len(adapters))
     together = torch.cat(features, dim=1).flatten(0, 1)
     return _losses_at(model, together, targets).view(len(adapters), -1)
