@@ -68,7 +68,7 @@ class _Adapters:
     """The adapters of one layer that take the place of the one in the slot."""
 
     weights: Sequence[Tensors]
-    """Of each adapter, its tensors in this layer."""
+    """The tensors of each in this layer."""
     copies: int
     """How often each row that comes in is repeated: once for each adapter in the first layer."""
 
