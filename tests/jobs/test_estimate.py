@@ -87,6 +87,20 @@ def test_a_part_of_a_step_is_counted_as_often_as_there_are_parts(job: Job) -> No
     assert one > 0 and 0.3 * one < four
 
 
+def test_processes_with_more_and_with_fewer_parts_sum_as_often(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sums: list[int] = []
+    monkeypatch.setattr(job.processes, "sum", lambda values: sums.append(len(values)))
+    counts = []
+    for accumulation in (1, 4):
+        options = dataclasses.replace(job.options, accumulation=accumulation)
+        estimate_run(dataclasses.replace(job, options=options))
+        counts.append(len(sums))
+        sums.clear()
+    assert counts[0] == counts[1] > 0
+
+
 def test_it_is_told_before_the_probe_and_in_plain_words(job: Job) -> None:
     listener = job.callback
     assert isinstance(listener, Listener)
@@ -97,13 +111,13 @@ def test_it_is_told_before_the_probe_and_in_plain_words(job: Job) -> None:
     assert heard[2].startswith("Probing 3 existing adapters")
     hours = Estimate(
         num_steps=1000,
-        seconds_per_step=11.44,
+        seconds_per_step=114.4,
         probing_seconds=70.0,
         validation_seconds=160.0,
         scoring_seconds=300.0,
     )
     assert hours.describe() == (
-        "about 3 h 20 min to go: probing 70 s, training 3 h 11 min (1,000 steps of 11 s), "
+        "about 31 h 56 min to go: probing 70 s, training 31 h 47 min (1,000 steps of 114 s), "
         "validating 3 min, scoring 5 min; worked out from a part of a step, with writing and "
         "verifying on top"
     )

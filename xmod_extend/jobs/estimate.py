@@ -56,11 +56,15 @@ class Estimate:
             f"about {duration(self.total_seconds)} to go: "
             f"probing {duration(self.probing_seconds)}, "
             f"training {duration(self.training_seconds)} "
-            f"({self.num_steps:,} steps of {self.seconds_per_step:.2g} s), "
+            f"({self.num_steps:,} steps of {_short(self.seconds_per_step)} s), "
             f"validating {duration(self.validation_seconds)}, "
             f"scoring {duration(self.scoring_seconds)}; "
             "worked out from a part of a step, with writing and verifying on top"
         )
+
+
+def _short(seconds: float) -> str:
+    return f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.2g}"
 
 
 def estimate_run(job: Job, *, steps_done: int = 0, is_ranked: bool = False) -> Estimate:

@@ -146,13 +146,12 @@ def seconds_per_step(
         seconds(stepper.prepare(1, first))
         whole = stepper.prepare(2, batch)
         part = seconds(replace(whole, micro_batches=whole.micro_batches[:1]))
-        num_parts = len(whole.micro_batches)
-        if num_parts > 1:
-            once = seconds(replace(whole, micro_batches=()))
-            part = once + num_parts * max(0.0, part - once)
+        # Also where there is one part: another process may have two, and their sums meet.
+        once = seconds(replace(whole, micro_batches=()))
     for _, parameter in trained:
         parameter.grad = None
-    return part
+    more_parts = max(0, len(whole.micro_batches) - 1)
+    return part + more_parts * max(0.0, part - once)
 
 
 @dataclass(frozen=True)
