@@ -114,3 +114,27 @@ def test_the_basis_of_the_longer_side_is_its_eigenvectors(shape: tuple[int, int]
     # The gradients were made with these as the right eigenvectors, the strongest first.
     alike = (turn * basis.T).sum(dim=1).abs()
     assert float(alike[:6].min()) > 0.9
+
+
+def test_projections_in_bf16_move_it_nearly_as_far_and_keep_the_state_in_fp32() -> None:
+    random = torch.Generator().manual_seed(0)
+    turn = torch.linalg.qr(torch.randn(48, 48, generator=random)).Q
+    gradients = torch.randn(STEPS, 2, 16, 48, generator=random) * torch.logspace(0, -2, 48) @ turn
+    moved = []
+    for dtype in (torch.float32, torch.bfloat16):
+        parameter = torch.zeros(2, 16, 48)
+        optimizer = Soap(
+            [parameter],
+            betas=BETAS,
+            eps=1e-8,
+            weight_decay=0.0,
+            num_adam_steps=FIRST_BASIS,
+            projects_in=dtype,
+        )
+        for gradient in gradients:
+            optimizer.step([gradient.bfloat16().float()], 0.1)
+        moved.append(parameter)
+        assert {values.dtype for values in optimizer.states[0].values()} == {torch.float32}
+    exact, rounded = moved
+    assert not torch.equal(exact, rounded)
+    assert float((rounded - exact).norm() / exact.norm()) < 0.02

@@ -22,6 +22,10 @@ be, is only put into the new order of the directions.
 Source: Vyas et al. 2024 (arXiv 2409.11321), algorithm 3, with the basis refreshed by one step of
 orthogonal iteration (algorithm 4). There the first gradient decides the first basis; here it is the
 first ten, until which the step is Adam's: one gradient leaves most directions to rounding.
+
+A step's two projections may be multiplied in bf16. The gradient has been rounded to bf16 before,
+where the body computes in bf16, and rounding the basis errs by as much again; what is added up, and
+everything that is kept from step to step, stays in fp32.
 """
 
 from __future__ import annotations
@@ -53,6 +57,7 @@ class Soap:
         betas: Decay of the mean of the gradients, and of their squares in the basis.
         weight_decay: Decoupled, as in AdamW.
         num_adam_steps: Steps before the first basis; until then, matrices move as under AdamW.
+        projects_in: The dtype of the two products of a step with the basis.
     """
 
     def __init__(
@@ -63,8 +68,9 @@ class Soap:
         eps: float,
         weight_decay: float,
         num_adam_steps: int,
+        projects_in: torch.dtype = torch.float32,
     ) -> None:
-        self._num_adam_steps = num_adam_steps
+        self._num_adam_steps, self._projects_in = num_adam_steps, projects_in
         self._parameters = [_lay_wide(parameter) for parameter in parameters]
         self._beta1, self._beta2 = betas
         self._eps, self._weight_decay = eps, weight_decay
@@ -94,11 +100,15 @@ class Soap:
         self, parameter: torch.Tensor, gradient: torch.Tensor, state: State, lr: float
     ) -> None:
         has_basis = "basis" in state and self.num_steps > self._num_adam_steps
-        update = self._adam(gradient @ state["basis"] if has_basis else gradient, state)
+        basis = state["basis"].to(self._projects_in) if has_basis else None
+        update = self._adam(self._project(gradient, basis), state)
         parameter.mul_(1 - lr * self._weight_decay)
-        parameter.add_(update @ state["basis"].mT if has_basis else update, alpha=-lr)
+        parameter.add_(self._project(update, None if basis is None else basis.mT), alpha=-lr)
         if "gram" in state:
             self._follow(gradient, state, has_basis)
+
+    def _project(self, values: torch.Tensor, basis: torch.Tensor | None) -> torch.Tensor:
+        return values if basis is None else (values.to(basis.dtype) @ basis).to(values.dtype)
 
     def _adam(self, gradient: torch.Tensor, state: State) -> torch.Tensor:
         """Return Adam's step for a gradient, both in the basis."""
