@@ -5,11 +5,12 @@
     Q  queries of a sequence
     T  keys of a sequence
 
-PyTorch's fused attention leaves the bf16 instructions of a processor with AVX-512 unused, and takes
-twice the time of what is here, which the products of `torch.bmm` do. Those round what they return
-to bf16. So the scores, in which that would be felt, are multiplied in fp32 and their softmax is
-fp32's: altogether, errors are within a tenth of the fused kernel's, and smaller where scores lie
-far apart or values have much in common.
+PyTorch's fused attention leaves the bf16 instructions of a processor with AVX-512 unused. With 128
+keys it takes more than twice the time of what is here, which the products of `torch.bmm` do; with
+512, of which the weights are computed again for memory's sake, a tenth more. Those products round
+what they return to bf16. So the scores, in which that would be felt, are multiplied in fp32 and
+their softmax is fp32's: altogether, errors are within a tenth of the fused kernel's, and smaller
+where scores lie far apart or values have much in common.
 
 Some heads are worked through at a time, so that their weights stay in the processor's cache.
 
