@@ -13,7 +13,7 @@ import hashlib
 import math
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from torch.nn import functional
 from transformers import XLMRobertaTokenizer, XmodConfig, XmodForMaskedLM
 
 ROOT = Path(__file__).parent.parent
-LANGUAGES = ["en_XX", "es_XX", "de_DE"]
+LANGUAGES = ("en_XX", "es_XX", "de_DE")
 BOS, PAD, EOS, UNK = range(4)
 IGNORED = -100
 LETTERS = "".join(map(chr, (*range(0x41, 0x5B), *range(0x61, 0x7B)))) + "ÁÉÍÓÚÑÜÄÖáéíóúñüäöß"
@@ -36,6 +36,10 @@ class Settings:
     """How the base is made."""
 
     seed: int = 2022
+    languages: tuple[str, ...] = LANGUAGES
+    hidden_size: int = 128
+    num_layers: int = 3
+    num_heads: int = 4
     vocab_size: int = 1000
     """Tokenizer entries, special tokens included."""
     block_tokens: int = 64
@@ -85,10 +89,10 @@ def train_tokenizer(corpora: Path, settings: Settings) -> XLMRobertaTokenizer:
     )
 
 
-def read_split(corpus: Path, held_out_percent: int) -> tuple[list[str], list[str]]:
-    """Reads a corpus as (training, held-out) sentences, split by each sentence's own hash."""
+def split_by_hash(lines: Iterable[str], held_out_percent: int) -> tuple[list[str], list[str]]:
+    """Splits sentences into (training, held-out) ones by each sentence's own hash."""
     split: tuple[list[str], list[str]] = ([], [])
-    for line in corpus.read_text(encoding="utf-8").splitlines():
+    for line in lines:
         digest = hashlib.sha256(line.encode("utf-8")).digest()
         split[int.from_bytes(digest[:4], "big") % 100 < held_out_percent].append(line)
     return split
@@ -130,10 +134,10 @@ def new_model(settings: Settings) -> XmodForMaskedLM:
     """
     config = XmodConfig(
         vocab_size=settings.vocab_size,
-        hidden_size=128,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        intermediate_size=512,
+        hidden_size=settings.hidden_size,
+        num_hidden_layers=settings.num_layers,
+        num_attention_heads=settings.num_heads,
+        intermediate_size=4 * settings.hidden_size,
         max_position_embeddings=settings.block_tokens + 2,
         type_vocab_size=1,
         layer_norm_eps=1e-5,
@@ -146,7 +150,7 @@ def new_model(settings: Settings) -> XmodForMaskedLM:
         adapter_layer_norm=False,
         adapter_reuse_layer_norm=True,
         ln_before_adapter=True,
-        languages=LANGUAGES,
+        languages=list(settings.languages),
     )
     torch.manual_seed(settings.seed)
     model = XmodForMaskedLM(config)
@@ -197,8 +201,8 @@ def batches(
             packed = pack([own[i] for i in order], settings.block_tokens)
             yield from packed.split(settings.blocks_per_language)[:-1]
 
-    streams = [blocks(sentences[language]) for language in LANGUAGES]
-    lang_ids = torch.arange(len(LANGUAGES)).repeat_interleave(settings.blocks_per_language)
+    streams = [blocks(sentences[language]) for language in settings.languages]
+    lang_ids = torch.arange(len(streams)).repeat_interleave(settings.blocks_per_language)
     while True:
         yield torch.cat([next(stream) for stream in streams]), lang_ids
 
@@ -315,7 +319,8 @@ def main() -> None:
     tokenizer = train_tokenizer(arguments.corpora, settings)
     training, held_out = {}, {}
     for language in LANGUAGES:
-        split = read_split(arguments.corpora / f"{language}.txt", settings.held_out_percent)
+        corpus = (arguments.corpora / f"{language}.txt").read_text(encoding="utf-8")
+        split = split_by_hash(corpus.splitlines(), settings.held_out_percent)
         training[language], held_out[language] = (
             tokenizer(lines, add_special_tokens=False)["input_ids"] for lines in split
         )
