@@ -1,0 +1,96 @@
+"""The benchmark that holds an added language against a twin that was pretrained with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xmod_extend.model.base import resolve_base
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = ROOT / "scripts" / "benchmarks"
+
+
+def run(script: str, *arguments: str | Path) -> str:
+    done = subprocess.run(
+        [sys.executable, SCRIPTS / script, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def config_of(checkpoint: Path) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((checkpoint / "config.json").read_text())
+    return config
+
+
+def write_text(code: str, folder: Path) -> Path:
+    lines = (ROOT / "corpora" / f"{code}.txt").read_text().splitlines(keepends=True)
+    path = folder / f"{code}.txt"
+    path.write_text("".join(lines[:600]))
+    return path
+
+
+@pytest.mark.slow
+def test_a_twin_is_compared_with_added_languages(tmp_path: Path) -> None:
+    text = write_text("quz_PE", tmp_path)
+    training, held_out = tmp_path / "quz_PE.train.txt", tmp_path / "held_out.txt"
+    lines = text.read_text().splitlines(keepends=True)
+    training.write_text("".join(lines[:500]))
+    held_out.write_text("".join(lines[500:]))
+    work = tmp_path / "work"
+    options: list[str | Path] = [work, "--tokenizer", resolve_base("tiny").fetch()]
+    for code in ("en_XX", "es_XX"):
+        options += ["--base", code, write_text(code, tmp_path)]
+    options += ["--added", "quz_PE", training, held_out]
+    options += ["--seeds", "1", "--steps", "3", "--width", "64", "--markdown"]
+    printed = run("twin.py", *options, "updates,init=mean", "max_steps=2")
+
+    pair = work / "seed-0"
+    assert list(config_of(pair / "base")["languages"]) == ["en_XX", "es_XX"]
+    assert list(config_of(pair / "twin")["languages"]) == ["en_XX", "es_XX", "quz_PE"]
+    record = json.loads((pair / "added" / "updates,init=mean" / "quz_PE" / "run.json").read_text())
+    # As many steps of as many tokens of the language as the twin had.
+    assert record["training"]["steps_done"] == 3
+    assert record["training"]["batch_size"] * record["training"]["max_length"] == 512
+    tables = printed.split("\n\n")
+    rows = [line for line in tables[1].splitlines() if line.startswith("| quz_PE")]
+    assert [row.split("|")[3].strip() for row in rows] == ["updates,init=mean", "max_steps=2"]
+    scores = json.loads((pair / "scores" / "masked_perplexity.quz_PE.max_steps=2.json").read_text())
+    assert scores["ratio"] == pytest.approx(scores["before"] / scores["after"])
+    assert f"{scores['after']:.1f}" in rows[1]
+    old = [line for line in tables[3].splitlines() if line.startswith(("| en_XX", "| es_XX"))]
+    assert len(old) == 2
+
+    # What is finished is not done again.
+    made = {file: file.stat().st_mtime_ns for file in work.rglob("*") if file.is_file()}
+    assert run("twin.py", *options, "updates,init=mean", "max_steps=2") == printed
+    assert made == {file: file.stat().st_mtime_ns for file in work.rglob("*") if file.is_file()}
+
+
+@pytest.mark.slow
+def test_a_language_more_changes_nothing_of_what_the_others_read(tmp_path: Path) -> None:
+    """Both bases keep the same lines out, and their steps begin with the same loss."""
+    texts = [("--text", code, write_text(code, tmp_path)) for code in ("en_XX", "es_XX", "de_DE")]
+    tokenizer = resolve_base("tiny").fetch()
+    for name, chosen in (("without", texts[:2]), ("with", texts)):
+        words = [word for text in chosen for word in text]
+        run(
+            "small_base.py", tmp_path / name, "--tokenizer", tokenizer, "--width", "64",
+            "--length", "128", "--steps", "1", *words,
+        )  # fmt: skip
+    for code in ("en_XX", "es_XX"):
+        kept = [(tmp_path / name / "held_out" / f"{code}.txt").read_text() for name in
+                ("without", "with")]  # fmt: skip
+        assert kept[0] == kept[1] != ""
+    assert config_of(tmp_path / "with")["max_position_embeddings"] == 130
