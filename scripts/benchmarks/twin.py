@@ -312,7 +312,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--metric", nargs="+", default=["masked_perplexity"])
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--only-seed", type=int, help="do one seed's part and print its rows")
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--length", type=int, default=64)
     parser.add_argument("--threads", type=int, default=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from xmod_extend.model.base import resolve_base
 
@@ -94,3 +96,22 @@ def test_a_language_more_changes_nothing_of_what_the_others_read(tmp_path: Path)
                 ("without", "with")]  # fmt: skip
         assert kept[0] == kept[1] != ""
     assert config_of(tmp_path / "with")["max_position_embeddings"] == 130
+
+
+def test_heads_begin_by_looking_at_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    small_base = importlib.import_module("small_base")
+    settings = small_base.Settings(hidden_size=192, num_heads=3, num_layers=1, block_tokens=32)
+    model = small_base.new_model(settings)
+    small_base.look_at_neighbours(model)
+    tokens = torch.randint(4, 900, (1, 32), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        hidden = model.roberta.embeddings(tokens)[0]
+        attention = model.roberta.encoder.layer[0].attention.self
+        queries, keys = (
+            layer(hidden).view(32, 3, 64).transpose(0, 1)
+            for layer in (attention.query, attention.key)
+        )
+        seen = (queries @ keys.mT).argmax(-1) - torch.arange(32)
+    for head, offset in enumerate(small_base.OFFSETS[:3]):
+        assert (seen[head, 3:-3] == offset).float().mean() > 0.9
