@@ -112,6 +112,7 @@ def test_heads_begin_by_looking_at_neighbours(monkeypatch: pytest.MonkeyPatch) -
             layer(hidden).view(32, 3, 64).transpose(0, 1)
             for layer in (attention.query, attention.key)
         )
-        seen = (queries @ keys.mT).argmax(-1) - torch.arange(32)
+        weights = (queries @ keys.mT / 8).softmax(-1)
     for head, offset in enumerate(small_base.OFFSETS[:3]):
-        assert (seen[head, 3:-3] == offset).float().mean() > 0.9
+        means = {place: float(weights[head].diagonal(place).mean()) for place in range(-4, 5)}
+        assert max(means, key=means.__getitem__) == offset and means[offset] > 0.5
