@@ -97,7 +97,7 @@ def make_base(
         languages=tuple(texts),
         hidden_size=width,
         num_layers=4,
-        num_heads=max(1, width // HEAD_WIDTH),
+        num_heads=max(2, width // HEAD_WIDTH),
         vocab_size=len(cutter),
         block_tokens=length,
         blocks_per_language=TOKENS_PER_LANGUAGE // length,
