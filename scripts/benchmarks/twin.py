@@ -3,7 +3,8 @@
 usage: python scripts/benchmarks/twin.py WORK --tokenizer DIR --base CODE FILE [--base ...]
            --added CODE TRAINING HELD_OUT [--added ...] [--task CODE LABELLED [--task ...]
            --task-train CODE LABELLED] [--merge NOUN,ADJ] [--seeds N] [--steps N] [--width D]
-           [--length T] [--metric NAME ...] [--threads N] [--markdown] [SETTING ...]
+           [--length T] [--metric NAME ...] [--threads N] [--markdown]
+           [--settings SETTING ...]
 
 For each seed it pretrains a small X-MOD on the base's texts and its twin on those and the added
 ones, with the same steps, the same text of the base's languages in each step, and --tokenizer's
@@ -317,7 +318,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--length", type=int, default=64)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--markdown", action="store_true")
-    parser.add_argument("settings", nargs="*", default=["default", UPDATES], metavar="SETTING")
+    parser.add_argument("--settings", nargs="+", default=["default", UPDATES], metavar="SETTING")
     given = parser.parse_args()
     if given.task and not given.task_train:
         parser.error("--task needs --task-train")

@@ -56,7 +56,8 @@ def test_a_twin_is_compared_with_added_languages(tmp_path: Path) -> None:
         options += ["--base", code, write_text(code, tmp_path)]
     options += ["--added", "quz_PE", training, held_out]
     options += ["--seeds", "1", "--steps", "3", "--width", "64", "--markdown"]
-    printed = run("twin.py", *options, "updates,init=mean", "max_steps=2")
+    options += ["--settings", "updates,init=mean", "max_steps=2"]
+    printed = run("twin.py", *options)
 
     pair = work / "seed-0"
     assert list(config_of(pair / "base")["languages"]) == ["en_XX", "es_XX"]
@@ -76,7 +77,7 @@ def test_a_twin_is_compared_with_added_languages(tmp_path: Path) -> None:
 
     # What is finished is not done again.
     made = {file: file.stat().st_mtime_ns for file in work.rglob("*") if file.is_file()}
-    assert run("twin.py", *options, "updates,init=mean", "max_steps=2") == printed
+    assert run("twin.py", *options) == printed
     assert made == {file: file.stat().st_mtime_ns for file in work.rglob("*") if file.is_file()}
 
 
