@@ -175,9 +175,7 @@ def _sweep(
         rows = cast_weight(weight[start : start + size], dtype)
         product = F.linear(features, rows, bias[start : start + size].to(dtype))
         before, highest = highest, torch.maximum(highest, product.amax(dim=1, keepdim=True))
-        # In half precision the difference is a new tensor, in fp32.
-        logits = product.sub_(highest) if dtype == torch.float32 else product - highest
-        logits.exp_()
+        logits = _difference(product, highest).exp_()
         shrink = before.sub_(highest).exp_()
         total.mul_(shrink).add_(logits.sum(dim=1, keepdim=True))
         if mean is not None:
@@ -188,6 +186,17 @@ def _sweep(
                 mean.add_(product.copy_(logits) @ rows)
     normaliser = (highest + total.log()).squeeze(1)
     return normaliser, None if mean is None else mean.div_(total)
+
+
+def _difference(logits: torch.Tensor, highest: torch.Tensor) -> torch.Tensor:
+    """Return the logits less `highest`, in fp32, in the memory of the logits if they are."""
+    if logits.dtype == torch.float32:
+        return logits.sub_(highest)
+    if logits.device.type == "cpu":
+        # The difference of two dtypes takes four times as long as this: PyTorch goes through it
+        # one by one.
+        return logits.float().sub_(highest)
+    return logits - highest
 
 
 def _chunk_size(count: int, dtype: torch.dtype, device: torch.device) -> int:
