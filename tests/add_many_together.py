@@ -3,7 +3,7 @@
 usage: torchrun --nproc-per-node 2 add_many_together.py BASE CORPUS OUTPUT FAILURE
 
 FAILURE is where the second process alone fails at the first language: in `reading` its text, or in
-`training`, at the third step.
+`training`, at the fourth step: those before are also run to time them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def fail_to_read(loaded, request, callback):  # type: ignore[no-untyped-def]
 
 def fail_to_train(self, given, **options):  # type: ignore[no-untyped-def]
     processes: Processes = self._processes
-    if processes.rank == 1 and given.step == 2:
+    if processes.rank == 1 and given.step == 3:
         raise MemoryError("no room")
     return run(self, given, **options)
 

@@ -197,4 +197,4 @@ def test_an_error_of_one_process_in_training_ends_the_run(
     assert not (tmp_path / "out").exists()
     assert begun_languages(tmp_path / "out.run") == ["quz_PE"]
     states = saved_states(tmp_path / "out.run" / "quz_PE")
-    assert [step_of(path) for path in states] == [2]
+    assert [step_of(path) for path in states] == [3]
