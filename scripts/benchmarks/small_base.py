@@ -1,7 +1,8 @@
 """Pretrains a small X-MOD on real text, as a base to measure adaptation with.
 
 usage: python scripts/benchmarks/small_base.py OUTPUT --tokenizer DIR --text CODE FILE
-           [--text CODE FILE ...] [--width D] [--length T] [--steps N] [--seed N] [--threads N]
+           [--text CODE FILE ...] [--whole-text CODE FILE ...] [--width D] [--length T]
+           [--steps N] [--seed N] [--threads N]
 
 There are as many blocks of each language in every batch, so that a language more makes a step
 longer and takes nothing from the others: two bases of the same steps and seed, one with a language
@@ -14,8 +15,8 @@ after 500 steps the loss of five languages was 5.30, where with the start of
 `scripts/make_tiny_base.py` it was 5.17 after 1,500 only.
 
 A text is lines, one document each, plain or gzipped. Five in a hundred of its lines, drawn by each
-line's hash, are kept out of training, in OUTPUT/held_out/CODE.txt; none of a language whose file's
-name ends in `.train.txt`, which has its held-out text apart.
+line's hash, are kept out of training, in OUTPUT/held_out/CODE.txt; none of a text of --whole-text,
+whose held-out text is another file.
 
 Source: Jordan et al. 2024 (kellerjordan.github.io/posts/muon) for the optimiser, as PyTorch has it.
 """
@@ -71,18 +72,11 @@ def read_text(path: Path) -> list[str]:
         return [line for line in file.read().splitlines() if line.strip()]
 
 
-def split_text(path: Path) -> tuple[list[str], list[str]]:
-    """The (training, held-out) lines of a text."""
-    lines = read_text(path)
-    if path.name.endswith(".train.txt"):
-        return lines, []
-    return split_by_hash(lines, HELD_OUT_PERCENT)
-
-
 def make_base(
     output: Path,
     tokenizer: Path,
     texts: dict[str, Path],
+    whole_texts: dict[str, Path],
     *,
     width: int,
     length: int,
@@ -94,7 +88,7 @@ def make_base(
     cutter.model_max_length = length
     settings = Settings(
         seed=seed,
-        languages=tuple(texts),
+        languages=(*texts, *whole_texts),
         hidden_size=width,
         num_layers=4,
         num_heads=max(2, width // HEAD_WIDTH),
@@ -106,9 +100,12 @@ def make_base(
         weight_decay=WEIGHT_DECAY,
         mlm_probability=MLM_PROBABILITY,
     )
-    sentences, held_out = {}, {}
+    training = {language: read_text(path) for language, path in whole_texts.items()}
+    held_out = {}
     for language, path in texts.items():
-        train, held_out[language] = split_text(path)
+        training[language], held_out[language] = split_by_hash(read_text(path), HELD_OUT_PERCENT)
+    sentences = {}
+    for language, train in training.items():
         sentences[language] = cutter(train, add_special_tokens=False, verbose=False)["input_ids"]
     model = new_model(settings)
     look_at_neighbours(model)
@@ -118,8 +115,7 @@ def make_base(
     folder = output / "held_out"
     folder.mkdir(exist_ok=True)
     for language, lines in held_out.items():
-        if lines:
-            (folder / f"{language}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (folder / f"{language}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     record = {"steps": steps, "seed": seed, "tokens_per_language": steps * TOKENS_PER_LANGUAGE}
     (output / "pretraining.json").write_text(json.dumps(record) + "\n", encoding="utf-8")
 
@@ -251,6 +247,9 @@ def main() -> None:
         "--tokenizer", type=Path, required=True, help="a checkpoint with XLM-R's layout"
     )
     parser.add_argument("--text", nargs=2, action="append", required=True, metavar=("CODE", "FILE"))
+    parser.add_argument(
+        "--whole-text", nargs=2, action="append", default=[], metavar=("CODE", "FILE")
+    )
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--length", type=int, default=64, help="tokens of a block, at most 512")
     parser.add_argument("--steps", type=int, default=2500)
@@ -258,11 +257,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    texts = {code: Path(path) for code, path in given.text}
+    texts, whole_texts = (
+        {code: Path(path) for code, path in pairs} for pairs in (given.text, given.whole_text)
+    )
     make_base(
         given.output,
         given.tokenizer,
         texts,
+        whole_texts,
         width=given.width,
         length=given.length,
         steps=given.steps,

@@ -85,7 +85,7 @@ class Pair:
         """Pretrain what is not there yet."""
         given = self.given
         added = [(language.code, language.training) for language in given.added]
-        for folder, texts in ((self.base, given.base), (self.twin, [*given.base, *added])):
+        for folder, whole_texts in ((self.base, []), (self.twin, added)):
             if (folder / "pretraining.json").exists():
                 continue
             options = {
@@ -97,8 +97,10 @@ class Pair:
                 "threads": given.threads,
             }
             words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
-            for code, path in texts:
-                words += ["--text", code, str(path)]
+            for code, path in given.base:
+                words += ["--text", code, path]
+            for code, path in whole_texts:
+                words += ["--whole-text", code, str(path)]
             tell(f"seed {self.seed}: pretraining {folder.name}")
             subprocess.run(
                 [sys.executable, HERE / "small_base.py", folder, *words],

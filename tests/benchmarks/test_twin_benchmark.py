@@ -4,31 +4,16 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from running_scripts import SCRIPTS, run
 
 from xmod_extend.model.base import resolve_base
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = ROOT / "scripts" / "benchmarks"
-
-
-def run(script: str, *arguments: str | Path) -> str:
-    done = subprocess.run(
-        [sys.executable, SCRIPTS / script, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def config_of(checkpoint: Path) -> dict[str, Any]:
@@ -57,7 +42,7 @@ def test_a_twin_is_compared_with_added_languages(tmp_path: Path) -> None:
     options += ["--added", "quz_PE", training, held_out]
     options += ["--seeds", "1", "--steps", "3", "--width", "64", "--markdown"]
     options += ["--settings", "updates,init=mean", "max_steps=2"]
-    printed = run("twin.py", *options)
+    printed = run("benchmarks/twin.py", *options)
 
     pair = work / "seed-0"
     assert list(config_of(pair / "base")["languages"]) == ["en_XX", "es_XX"]
@@ -77,7 +62,7 @@ def test_a_twin_is_compared_with_added_languages(tmp_path: Path) -> None:
 
     # What is finished is not done again.
     made = {file: file.stat().st_mtime_ns for file in work.rglob("*") if file.is_file()}
-    assert run("twin.py", *options) == printed
+    assert run("benchmarks/twin.py", *options) == printed
     assert made == {file: file.stat().st_mtime_ns for file in work.rglob("*") if file.is_file()}
 
 
@@ -89,7 +74,7 @@ def test_a_language_more_changes_nothing_of_what_the_others_read(tmp_path: Path)
     for name, chosen in (("without", texts[:2]), ("with", texts)):
         words = [word for text in chosen for word in text]
         run(
-            "small_base.py", tmp_path / name, "--tokenizer", tokenizer, "--width", "64",
+            "benchmarks/small_base.py", tmp_path / name, "--tokenizer", tokenizer, "--width", "64",
             "--length", "128", "--steps", "1", *words,
         )  # fmt: skip
     for code in ("en_XX", "es_XX"):
@@ -100,7 +85,7 @@ def test_a_language_more_changes_nothing_of_what_the_others_read(tmp_path: Path)
 
 
 def test_heads_begin_by_looking_at_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(SCRIPTS))
+    monkeypatch.syspath_prepend(str(SCRIPTS / "benchmarks"))
     small_base = importlib.import_module("small_base")
     settings = small_base.Settings(hidden_size=192, num_heads=3, num_layers=1, block_tokens=32)
     model = small_base.new_model(settings)
