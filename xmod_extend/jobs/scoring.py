@@ -64,9 +64,9 @@ def rank_existing(job: Job, states: StateFolder | None = None) -> Ranking:
     give_back_memory()
     best, others = ranking.best, ranking.finalists[1:]
     job.callback.on_note(
-        f"best existing adapter: {best.language}, perplexity {best.perplexity:,.1f} on "
-        f"{best.num_scored_tokens:,} of {job.text.held_out.num_scored_tokens:,} tokens"
-        + (f"; {' and '.join(others)} may be as good" if others else "")
+        f"ahead after {best.num_scored_tokens:,} of {job.text.held_out.num_scored_tokens:,} "
+        f"tokens: {best.language}, perplexity {best.perplexity:,.1f}"
+        + (f"; {' or '.join(others)} may prove better on all of them" if others else "")
     )
     for warning in coverage_warnings(ranking):
         job.callback.on_warning(warning)
